@@ -1,0 +1,90 @@
+"""
+Least squares for one layer: the change of weights and bias that brings a layer, on the inputs it really gets, closest
+to what the ANN's layer gives.
+
+    min_ΔW,Δb  Σ ‖(W + ΔW) x + b + Δb − y‖² + λ‖ΔW‖²                                     (1)
+    ΔW = C_rx (C_xx + λ·mean(diag C_xx)·I)⁻¹,   Δb = E[r] − ΔW E[x],   r = y − W x − b   (2)
+
+x is the layer's input in the SNN, y the target from the ANN. The moments are summed in a stream (memory does not grow
+with the samples), in two halves: λ is the one whose solution from one half serves the other half best, with no change
+of weights at all (λ = ∞, the mean shift) among the candidates.
+
+Source: normal equations of ridge regression with cross-validated λ (Hoerl & Kennard 1970), layer by layer as in
+Li et al. 2021 (SNN calibration, "advanced"); the mean shift is Nagel et al. 2019's bias correction.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@final
+@dataclass
+class Moments:
+    """Sums over samples for G groups: count, Σx, Σr, Σxxᵀ, Σrxᵀ, Σr², in float64; it only ever grows by `add`."""
+
+    count: float
+    x: Float[Tensor, "g i"]
+    r: Float[Tensor, "g o"]
+    xx: Float[Tensor, "g i i"]
+    rx: Float[Tensor, "g o i"]
+    rr: Float[Tensor, "g o"]
+
+
+def empty(groups: int, inputs: int, outputs: int) -> Moments:
+    """Moments of no samples."""
+    z = lambda *shape: torch.zeros(groups, *shape, dtype=torch.float64)  # noqa: E731
+    return Moments(0.0, z(inputs), z(outputs), z(inputs, inputs), z(outputs, inputs), z(outputs))
+
+
+def add(moments: Moments, x: Float[Tensor, "g n i"], r: Float[Tensor, "g n o"]) -> None:
+    """Add n samples of inputs and residuals."""
+    moments.count += x.shape[1]
+    moments.x += x.sum(1)
+    moments.r += r.sum(1)
+    moments.xx += x.transpose(1, 2) @ x
+    moments.rx += r.transpose(1, 2) @ x
+    moments.rr += r.square().sum(1)
+
+
+def merged(a: Moments, b: Moments) -> Moments:
+    """The moments of both sets of samples."""
+    return Moments(a.count + b.count, a.x + b.x, a.r + b.r, a.xx + b.xx, a.rx + b.rx, a.rr + b.rr)
+
+
+def solution(m: Moments, ridge: float | None) -> tuple[Float[Tensor, "g o i"], Float[Tensor, "g o"]]:
+    """ΔW and Δb of (2) with λ = `ridge`; None is λ = ∞."""
+    n = max(m.count, 1.0)
+    mean_x, mean_r = m.x / n, m.r / n
+    if ridge is None:
+        return torch.zeros_like(m.rx), mean_r
+    c_xx = m.xx / n - mean_x.unsqueeze(2) * mean_x.unsqueeze(1)
+    c_rx = m.rx / n - mean_r.unsqueeze(2) * mean_x.unsqueeze(1)
+    power = c_xx.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
+    eye = torch.eye(c_xx.shape[1], dtype=c_xx.dtype)
+    factor = torch.linalg.cholesky_ex(c_xx + (ridge * power + 1e-9)[:, None, None] * eye).L
+    change = torch.cholesky_solve(c_rx.transpose(1, 2), factor).transpose(1, 2)
+    return change, mean_r - (change @ mean_x.unsqueeze(2)).squeeze(2)
+
+
+def remaining(m: Moments, change: Float[Tensor, "g o i"], shift: Float[Tensor, "g o"]) -> float:
+    """Mean over samples of ‖r − ΔW x − Δb‖² on these moments."""
+    n = max(m.count, 1.0)
+    quadratic = ((change @ m.xx) * change).sum(2) + 2 * shift * (change @ m.x.unsqueeze(2)).squeeze(2) + n * shift.square()
+    cross = (change * m.rx).sum(2) + shift * m.r
+    return float((m.rr - 2 * cross + quadratic).sum() / n)
+
+
+def best(first: Moments, second: Moments) -> tuple[Float[Tensor, "g o i"], Float[Tensor, "g o"], float | None]:
+    """ΔW, Δb and the λ that the two halves of the samples agree on (None: mean shift alone)."""
+    candidates: list[tuple[float, int, float | None]] = []
+    for place, ridge in enumerate((*RIDGES, None)):
+        loss = remaining(second, *solution(first, ridge)) + remaining(first, *solution(second, ridge))
+        candidates.append((loss, place, ridge))
+    ridge = min(candidates)[2]
+    return *solution(merged(first, second), ridge), ridge

@@ -1,0 +1,259 @@
+"""
+Capture: a torch module becomes a program of the ANN dialect through `torch.export`, with a dynamic batch dimension.
+
+The exported graph is kept at ATen's own level (`run_decompositions({})`: convolution, linear, batch norm, layer norm,
+GELU, attention stay one node each). Dropout, copies and guards go; whatever depends on no input is computed once.
+
+Source: torch.export (https://docs.pytorch.org/docs/stable/export.html).
+"""
+
+import contextlib
+import inspect
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram, export
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.utils import _pytree as pytree
+
+from spikeloom.errors import UnsupportedError
+from spikeloom.ir import RULES, Dialect, Kind, Program, TensorSpec, dynamic, name_of, shaped, swept
+
+log = logging.getLogger(__name__)
+
+FOLD_LIMIT_BYTES = 256 * 2**20
+_COPIES = frozenset(
+    f"aten.{name}.default"
+    for name in ("alias", "clone", "contiguous", "detach", "detach_", "lift_fresh_copy", "dropout", "feature_dropout")
+)
+_CASTS = frozenset({"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default", "aten.type_as.default"})
+_VIEWS = frozenset({"aten.view.default", "aten._unsafe_view.default"})
+_GUARDS = frozenset(
+    f"aten.{name}.default" for name in ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
+)
+
+
+def set_eval(model: nn.Module) -> None:
+    """The model is in eval mode; a module that came out of `torch.export` has no modes and stays as it is."""
+    with contextlib.suppress(NotImplementedError):
+        model.eval()
+
+
+def export_model(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[ExportedProgram, bool]:
+    """The exported program and whether its batch dimension is dynamic; the model is put in eval mode and not changed.
+
+    A model whose graph fixes the batch is exported with the batch it was given. Raises UnsupportedError where
+    `torch.export` cannot take the model at all.
+    """
+    set_eval(model)
+    batch = next(value.shape[0] for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor) and value.dim() > 0)
+    failure: Exception | None = None
+    for dim in (Dim.DYNAMIC, None):
+        shapes = pytree.tree_map(lambda value, dim=dim: _dims(value, batch, dim), (args, dict(kwargs)))
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                exported = export(model, args, dict(kwargs), dynamic_shapes=_shapes(model, *shapes) if dim else None, strict=False)
+                return exported.run_decompositions({}), dim is not None
+        except Exception as error:
+            log.debug("export with batch %s failed: %s", dim, error)
+            failure = failure or error
+    reason = str(failure).strip().splitlines()[0] if str(failure).strip() else type(failure).__name__
+    raise UnsupportedError(
+        f"torch.export cannot capture {type(model).__name__}",
+        found=reason,
+        todo="remove control flow that depends on values from forward(), or export it yourself and give `pt2:<file>`",
+    ) from failure
+
+
+def _dims(value: Any, batch: int, dim: Any) -> Any:
+    return {0: dim} if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch else None
+
+
+def _shapes(model: nn.Module, args: Any, kwargs: Any) -> Any:
+    names = [name for name, parameter in inspect.signature(model.forward).parameters.items() if parameter.kind != parameter.VAR_KEYWORD]
+    if any(parameter.kind == parameter.VAR_POSITIONAL for parameter in inspect.signature(model.forward).parameters.values()):
+        return {names[0]: tuple(args), **kwargs} if len(names) == 1 else (*args, *kwargs.values())
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def capture(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> Program:
+    """The program of a model at example inputs (batch of 2 or more).
+
+    Its outputs equal the model's; where the model returns a mapping or a dataclass of tensors, the program returns a
+    dict. `settings` is kept with the program. Operations outside the rule tables are kept for `check` to name.
+    """
+    exported, is_dynamic = export_model(model, tuple(args), kwargs or {})
+    return program_of(exported, is_dynamic, settings or {})
+
+
+def program_of(exported: ExportedProgram, is_dynamic: bool, settings: Mapping[str, Any]) -> Program:
+    """An exported program (already functional, ATen level) as a program of the ANN dialect."""
+    graph, tensors, inputs = _lifted(exported, is_dynamic)
+    program = Program(graph, tensors, Dialect.ANN, inputs, settings=dict(settings))
+    for tidy in (_plain_batch_norm, _without_copies, _views_as_reshapes, _without_casts):
+        tidy(program.graph)
+    program = folded(swept(program))
+    return shaped(program) if _all_known(program) else program
+
+
+def _all_known(program: Program) -> bool:
+    return all(name_of(node.target) in RULES for node in program.graph.nodes if node.op == "call_function")
+
+
+def _lifted(exported: ExportedProgram, is_dynamic: bool) -> tuple[fx.Graph, dict[str, Tensor], tuple[TensorSpec, ...]]:
+    """The exported graph with parameters as constants of their own names, and the outputs in their Python structure."""
+    graph, seen = fx.Graph(), dict[fx.Node, Any]()
+    tensors: dict[str, Tensor] = {}
+    inputs: list[TensorSpec] = []
+    specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
+    mutated = [spec for spec in exported.graph_signature.output_specs if spec.kind is not OutputKind.USER_OUTPUT]
+    for node in exported.graph.nodes:
+        if node.op == "placeholder":
+            spec = specs[node.name]
+            if isinstance(spec.arg, ConstantArgument):
+                seen[node] = spec.arg.value
+            elif spec.kind is InputKind.USER_INPUT:
+                seen[node] = graph.placeholder(node.name)
+                inputs.append(_spec_of(node, is_dynamic))
+            else:
+                value = exported.state_dict.get(str(spec.target))
+                tensors[str(spec.target)] = (exported.constants[str(spec.target)] if value is None else value).detach()
+                seen[node] = graph.get_attr(str(spec.target))
+        elif node.op == "output":
+            flat = [seen.get(value, value) if isinstance(value, fx.Node) else value for value in node.args[0][len(mutated) :]]
+            assert exported.call_spec.out_spec is not None
+            graph.output(_plain(pytree.tree_unflatten(flat, exported.call_spec.out_spec)))
+        else:
+            seen[node] = graph.node_copy(node, lambda operand: seen[operand])
+            seen[node].meta = {}
+    return graph, tensors, tuple(inputs)
+
+
+def _spec_of(node: fx.Node, is_dynamic: bool) -> TensorSpec:
+    value = node.meta["val"]
+    shape = tuple(_hint(size) for size in value.shape)
+    varies = is_dynamic and value.dim() > 0 and isinstance(value.shape[0], torch.SymInt)
+    return TensorSpec(node.name, shape, str(value.dtype).removeprefix("torch."), varies)
+
+
+def _hint(size: int | torch.SymInt) -> int:
+    """A size as a number; a dynamic one at the example's, else 2."""
+    return int(size.node.hint or 2) if isinstance(size, torch.SymInt) else int(size)
+
+
+def _plain(value: Any) -> Any:
+    """Outputs as plain Python: a lone tensor, tuples, and dicts for mappings (None left out)."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        items = tuple(_plain(item) for item in value)
+        return items[0] if len(items) == 1 else items
+    return value
+
+
+def _plain_batch_norm(graph: fx.Graph) -> None:
+    for node in list(graph.nodes):
+        if node.op == "call_function" and name_of(node.target) == "aten._native_batch_norm_legit_no_training.default":
+            x, weight, bias, mean, variance, momentum, epsilon = node.args
+            with graph.inserting_before(node):
+                args = (x, weight, bias, mean, variance, False, momentum, epsilon, False)
+                twin = graph.call_function(torch.ops.aten.batch_norm.default, args)
+            for user in list(node.users):
+                user.replace_all_uses_with(twin)
+                graph.erase_node(user)
+            graph.erase_node(node)
+
+
+def _without_copies(graph: fx.Graph) -> None:
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        name = name_of(node.target)
+        if name in _GUARDS:
+            graph.erase_node(node)
+        elif name in _COPIES or _is_whole_slice(node, name):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def _views_as_reshapes(graph: fx.Graph) -> None:
+    """Views become reshapes: with the copies gone, a value may have other strides than the view was traced with."""
+    for node in graph.nodes:
+        if node.op == "call_function" and name_of(node.target) in _VIEWS:
+            node.target = torch.ops.aten.reshape.default
+
+
+def _is_whole_slice(node: fx.Node, name: str) -> bool:
+    if name != "aten.slice.Tensor":
+        return False
+    end = node.args[3] if len(node.args) > 3 else None
+    return node.args[2:3] in ((), (0,), (None,)) and end in (None, 2**63 - 1) and node.args[4:5] in ((), (1,))
+
+
+def _without_casts(graph: fx.Graph) -> None:
+    """Casts to the dtype a value has already go; they are how exported models guard mixed precision."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and name_of(node.target) in _CASTS:
+            dtype = next((value for value in (*node.args[1:], *node.kwargs.values()) if isinstance(value, torch.dtype)), None)
+            if dtype is torch.float32 and _is_float(node.args[0]):
+                node.replace_all_uses_with(node.args[0])
+                graph.erase_node(node)
+
+
+def _is_float(node: Any) -> bool:
+    """Whether a value is surely float32: made by an operation that gives nothing else here."""
+    if not isinstance(node, fx.Node) or node.op != "call_function":
+        return False
+    name = name_of(node.target)
+    rule = RULES.get(name)
+    return name in ("aten.linear.default", "aten.conv2d.default") or (rule is not None and rule.kind in (Kind.ACTIVATION, Kind.NORM))
+
+
+def folded(program: Program) -> Program:
+    """The program with every value that depends on no input (nor on the batch) computed once and kept as a constant."""
+    live = dynamic(program.graph)
+    sized = _depends_on_sizes(program.graph)
+    values: dict[fx.Node, Any] = {}
+    tensors = dict(program.tensors)
+    for node in list(program.graph.nodes):
+        if node.op == "get_attr":
+            values[node] = tensors[str(node.target)]
+        elif node.op == "call_function" and node not in live and node not in sized and _computable(node, values):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda operand: values[operand])
+            with torch.no_grad():
+                values[node] = node.target(*args, **kwargs)
+    for node in [node for node in values if node.op == "call_function"]:
+        if isinstance(values[node], Tensor) and any(user not in values for user in node.users):
+            with program.graph.inserting_before(node):
+                name = f"folded.{node.name}"
+                tensors[name] = values[node].detach().contiguous()
+                twin = program.graph.get_attr(name)
+            node.replace_all_uses_with(twin, delete_user_cb=lambda user: user not in values)
+    return swept(program.replaced(tensors=tensors))
+
+
+def _depends_on_sizes(graph: fx.Graph) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        named = node.op == "call_function" and name_of(node.target).startswith(("aten.sym_", "torch.sym_"))
+        if named or any(operand in found or operand.op == "placeholder" for operand in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _computable(node: fx.Node, values: Mapping[fx.Node, Any]) -> bool:
+    rule = RULES.get(name_of(node.target))
+    if rule is None or any(operand not in values for operand in node.all_input_nodes):
+        return False
+    size = sum(value.nbytes for operand in node.all_input_nodes if isinstance(value := values[operand], Tensor))
+    return size <= FOLD_LIMIT_BYTES
+
+
+__all__ = ["capture", "export_model", "folded", "program_of", "set_eval"]

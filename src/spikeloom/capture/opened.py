@@ -1,0 +1,87 @@
+"""What a caller asks of a source, and what an address turned out to hold: the two values every opener works between."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from spikeloom.errors import SourceError
+
+WAYS_ON = (
+    "give a state dict with --weights FILE, or train the network here first with --train, "
+    "or run `spikeloom convert` without a source for the built-in digits CNN"
+)
+
+
+@final
+@dataclass(frozen=True)
+class Request:
+    """
+    What is asked of a source.
+
+    weights: a state dict to load over whatever the source has. classes: how many the output must have. input_shape: of one sample,
+    without the batch. allow_pickle: trust what a `pt2:` archive pickled. random_weights: an untrained network, drawn from `seed`.
+    """
+
+    weights: Path | None = None
+    classes: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    allow_pickle: bool = False
+    random_weights: bool = False
+    seed: int = 0
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the network is wanted without the weights its source would bring."""
+        return self.random_weights or self.weights is not None
+
+
+@final
+@dataclass(frozen=True)
+class Opened:
+    """
+    What an address holds: the module and what its own configuration says of it.
+
+    `weights` says in words where they come from. `example` are positional example inputs of models that say what they take; else
+    `input_shape` of one sample, `input_name` the keyword it goes by (None: positional), `vocabulary` the number of tokens where the input is
+    integers.
+    """
+
+    address: str
+    model: nn.Module
+    weights: str
+    input_shape: tuple[int, ...] | None = None
+    input_name: str | None = None
+    vocabulary: int | None = None
+    example: tuple[Any, ...] | None = None
+    preprocessing: Mapping[str, Any] | None = None
+    class_names: tuple[str, ...] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generator starts from `seed` inside, and is as it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def why(error: BaseException) -> str:
+    """An exception as one line: its type and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def existing_file(path: Path, what: str) -> Path:
+    """The path, where it is a file. SourceError: there is none, or it is a folder."""
+    if path.is_dir():
+        inside = ", ".join(sorted(item.name for item in path.iterdir() if item.is_file())[:8])
+        raise SourceError(f"{path} is a folder, not {what}", found=inside or "an empty folder", todo="name the file itself")
+    if not path.is_file():
+        raise SourceError(f"there is no file {path}", todo=f"give the path of {what}")
+    return path

@@ -1,0 +1,232 @@
+"""
+Sources: one form of address for every kind of model, and what comes of it.
+
+    hf:<hub id or folder>            transformers            onnx:<file>              ONNX
+    torchhub:<repo or folder>:<entry>  a hubconf.py          pt2:<file>               torch.export
+    torchvision:<name>  timm:<name>  their classifiers       py:<module>:<callable>   your own code
+    zoo:<name>                       our own architectures   a bare name or path      looked up, see `lookup`
+
+Addresses are data: only `torchhub:` and `py:` run code that they name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from spikeloom import zoo
+from spikeloom.capture.export import capture, set_eval
+from spikeloom.capture.huggingface import open_hf
+from spikeloom.capture.lookup import of_name, of_path, open_on_hub
+from spikeloom.capture.named import open_py, open_torchhub
+from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, why
+from spikeloom.capture.pictures import at_shape, beside, of_config, preparation
+from spikeloom.capture.pt2 import open_pt2
+from spikeloom.capture.vision import open_timm, open_torchvision
+from spikeloom.capture.weights import check_finite, load_weights
+from spikeloom.errors import ResourceError, SourceError, UserError
+from spikeloom.ir import Program
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """
+    A model ready to be captured: the module in eval mode, example inputs (batch of 2 where it may vary), and what is known of it.
+
+    `settings` is JSON: source (the address as resolved), weights (where they come from), classes, class_names, preprocessing, input_shape
+    (of one sample, of the first input), task ("image-classification" or "other").
+    """
+
+    address: str
+    model: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def open_zoo(name: str, request: Request) -> Opened:
+    """One of our own architectures. SourceError: no such name, or asked for with weights, which we publish none of."""
+    found = zoo.architecture(name)
+    if not request.untrained:
+        raise SourceError(f"zoo:{name} comes without weights", todo=WAYS_ON)
+    model = found.build(request.classes, seed=request.seed)
+    prepared = preparation(found.input_shape[1:], found.mean, found.std)
+    return Opened(f"zoo:{name}", model, "random", found.input_shape, preprocessing=prepared)
+
+
+def open_onnx(target: str, request: Request) -> Opened:
+    """The module of an ONNX file, with example inputs of its own shapes. Errors as `load_onnx`."""
+    path = existing_file(Path(target).expanduser(), "an ONNX file")
+    from spikeloom.capture.onnx import load_onnx
+
+    model = load_onnx(path)
+    generator = torch.Generator().manual_seed(request.seed)
+    example: list[Tensor] = []
+    for spec in model.input_specs:
+        shape = [size if size is not None else 2 for size in spec.shape]
+        example.append(
+            torch.randn(shape, generator=generator).to(spec.dtype) if spec.dtype.is_floating_point else torch.zeros(shape, dtype=spec.dtype)
+        )
+    return Opened(f"onnx:{path}", model, str(path), example=tuple(example))
+
+
+OPENERS: Mapping[str, Callable[[str, Request], Opened]] = {
+    "hf": open_hf,
+    "torchhub": open_torchhub,
+    "torchvision": open_torchvision,
+    "timm": open_timm,
+    "onnx": open_onnx,
+    "pt2": open_pt2,
+    "py": open_py,
+    "zoo": open_zoo,
+}
+
+
+def opened(address: str, request: Request) -> Opened:
+    """What an address holds. SourceError: a scheme nobody knows, or a bare name nothing is called."""
+    scheme, colon, target = address.partition(":")
+    if colon and scheme in OPENERS:
+        if not target:
+            raise SourceError(f"the address {address!r} names nothing", todo=f"say what, after {scheme}:")
+        return OPENERS[scheme](target, request)
+    found = of_path(address)
+    if found is not None:
+        return opened(found, request)
+    if colon:
+        allowed = ", ".join(f"{name}:" for name in OPENERS)
+        raise SourceError(f"no kind of source is called {scheme!r}", found=address, allowed=f"{allowed} or a bare name or path")
+    if not address:
+        raise SourceError("an empty name is no source", todo=WAYS_ON)
+    found, said = of_name(address)
+    return opened(found, request) if found is not None else open_on_hub(address, request, said)
+
+
+def resolve(
+    address: str | nn.Module,
+    *,
+    weights: Path | None = None,
+    classes: int | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    allow_pickle: bool = False,
+    random_weights: bool = False,
+    seed: int = 0,
+    example: Sequence[Any] | Tensor | None = None,
+) -> Source:
+    """
+    The model at an address (or the module given), with its weights, run once on example inputs.
+
+    `weights` replaces the source's own; `random_weights` asks for none; `classes` is how many outputs there must be (built so where the
+    architecture is untrained); `input_shape` is of one sample; `example` are the inputs themselves. A module given is put in eval mode.
+
+    SourceError says what was looked for, where, and the ways on; NumericError names weights that are not finite; ResourceError names a
+    missing library.
+    """
+    request = Request(weights, classes, input_shape, allow_pickle, random_weights, seed)
+    if weights is not None:
+        existing_file(weights, "a safetensors or state-dict file")
+    found = Opened(f"module:{type(address).__name__}", address, "as given") if isinstance(address, nn.Module) else opened(address, request)
+    if weights is not None:
+        load_weights(found.model, weights)
+    check_finite(found.model.state_dict(), found.address)
+    set_eval(found.model)
+    said = beside(weights)
+    args, kwargs = _inputs(found, request, said, example)
+    outputs = _run(found, args, kwargs)
+    settings = _settings(found, request, said, args, kwargs, outputs)
+    if classes is not None and settings["classes"] != classes:
+        raise SourceError(
+            f"{found.address} has another number of classes than asked for", found=settings["classes"], allowed=classes, todo=WAYS_ON
+        )
+    return Source(found.address, found.model, args, kwargs, settings)
+
+
+def load(address: str | nn.Module, **options: Any) -> Program:
+    """The program of the model at an address; options and errors as `resolve`, and UnsupportedError where it cannot be captured."""
+    source = resolve(address, **options)
+    return capture(source.model, source.args, source.kwargs, source.settings)
+
+
+def _inputs(
+    found: Opened, request: Request, said: Mapping[str, Any], example: Sequence[Any] | Tensor | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Example inputs, from the first that says: the caller, the request, the configuration beside the weights, the source."""
+    if example is not None:
+        return _of_two((example,) if isinstance(example, Tensor) else tuple(example)), {}
+    shape = request.input_shape or _shape_in(said) or found.input_shape
+    if found.example is not None and request.input_shape is None:
+        return _of_two(found.example), {}
+    if shape is None:
+        raise SourceError(
+            f"{found.address} does not say what it takes",
+            todo="say the shape of one sample with --input-shape, for example 3,32,32, or return (module, example)",
+        )
+    generator = torch.Generator().manual_seed(request.seed)
+    if found.vocabulary is not None:
+        value = torch.randint(0, found.vocabulary, (2, *shape), generator=generator)
+    else:
+        value = torch.randn((2, *shape), generator=generator)
+    return ((value,), {}) if found.input_name is None else ((), {found.input_name: value})
+
+
+def _shape_in(said: Mapping[str, Any]) -> tuple[int, ...] | None:
+    shape = said.get("input")
+    return tuple(shape) if isinstance(shape, list) and shape and all(isinstance(size, int) for size in shape) else None
+
+
+def _of_two(example: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The example with a batch of two where it had a batch of one: a batch of one would be taken for a constant."""
+    tensors = [value for value in pytree.tree_leaves(example) if isinstance(value, Tensor) and value.dim() > 0]
+    if not tensors or any(tensor.shape[0] != 1 for tensor in tensors):
+        return example
+    return pytree.tree_map(lambda value: torch.cat([value, value]) if isinstance(value, Tensor) and value.dim() > 0 else value, example)
+
+
+def _run(found: Opened, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        with torch.no_grad():
+            return found.model(*args, **kwargs)
+    except UserError:
+        raise
+    except MemoryError as error:
+        raise ResourceError(f"{found.address} needs more memory than there is", found=why(error)) from error
+    except Exception as error:  # forward() is anybody's code
+        shapes = [list(value.shape) for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor)]
+        raise SourceError(
+            f"{found.address} does not run on inputs of shape {shapes}",
+            found=why(error),
+            todo="give the shape of one sample with --input-shape",
+        ) from error
+
+
+def _settings(
+    found: Opened, request: Request, said: Mapping[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], outputs: Any
+) -> dict[str, Any]:
+    first = next(value for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor))
+    shape = [int(size) for size in first.shape[1:]]
+    logits = _logits(outputs)
+    classes = int(logits.shape[1]) if logits is not None else None
+    names = found.class_names if found.class_names is not None and len(found.class_names) == classes else None
+    is_classifier = classes is not None and classes > 1 and len(shape) == 3
+    return {
+        "source": found.address,
+        "weights": str(request.weights) if request.weights is not None else found.weights,
+        "classes": classes,
+        "class_names": list(names) if names is not None else None,
+        "preprocessing": of_config(said, shape) or at_shape(found.preprocessing, shape),
+        "input_shape": shape,
+        "task": found.notes.get("task", "image-classification" if is_classifier else "other"),
+    }
+
+
+def _logits(outputs: Any) -> Tensor | None:
+    """The scores per class among a model's outputs, [batch, classes]; None where there are none."""
+    if isinstance(outputs, Mapping):
+        outputs = outputs.get("logits")
+    if isinstance(outputs, list | tuple) and len(outputs) == 1:
+        outputs = outputs[0]
+    return outputs if isinstance(outputs, Tensor) and outputs.dim() == 2 else None

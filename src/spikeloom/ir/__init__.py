@@ -1,0 +1,60 @@
+"""The artifact and its rules: programs, passes, the dialects, verification, text form, save and load (floor 1)."""
+
+from spikeloom.ir.graph import argument, calls, constant, dynamic, find, insert_call, kind, replace, swept
+from spikeloom.ir.ops import OPERATIONS, population, staircase
+from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
+from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
+from spikeloom.ir.rules import RULES, Dialect, Kind, Rule, name_of, resolve
+from spikeloom.ir.signals import MONOTONE, Becomes, Signal, becomes, bounds, function_of, note, signals, spikeless
+from spikeloom.ir.store import load, save, write_bytes, write_json
+from spikeloom.ir.text import text
+from spikeloom.ir.verify import shaped, verify
+
+__all__ = [
+    "MONOTONE",
+    "OPERATIONS",
+    "RULES",
+    "Batches",
+    "Becomes",
+    "Context",
+    "Dialect",
+    "Kind",
+    "Pass",
+    "PlanRow",
+    "Program",
+    "Progress",
+    "Record",
+    "Rule",
+    "Signal",
+    "TensorSpec",
+    "argument",
+    "becomes",
+    "bounds",
+    "calls",
+    "check_fit",
+    "clone",
+    "constant",
+    "dynamic",
+    "find",
+    "function_of",
+    "insert_call",
+    "kind",
+    "load",
+    "name_of",
+    "note",
+    "population",
+    "replace",
+    "resolve",
+    "run",
+    "save",
+    "shaped",
+    "signals",
+    "silent",
+    "spikeless",
+    "staircase",
+    "swept",
+    "text",
+    "verify",
+    "write_bytes",
+    "write_json",
+]

@@ -1,0 +1,112 @@
+"""
+A pass is a value with a contract: a frozen dataclass whose fields are its whole configuration, and a pure function
+from program to program. `run` checks that neighbours fit before any work, verifies after every pass, and refuses a
+pass that touched what it did not declare.
+"""
+
+import dataclasses
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from spikeloom.errors import InternalError, VerifyError
+from spikeloom.ir.ops import OPERATIONS
+from spikeloom.ir.program import Program, Record
+from spikeloom.ir.rules import Dialect
+from spikeloom.ir.text import text
+from spikeloom.ir.verify import verify
+
+Batches = Callable[[], Iterable[tuple[Tensor, ...]]]
+Progress = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A progress callback that shows nothing."""
+
+
+@final
+@dataclass(frozen=True)
+class Context:
+    """What a pass works with; never stored.
+
+    `calibration` gives a fresh stream of input batches each time it is called; `progress(what, done, total)` is
+    called as work goes on; `seed` and the pass's place give each pass its own generator.
+    """
+
+    calibration: Batches | None = None
+    device: str = "cpu"
+    seed: int = 0
+    progress: Progress = silent
+    place: int = 0
+
+    def generator(self) -> torch.Generator:
+        """The pass's own random generator, derived from the seed and the pass's place."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + self.place)
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A rewriting step. `takes` and `gives` are its dialects (`gives` None: the same); `touches` is what it may change,
+    of 'nodes', 'tensors', 'neurons' (tensors of populations), 'plan'; `papers` is what it implements."""
+
+    takes: ClassVar[frozenset[Dialect]]
+    gives: ClassVar[Dialect | None] = None
+    touches: ClassVar[frozenset[str]] = frozenset()
+    papers: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def __call__(self, program: Program, context: Context) -> Program:
+        """The program rewritten; the one given is left as it was."""
+
+    def record(self, **numbers: Any) -> Record:
+        """A record of this pass with the numbers it found."""
+        return Record(type(self).__name__, dataclasses.asdict(self), numbers, self.papers)
+
+
+def check_fit(passes: Sequence[Pass], start: Dialect) -> Dialect:
+    """The dialect that comes out of the chain; a VerifyError names the first neighbours that do not fit."""
+    dialect, before = start, "the program"
+    for step in passes:
+        if dialect not in step.takes:
+            allowed = ", ".join(sorted(step.takes))
+            raise VerifyError(f"{type(step).__name__} cannot follow {before}", found=f"dialect {dialect}", allowed=allowed)
+        dialect, before = step.gives or dialect, type(step).__name__
+    return dialect
+
+
+def check_touched(step: Pass, before: Program, after: Program) -> None:
+    """Nothing changed but what the pass declared; an InternalError otherwise (a pass's bug, not the user's)."""
+    name = type(step).__name__
+    if not {"nodes", "neurons"} & step.touches and text(before) != text(after):
+        raise InternalError(f"{name} changed the graph but does not declare it")
+    owners = {str(node.target) for node in after.graph.nodes if node.op == "get_attr" and is_neuron_constant(node)}
+    for key, tensor in before.tensors.items():
+        same = key not in after.tensors or after.tensors[key] is tensor
+        needed = "neurons" if key in owners else "tensors"
+        if not same and needed not in step.touches:
+            raise InternalError(f"{name} changed the tensor {key} but does not declare '{needed}'")
+
+
+def is_neuron_constant(node: Any) -> bool:
+    """Whether a constant is read by populations alone."""
+    return bool(node.users) and all(user.target in OPERATIONS.values() for user in node.users)
+
+
+def run(passes: Sequence[Pass], program: Program, context: Context) -> Program:
+    """The program after every pass, each verified; the chain is checked before any work is done."""
+    check_fit(passes, program.dialect)
+    for place, step in enumerate(passes, start=len(program.records)):
+        began = time.perf_counter()
+        after = step(program, dataclasses.replace(context, place=place))
+        if len(after.records) != len(program.records) + 1:
+            raise InternalError(f"{type(step).__name__} must leave one record, left {len(after.records) - len(program.records)}")
+        check_touched(step, program, after)
+        verify(after)
+        last = dataclasses.replace(after.records[-1], seconds=time.perf_counter() - began)
+        program = after.replaced(records=(*after.records[:-1], last))
+    return program

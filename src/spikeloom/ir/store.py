@@ -1,0 +1,195 @@
+"""
+Save and load: a program is a folder of JSON and safetensors, written whole or not at all, and loading runs nothing of it.
+
+    program.json       dialect, inputs, graph (operations by allow-listed name), plan, digests of the other files
+    model.safetensors  the tensors
+    config.json        settings: source, preprocessing, class names
+    records.json       what every pass did
+
+Source: safetensors (https://huggingface.co/docs/safetensors); names resolve through the rule tables alone.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, fx
+
+from spikeloom.errors import ProgramError, ResourceError, VerifyError
+from spikeloom.ir.codec import decode, encode
+from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec
+from spikeloom.ir.rules import Dialect, name_of, resolve
+from spikeloom.ir.verify import verify
+
+FORMAT = 1
+FILES = ("model.safetensors", "config.json", "records.json")
+
+
+def graph_rows(graph: fx.Graph) -> list[dict[str, Any]]:
+    """The graph as JSON rows in execution order."""
+    rows: list[dict[str, Any]] = []
+    for node in graph.nodes:
+        row: dict[str, Any] = {"name": node.name, "op": node.op, "target": name_of(node.target) if node.op == "call_function" else str(node.target)}
+        row |= {"args": encode(list(node.args)), "kwargs": {key: encode(value) for key, value in node.kwargs.items()}}
+        if node.meta.get("spec") is not None:
+            row["spec"] = [list(node.meta["spec"][0]), node.meta["spec"][1]]
+        if node.meta.get("note"):
+            row["note"] = node.meta["note"]
+        rows.append(row)
+    return rows
+
+
+def graph_of(rows: list[Any]) -> fx.Graph:
+    """The graph behind its JSON rows; ProgramError for an operation outside the allow-list."""
+    graph, nodes = fx.Graph(), dict[str, fx.Node]()
+    for row in rows:
+        target: Any = row["target"]
+        if row["op"] not in ("placeholder", "get_attr", "call_function", "output"):
+            raise ProgramError("a node of a kind no program has", found=row["op"])
+        if row["op"] == "call_function":
+            target = resolve(row["target"])
+            if target is None:
+                raise ProgramError("an operation outside the allow-list", found=row["target"], todo="nothing was run; do not trust this folder")
+        args, kwargs = tuple(decode(row["args"], nodes)), {key: decode(value, nodes) for key, value in row["kwargs"].items()}
+        node = graph.create_node(row["op"], target, args, kwargs, name=row["name"])
+        if node.name != row["name"]:
+            raise ProgramError("two nodes with one name", found=row["name"])
+        node.meta["note"] = dict(row.get("note", {}))
+        if "spec" in row:
+            node.meta["spec"] = (tuple(row["spec"][0]), row["spec"][1])
+        nodes[row["name"]] = node
+    return graph
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all (a temporary file, flushed, then renamed over)."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; ResourceError when the disk refuses, with nothing left behind."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(f"cannot write {path}", found=error.strerror or str(error), todo="free some disk space or choose another folder") from error
+
+
+def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = None) -> None:
+    """Save a program as `folder`, replacing an earlier one there only once the new one is whole.
+
+    `extra` programs (the ANN, the control) go into subfolders of those names.
+    """
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        _write(program, temporary)
+        for name, other in (extra or {}).items():
+            _write(other, temporary / name)
+        _swap(temporary, folder)
+    except (OSError, SafetensorError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        raise ResourceError(f"cannot save the program to {folder}", found=found, todo="free some disk space or choose another folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(program: Program, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in program.tensors.items()}
+    save_file(_unshared(tensors), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(dict(program.settings), indent=1))
+    (folder / "records.json").write_text(json.dumps([dataclasses.asdict(record) for record in program.records], indent=1))
+    body = {
+        "format": FORMAT,
+        "dialect": program.dialect,
+        "inputs": [dataclasses.asdict(spec) for spec in program.inputs],
+        "plan": [dataclasses.asdict(row) for row in program.plan],
+        "digests": {name: digest(folder / name) for name in FILES},
+        "graph": graph_rows(program.graph),
+    }
+    (folder / "program.json").write_text(json.dumps(body, indent=1))
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    seen: set[int] = set()
+    out: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        out[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in seen else tensor
+        seen.add(tensor.untyped_storage().data_ptr())
+    return out
+
+
+def _swap(temporary: Path, folder: Path) -> None:
+    """Put a finished folder in another's place. Files of the old folder that a program does not own stay."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    for item in sorted(temporary.iterdir(), key=lambda path: path.name == "program.json"):
+        target = folder / item.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        item.replace(target)
+
+
+def load(folder: Path) -> Program:
+    """The program saved in `folder`, verified. Nothing from the folder is executed.
+
+    Raises ProgramError where a file is missing, truncated, altered, of another format, or names what no program has.
+    """
+    body = _read_json(folder / "program.json")
+    try:
+        if body["format"] != FORMAT:
+            raise ProgramError(f"{folder} was saved in another format", found=body["format"], allowed=FORMAT)
+        _check_digests(folder, body["digests"])
+        program = Program(
+            graph=graph_of(body["graph"]),
+            tensors=load_file(folder / "model.safetensors"),
+            dialect=Dialect(body["dialect"]),
+            inputs=tuple(TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in body["inputs"]),
+            plan=tuple(PlanRow(**row) for row in body["plan"]),
+            records=tuple(Record(**{**row, "papers": tuple(row["papers"])}) for row in _read_json(folder / "records.json")),
+            settings=_read_json(folder / "config.json"),
+        )
+        program.graph.lint()
+        verify(program)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError, VerifyError) as error:
+        raise ProgramError(f"{folder} does not hold a valid program", found=f"{type(error).__name__}: {error}", todo="convert the model again") from error
+    return program
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ProgramError(f"{path.parent} is not a saved program", found=f"no {path.name}", todo="give a folder that `convert` wrote") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ProgramError(f"{path} is truncated or altered", found=str(error), todo="convert the model again") from error
+
+
+def _check_digests(folder: Path, digests: Mapping[str, str]) -> None:
+    for name in FILES:
+        path = folder / name
+        if not path.is_file():
+            raise ProgramError(f"{folder} is not a whole program", found=f"no {name}", todo="convert the model again")
+        if digest(path) != digests[name]:
+            raise ProgramError(f"{path} is truncated or altered", found="its SHA-256 differs from the one saved", todo="convert the model again")

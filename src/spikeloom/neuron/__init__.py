@@ -1,0 +1,92 @@
+"""
+Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate gradients, spike encodings, function staircases.
+
+    law         any staircase, literally: `Law`, `step`, and a constructor for each known neuron
+    uniform     the identity staircase in equal steps, fast: `fire`, `run_uniform`
+    table       a function staircase: `run_table`, `index_table`
+    difference  any function over time on running means: `difference_over_time`
+    surrogate   `spike` and its gradients
+    encode      inputs over time, and the events that carry levels
+    builder     `fit_staircase`: the best staircase for a scalar function (`functions`) and an input distribution
+"""
+
+from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, stack_staircases, staircase_error
+from spikeloom.neuron.channel import Parameter
+from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference, running_mean
+from spikeloom.neuron.encode import (
+    ENCODINGS,
+    Encoding,
+    encode_direct,
+    encode_latency,
+    encode_rate,
+    encode_rate_regular,
+    events,
+    graded_bits,
+)
+from spikeloom.neuron.functions import FUNCTIONS, scalar_function
+from spikeloom.neuron.law import (
+    RESETS,
+    Law,
+    Reset,
+    dual_threshold,
+    function_staircase,
+    if_,
+    lif,
+    multi_threshold,
+    sfn,
+    step,
+    uniform_staircase,
+)
+from spikeloom.neuron.surrogate import SURROGATES, spike
+from spikeloom.neuron.table import Lookup, advance_table, index_table, init_table, look_up, read_table, run_table
+from spikeloom.neuron.uniform import advance_uniform, fire, fire_, init_uniform, run_uniform
+
+__all__ = [
+    "ENCODINGS",
+    "FUNCTIONS",
+    "RESETS",
+    "SURROGATES",
+    "Encoding",
+    "Histogram",
+    "Law",
+    "Lookup",
+    "Method",
+    "Parameter",
+    "Reset",
+    "Running",
+    "Staircase",
+    "advance_difference",
+    "advance_table",
+    "advance_uniform",
+    "difference_over_time",
+    "dual_threshold",
+    "encode_direct",
+    "encode_latency",
+    "encode_rate",
+    "encode_rate_regular",
+    "events",
+    "fire",
+    "fire_",
+    "fit_staircase",
+    "function_staircase",
+    "graded_bits",
+    "if_",
+    "index_table",
+    "init_difference",
+    "init_table",
+    "init_uniform",
+    "lif",
+    "look_up",
+    "multi_threshold",
+    "read_table",
+    "run_table",
+    "run_uniform",
+    "running_mean",
+    "scalar_function",
+    "sfn",
+    "spike",
+    "stack_staircases",
+    "staircase_error",
+    "step",
+    "uniform_staircase",
+]

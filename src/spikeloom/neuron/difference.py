@@ -1,0 +1,61 @@
+"""
+Any function over time: it reads running means and emits differences (DESIGN.md §4).
+
+    x̄[t] = (x[1] + … + x[t]) / t                              (1)
+    y[t] = t·f(x̄[t]) - (t-1)·f(x̄[t-1])                        (2)
+
+so that the mean of y over T steps is f of the mean input, exactly but for rounding. At T=1 this is f itself. Softmax, normalisation,
+products of two spike trains, max-pooling and function staircases run like this. Known as expectation compensation
+(ECMT, Huang et al., ACM MM 2024).
+"""
+
+from collections.abc import Callable
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Running(NamedTuple):
+    """What a function over time remembers: steps done (0-dim), the sums of its inputs, and the sum of what it emitted, t·f(x̄[t])."""
+
+    steps: Float[Tensor, ""]
+    totals: tuple[Tensor, ...]
+    emitted: Tensor
+
+
+def difference_over_time(f: Callable[..., Tensor], *xs: Float[Tensor, " tb ..."], timesteps: int) -> Tensor:
+    """Equation (2) for inputs [T·B, ...], time-major. `f` sees all steps at once as a larger batch and must treat dimension 0 as batch."""
+    if timesteps == 1:
+        return f(*xs)
+    scaled = f(*(running_mean(x, timesteps) for x in xs)).unflatten(0, (timesteps, -1))
+    scaled = scaled * _counts(scaled)
+    return torch.cat([scaled[:1], scaled[1:] - scaled[:-1]]).flatten(0, 1)
+
+
+def running_mean(x: Float[Tensor, " tb *rest"], timesteps: int) -> Float[Tensor, " tb *rest"]:
+    """Equation (1) for every step at once."""
+    totals = torch.stack(list(accumulate(x.unflatten(0, (timesteps, -1)).unbind(0), torch.add)))
+    return (totals / _counts(totals)).flatten(0, 1)
+
+
+def init_difference(f: Callable[..., Tensor], *xs_t: Float[Tensor, " b ..."]) -> Running:
+    """The memory before the first step, for inputs shaped like xs_t [B, ...]; `f` is called once, for the shape of its output."""
+    totals = tuple(torch.zeros_like(x) for x in xs_t)
+    return Running(torch.zeros((), dtype=xs_t[0].dtype, device=xs_t[0].device), totals, torch.zeros_like(f(*totals)))
+
+
+def advance_difference(f: Callable[..., Tensor], state: Running, *xs_t: Float[Tensor, " b ..."]) -> tuple[Tensor, Running]:
+    """One step of equation (2): (memory, inputs [B, ...]) → (output, memory)."""
+    steps = state.steps + 1
+    totals = tuple(total + x for total, x in zip(state.totals, xs_t, strict=True))
+    emitted = f(*(total / steps for total in totals)) * steps
+    return emitted - state.emitted, Running(steps, totals, emitted)
+
+
+def _counts(like: Float[Tensor, " t *any"]) -> Tensor:
+    """1 … T along dimension 0 of `like`."""
+    counts = torch.arange(1, like.shape[0] + 1, dtype=like.dtype, device=like.device)
+    return counts.view(-1, *[1] * (like.ndim - 1))

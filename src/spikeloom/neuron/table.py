@@ -1,0 +1,167 @@
+"""
+Function staircases: a piecewise constant function of the input, one table for a population or one per channel.
+
+    f(h) = values[k],  k = number of thresholds ≤ h            (1)
+
+At T=1 the neuron's output is f(x). At T>1 it reads the running mean and emits differences (`difference.py`), so that the mean over
+T is f of the mean input.
+
+A search over K thresholds costs far more than an activation function. `index_table` prepares, once, a grid so fine that no cell
+holds two thresholds; `look_up` then needs one division and one comparison per neuron, whatever K, and gives the very same
+result: the cell of h is a monotone function of h even in floating point, so h ≥ θ can only be in doubt within the cell of θ.
+
+With gradients the table passes, in each cell between two thresholds, the mean slope of its two jumps, and nothing in the
+outermost cells; the values receive theirs exactly.
+"""
+
+from functools import partial
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from spikeloom.neuron.channel import tracked
+from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference
+
+MAX_CELLS = 1 << 20
+
+
+@final
+class Lookup(NamedTuple):
+    """A table on a grid of G cells per channel (C = 1 where all share it): in each cell at most one threshold."""
+
+    low: Float[Tensor, " c"]  # where the grid begins
+    width: Float[Tensor, " c"]  # of a cell
+    splits: Float[Tensor, " c g"]  # the threshold in the cell, or infinity
+    pairs: Float[Tensor, " c g 2"]  # the value below the split, and from it on
+
+
+def read_table(
+    h: Float[Tensor, " *any"], thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"], axis: int
+) -> Float[Tensor, " *any"]:
+    """Equation (1) by binary search; thresholds [K] or [C, K] ascending, values one more."""
+    cells = _search(h, thresholds, axis)
+    place = cells if values.ndim == 1 else _offset(cells, values.shape[0], values.shape[1], axis)
+    o = _take(values.to(h.dtype), place)
+    if tracked(h):
+        o = o + (h - h.detach()) * _take(_slopes(thresholds, values).to(h.dtype), place)  # adds an exact zero, and a gradient
+    return o
+
+
+def index_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"]) -> Lookup | None:
+    """The table prepared for `look_up`, in the dtype of `thresholds`; infinite thresholds (padding) are never reached.
+
+    None where thresholds lie so close together that no grid of `MAX_CELLS` cells parts them: `read_table` must do.
+    """
+    thresholds, values = torch.atleast_2d(thresholds), torch.atleast_2d(values)
+    finite = thresholds.isfinite()
+    low = torch.where(finite[:, 0], thresholds[:, 0], 0.0)
+    span = torch.where(finite, thresholds - low[:, None], 0.0).amax(1)
+    cells = 64
+    while thresholds.shape[0] * cells <= MAX_CELLS:
+        width = torch.where(span > 0, span / (cells - 1), 1.0)
+        places = _cells(thresholds, low[:, None], width[:, None], cells)
+        if not bool(((places.diff(dim=1) == 0) & finite[:, 1:]).any()):
+            splits, pairs = _fill(thresholds, values, places.masked_fill(~finite, cells), cells)
+            return Lookup(low, width, splits, pairs)
+        cells *= 2
+    return None
+
+
+def look_up(h: Float[Tensor, " *any"], lookup: Lookup, axis: int) -> Float[Tensor, " *any"]:
+    """Equation (1) by a prepared table, bit for bit what `read_table` gives in the table's dtype. No gradients; NaN is an IndexError."""
+    channels, cells = lookup.splits.shape
+    shape = [1] * h.ndim
+    shape[axis] = channels
+    place = _cells(h, lookup.low.view(shape), lookup.width.view(shape), cells)
+    place = _offset(place, channels, cells, axis)
+    above = h >= _take(lookup.splits, place)
+    return _take(lookup.pairs, place.mul_(2).add_(above))
+
+
+def run_table(
+    x: Float[Tensor, " tb *rest"],
+    thresholds: Float[Tensor, " *c k"],
+    values: Float[Tensor, " *c k1"],
+    *,
+    axis: int,
+    timesteps: int,
+    lookup: Lookup | None = None,
+) -> Float[Tensor, " tb *rest"]:
+    """T steps of a function staircase on inputs [T·B, ...], time-major; `lookup` (of the same table) makes it fast."""
+    return difference_over_time(_reader(thresholds, values, axis, lookup), x, timesteps=timesteps)
+
+
+def init_table(x_t: Float[Tensor, " b *rest"]) -> Running:
+    """The memory of a function staircase before the first step, for inputs shaped like x_t [B, ...]."""
+    return init_difference(torch.clone, x_t)
+
+
+def advance_table(
+    x_t: Float[Tensor, " b *rest"],
+    state: Running,
+    thresholds: Float[Tensor, " *c k"],
+    values: Float[Tensor, " *c k1"],
+    *,
+    axis: int,
+    lookup: Lookup | None = None,
+) -> tuple[Float[Tensor, " b *rest"], Running]:
+    """One step: (input [B, ...], memory) → (output, memory)."""
+    return advance_difference(_reader(thresholds, values, axis, lookup), state, x_t)
+
+
+def _reader(thresholds: Tensor, values: Tensor, axis: int, lookup: Lookup | None) -> partial[Tensor]:
+    return partial(_read, thresholds=thresholds, values=values, axis=axis, lookup=lookup)
+
+
+def _read(h: Tensor, *, thresholds: Tensor, values: Tensor, axis: int, lookup: Lookup | None) -> Tensor:
+    if lookup is None or tracked(h, thresholds, values):
+        return read_table(h, thresholds, values, axis)
+    return look_up(h, lookup, axis)
+
+
+def _search(h: Tensor, thresholds: Tensor, axis: int) -> Int[Tensor, " *any"]:
+    """How many thresholds each h has reached."""
+    thresholds = thresholds.detach().to(h.dtype).contiguous()
+    if thresholds.ndim == 1:
+        return torch.bucketize(h.detach().contiguous(), thresholds, right=True)
+    rows = h.detach().movedim(axis, 0)
+    cells = torch.searchsorted(thresholds, rows.flatten(1).contiguous(), right=True)
+    return cells.view(rows.shape).movedim(0, axis)
+
+
+def _slopes(thresholds: Tensor, values: Tensor) -> Tensor:
+    """Per cell, the mean of its two jumps over its width; 0 in the outermost cells, and where cells have no width or no end."""
+    width = thresholds.diff(dim=-1)
+    rise = (values[..., 2:] - values[..., :-2]) / 2
+    inner = torch.where((width > 0) & width.isfinite(), rise / width, 0.0)
+    return torch.nn.functional.pad(inner, (1, 1)).detach()
+
+
+def _cells(h: Tensor, low: Tensor, width: Tensor, cells: int) -> Int[Tensor, " *any"]:
+    """The cell of each h: monotone in h whatever the rounding."""
+    return h.sub(low).div_(width).clamp_(0, cells - 1).to(torch.int64)
+
+
+def _offset(place: Int[Tensor, " *any"], channels: int, cells: int, axis: int) -> Int[Tensor, " *any"]:
+    """From places within a channel's row to places in the flattened table [channels, cells]."""
+    if channels == 1:
+        return place
+    shape = [1] * place.ndim
+    shape[axis] = channels
+    return place + torch.arange(0, channels * cells, cells, device=place.device).view(shape)
+
+
+def _take(table: Tensor, place: Int[Tensor, " *any"]) -> Tensor:
+    return table.flatten().index_select(0, place.flatten()).view(place.shape)
+
+
+def _fill(thresholds: Tensor, values: Tensor, places: Int[Tensor, " c k"], cells: int) -> tuple[Tensor, Tensor]:
+    """Every cell's split, infinity if it has none, and the values below and from the split on."""
+    grid = torch.arange(cells, device=places.device).expand(places.shape[0], cells).contiguous()
+    before = torch.searchsorted(places.contiguous(), grid)  # thresholds in lower cells
+    until = torch.searchsorted(places.contiguous(), grid, right=True)
+    splits = torch.where(until > before, thresholds.gather(1, before.clamp_max(thresholds.shape[1] - 1)), torch.inf)
+    pairs = torch.stack([values.gather(1, before), values.gather(1, until)], dim=-1)
+    return splits, pairs.to(thresholds.dtype)

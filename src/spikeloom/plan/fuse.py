@@ -1,0 +1,166 @@
+"""
+Fusing: what is exact in the ANN and makes it simpler to spike.
+
+    fold      y = γ (W x + b − μ)/√(σ² + ε) + β  =  W' x + b'     batch norm and constant scales go into the weights     (1)
+    commute   f(max_i x_i) = max_i f(x_i)  for monotone f        an activation after a max-pool moves before it          (2)
+
+Source: Rueckauer et al. 2017, "Conversion of continuous-valued deep networks to efficient event-driven networks", §2.2.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, fx
+
+from spikeloom.ir import (
+    MONOTONE,
+    Context,
+    Dialect,
+    Kind,
+    Pass,
+    Program,
+    calls,
+    clone,
+    dynamic,
+    function_of,
+    kind,
+    name_of,
+    shaped,
+    swept,
+)
+
+_TRANSPOSED = ("aten.conv_transpose1d.", "aten.conv_transpose2d.", "aten.conv_transpose3d.")
+_CONVOLUTIONS = ("aten.conv1d.", "aten.conv2d.", "aten.conv3d.", *_TRANSPOSED)
+
+
+def weighted(node: object) -> bool:
+    """Whether a node is a convolution or linear layer with constant weights."""
+    if not isinstance(node, fx.Node) or node.op != "call_function":
+        return False
+    constant = all(argument is None or (isinstance(argument, fx.Node) and argument.op == "get_attr") for argument in node.args[1:3])
+    return name_of(node.target).startswith((*_CONVOLUTIONS, "aten.linear.")) and constant
+
+
+def scale_and_shift(node: fx.Node, program: Program, channels: int, axis: int) -> tuple[Tensor, Tensor] | None:
+    """An operation as y = scale·x + shift per channel ([C] each), or None where it is no such thing."""
+    name = name_of(node.target)
+    if name.startswith("aten.batch_norm.") and node.args[5] is False:
+        weight, bias, mean, variance = (None if value is None else program.tensor(value) for value in node.args[1:5])
+        if mean is None or variance is None:
+            return None
+        scale = torch.rsqrt(variance + float(node.args[7])) * (1.0 if weight is None else weight)  # pyright: ignore[reportArgumentType]
+        return scale, (torch.zeros_like(mean) if bias is None else bias) - mean * scale
+    if name.startswith(("aten.mul.", "aten.div.")):
+        factor = _per_channel(node.args[1], program, node, channels, axis)
+        if factor is not None:
+            return (1.0 / factor if name.startswith("aten.div.") else factor), torch.zeros(channels)
+    return None
+
+
+def _per_channel(value: Any, program: Program, node: fx.Node, channels: int, axis: int) -> Tensor | None:
+    """A constant operand as a [C] vector, or None where it varies otherwise."""
+    if isinstance(value, int | float):
+        return torch.full((channels,), float(value))
+    if not isinstance(value, fx.Node) or value.op != "get_attr":
+        return None
+    tensor, rank = program.tensor(value), len(node.meta["spec"][0])
+    if tensor.numel() == 1:
+        return torch.full((channels,), float(tensor))
+    shape = [1] * (rank - tensor.dim()) + list(tensor.shape)
+    alone = shape[axis] == channels and tensor.numel() == channels
+    return tensor.reshape(channels) if alone else None
+
+
+def fold(program: Program) -> tuple[Program, list[str]]:
+    """The program with batch norms and constant scales folded into the layer before them, and the names folded away.
+
+    An operation is folded where the layer's result goes nowhere else; outputs are equal to rounding.
+    """
+    graph, tensors = clone(program.graph), dict(program.tensors)
+    folded: list[str] = []
+    for node in list(calls(graph)):
+        layer = node.args[0] if node.args else None
+        if not isinstance(layer, fx.Node) or not weighted(layer) or len(layer.users) != 1:
+            continue
+        channels, axis = _channels(layer, tensors)
+        found = scale_and_shift(node, program.replaced(tensors=tensors), channels, axis)
+        if found is not None:
+            _rescale(layer, graph, tensors, *found)
+            node.replace_all_uses_with(layer)
+            graph.erase_node(node)
+            folded.append(node.name)
+    return swept(program.replaced(graph=graph, tensors=tensors)), folded
+
+
+def _channels(layer: fx.Node, tensors: dict[str, Tensor]) -> tuple[int, int]:
+    """How many output channels a layer has, and the axis they lie on (counted from the front)."""
+    weight = tensors[str(layer.args[1].target)]  # pyright: ignore
+    if name_of(layer.target).startswith(_TRANSPOSED):
+        groups = int(layer.args[6]) if len(layer.args) > 6 else 1  # pyright: ignore
+        return weight.shape[1] * groups, 1
+    linear = name_of(layer.target).startswith("aten.linear.")
+    return weight.shape[0], len(layer.meta["spec"][0]) - 1 if linear else 1
+
+
+def _rescale(layer: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], scale: Tensor, shift: Tensor) -> None:
+    """Put y = scale·layer(x) + shift into the layer's own weights, under new names: others may share the old ones. (1)"""
+    weight, bias = (None if value is None else tensors[str(value.target)] for value in (layer.args[1], layer.args[2] if len(layer.args) > 2 else None))  # pyright: ignore
+    assert weight is not None
+    if name_of(layer.target).startswith(_TRANSPOSED):
+        groups = int(layer.args[6]) if len(layer.args) > 6 else 1  # pyright: ignore
+        rows = scale.view(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1).reshape(weight.shape[0], -1)
+        new = weight * rows.view(*rows.shape, *[1] * (weight.dim() - 2))
+    else:
+        new = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+    set_weights(layer, graph, tensors, new.to(weight.dtype), (shift if bias is None else bias * scale + shift).to(weight.dtype))
+
+
+def set_weights(layer: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], weight: Tensor, bias: Tensor | None) -> None:
+    """Give a layer weights of its own, named after its node."""
+    args = list(layer.args) + [None] * (3 - len(layer.args))
+    with graph.inserting_before(layer):
+        for place, value, part in ((1, weight, "weight"), (2, bias, "bias")):
+            if value is not None:
+                tensors[f"{layer.name}.{part}"] = value
+                args[place] = graph.get_attr(f"{layer.name}.{part}")
+    layer.args = tuple(args)
+
+
+def commute(program: Program) -> tuple[Program, list[str]]:
+    """The program with monotone activations moved before the max-pools they follow, and their names; outputs are equal. (2)"""
+    graph = clone(program.graph)
+    live = dynamic(graph)
+    moved: list[str] = []
+    for node in list(calls(graph)):
+        pool = node.args[0] if node.args else None
+        if function_of(node) not in MONOTONE or kind(node, live) is not Kind.ACTIVATION or not _is_max_pool(pool):
+            continue
+        if len(pool.users) != 1 or len(node.all_input_nodes) > 1:
+            continue
+        before = pool.args[0]
+        node.replace_all_uses_with(pool)
+        node.args = (before, *node.args[1:])
+        pool.args = (node, *pool.args[1:])
+        pool.prepend(node)
+        moved.append(node.name)
+    return program.replaced(graph=graph), moved
+
+
+def _is_max_pool(node: Any) -> Any:
+    return isinstance(node, fx.Node) and node.op == "call_function" and function_of(node) in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d")
+
+
+@final
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Folds batch norms and constant scales into weights, and moves activations before max-pools."""
+
+    takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.ANN})
+    touches: ClassVar[frozenset[str]] = frozenset({"nodes", "tensors"})
+    papers: ClassVar[tuple[str, ...]] = ("Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, §2.2",)
+
+    def __call__(self, program: Program, context: Context) -> Program:
+        fused, folded = fold(program)
+        fused, moved = commute(fused)
+        return shaped(fused).recorded(self.record(folded=folded, moved=moved))

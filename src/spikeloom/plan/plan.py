@@ -1,0 +1,144 @@
+"""
+The plan: what every operation of a model will become, before any work is done on it.
+
+One row an operation: what it becomes, whether that is exact, approximate (a staircase of N levels), floating or
+unsupported, what to do about it, and its share of parameters and multiply-accumulates (MACs).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from torch import fx
+
+from spikeloom.errors import UnsupportedError
+from spikeloom.ir import Becomes, Context, Dialect, Pass, PlanRow, Program, Signal, becomes, calls, dynamic, function_of, name_of, shaped, signals, spikeless
+from spikeloom.plan.fuse import commute, fold
+
+_EXACT = frozenset({Becomes.SYNAPSES, Becomes.FOLDED, Becomes.ROUTING, Becomes.SUM, Becomes.MAX, Becomes.PRODUCT, Becomes.CONSTANT})
+_ADVICE = {
+    "is not in the rule tables": "open an issue with the operation's name, or rewrite that part of the model",
+    "recurrent": "unroll it, or replace it by a convolution or attention",
+    "indices": "take the argmax outside the model",
+}
+
+
+def macs(node: fx.Node) -> int:
+    """Multiply-accumulates of one operation for one sample; 0 where it has none (sums, pools, routing)."""
+    name = name_of(node.target)
+    out = _numel(node)
+    if name.startswith(("aten.conv", "aten.linear", "aten.addmm")):
+        place = 2 if name.startswith("aten.addmm") else 1
+        weight = _shape(node.args[place])
+        if name.startswith("aten.conv_transpose"):
+            return _numel(node.args[0]) * math.prod(weight[1:])
+        return out * (weight[0] if name.startswith("aten.addmm") else math.prod(weight[1:]))
+    if name.startswith(("aten.matmul", "aten.bmm", "aten.mm")):
+        return out * _shape(node.args[0])[-1]
+    if name.startswith("aten.scaled_dot_product_attention"):
+        return 2 * _numel(node.args[0]) * _shape(node.args[1])[-2]
+    if name.startswith(("aten.mul", "aten.batch_norm")):
+        return out
+    return 0
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    spec = node.meta.get("spec") if isinstance(node, fx.Node) else None
+    return spec[0] if spec else ()
+
+
+def _numel(node: Any) -> int:
+    """Elements of a value for one sample (dimension 0 is the batch)."""
+    return math.prod(_shape(node)[1:])
+
+
+def parameters(node: fx.Node, program: Program) -> int:
+    """Elements of the constants an operation reads."""
+    return sum(program.tensor(operand).numel() for operand in node.all_input_nodes if operand.op == "get_attr")
+
+
+def plan(program: Program) -> tuple[PlanRow, ...]:
+    """One row per operation of a captured program, in execution order."""
+    known = all(becomes(node, set())[0] is not Becomes.UNSUPPORTED for node in calls(program.graph))
+    raw = shaped(program) if known else program
+    fused, folded = fold(raw) if known else (raw, [])
+    fused, moved = commute(fused)
+    carried = signals(fused.graph)
+    spiked = {node.name for node in spikeless(fused.graph)}
+    twins = {node.name: node for node in fused.graph.nodes}
+    live = dynamic(raw.graph)
+    return tuple(_row(node, raw, live, twins, carried, spiked, folded, moved) for node in calls(raw.graph))
+
+
+def _row(
+    node: fx.Node,
+    program: Program,
+    live: set[fx.Node],
+    twins: dict[str, fx.Node],
+    carried: dict[fx.Node, Signal],
+    spiked: set[str],
+    folded: Iterable[str],
+    moved: Iterable[str],
+) -> PlanRow:
+    what, reason = becomes(node, live)
+    if node.name in folded:
+        what = Becomes.FOLDED
+    twin = twins.get(node.name)
+    operands = {carried.get(operand) for operand in twin.all_input_nodes} if twin is not None else set[Signal | None]()
+    if node.name in moved:
+        reason = "moved before the max-pool, which is exact"
+    if what is Becomes.SYNAPSES and Signal.INPUT in operands:
+        reason = "reads the analog input: multiply-accumulates"
+    elif what is Becomes.SYNAPSES and function_of(node) == "batch_norm":
+        reason = "cannot be folded into a layer before it: one synapse a channel"
+    if node.name in spiked:
+        reason = "; ".join(filter(None, [reason, "an identity population after it makes spikes of its current"]))
+    counted = 0 if what in (Becomes.FOLDED, Becomes.CONSTANT) or not _shape(node) else macs(node)
+    return PlanRow(
+        node=node.name,
+        operation=name_of(node.target),
+        becomes=str(what),
+        status=_status(what),
+        reason=reason,
+        todo=next((advice for key, advice in _ADVICE.items() if key in reason), "") if what is Becomes.UNSUPPORTED else "",
+        parameters=parameters(node, program),
+        macs=counted,
+        spiking=counted > 0 and what in (Becomes.SYNAPSES, Becomes.PRODUCT) and Signal.INPUT not in operands,
+    )
+
+
+def _status(what: Becomes) -> str:
+    if what in (Becomes.FLOATING, Becomes.UNSUPPORTED):
+        return "floating" if what is Becomes.FLOATING else "unsupported"
+    return "exact" if what in _EXACT else "approximate"
+
+
+def spike_share(rows: Sequence[PlanRow]) -> float:
+    """The share of MACs that will be spike-driven, 0 to 1 (1 where there are none)."""
+    total = sum(row.macs for row in rows)
+    return sum(row.macs for row in rows if row.spiking) / total if total else 1.0
+
+
+def refuse_unsupported(rows: Sequence[PlanRow]) -> None:
+    """Raises one UnsupportedError that names every unsupported operation, and does nothing where there is none."""
+    bad = [row for row in rows if row.status == "unsupported"]
+    if bad:
+        found = "\n    ".join(f"{row.node}: {row.operation}: {row.reason}" for row in bad)
+        raise UnsupportedError(f"{len(bad)} operation(s) cannot be converted", found=found, todo="; ".join(sorted({row.todo for row in bad if row.todo})))
+
+
+@final
+@dataclass(frozen=True)
+class Plan(Pass):
+    """Writes the plan into the program, and refuses a program that holds unsupported operations."""
+
+    takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.ANN})
+    touches: ClassVar[frozenset[str]] = frozenset({"plan"})
+
+    def __call__(self, program: Program, context: Context) -> Program:
+        rows = plan(program)
+        refuse_unsupported(rows)
+        counts = {status: sum(row.status == status for row in rows) for status in ("exact", "approximate", "floating")}
+        numbers = {"macs": sum(row.macs for row in rows), "parameters": sum(tensor.numel() for tensor in program.tensors.values())}
+        return program.replaced(plan=rows).recorded(self.record(**counts, **numbers, spike_share=spike_share(rows)))

@@ -1,0 +1,32 @@
+"""The reference interpreter: runs spiking programs for T steps, streams them, counts, prices, measures fidelity (floor 3)."""
+
+from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
+from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
+from spikeloom.simulate.execute import decoded, executable, primary, repeated
+from spikeloom.simulate.fidelity import Fidelity, fidelity, populations, worst
+from spikeloom.simulate.model import Profile, SpikingModel
+from spikeloom.simulate.stream import State, Stream
+
+__all__ = [
+    "ASSUMPTIONS",
+    "ENCODINGS",
+    "Counter",
+    "Counts",
+    "EnergyRow",
+    "Fidelity",
+    "LayerCount",
+    "Profile",
+    "SpikingModel",
+    "State",
+    "Stream",
+    "decoded",
+    "energy",
+    "executable",
+    "fidelity",
+    "level_of",
+    "populations",
+    "primary",
+    "repeated",
+    "verdict",
+    "worst",
+]

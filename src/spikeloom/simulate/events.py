@@ -1,0 +1,238 @@
+"""
+Counting: how many spikes a run has, and how many synaptic operations they cause.
+
+    synaptic operations = Σ over edges of (presynaptic events × fan-out)                     (1)
+
+The fan-out of an input element is the number of weights it meets. For a linear operation it is the gradient of Σ y
+with every weight set to one; a dynamic product counts the pairs in which both operands carry an event.
+DESIGN.md §5 gives the encodings of a level k:
+
+    graded   one event carrying ⌈log2(N+1)⌉ bits (and a sign)
+    unary    |k| unit spikes
+    binary   popcount(|k|) spikes with shifted weights
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor, fx
+
+from spikeloom.ir import Kind, Program, Signal, calls, dynamic, kind, name_of, population, signals
+from spikeloom.neuron import events as encoded
+from spikeloom.simulate.execute import executable, repeated
+
+ENCODINGS = ("graded", "unary", "binary")
+_ONE_EACH = ("aten.mean", "aten.sum", "aten.adaptive_avg", "aten.mul", "aten.div", "aten.neg", "aten.batch_norm", "aten.cumsum")
+
+
+@final
+@dataclass(frozen=True)
+class LayerCount:
+    """Counts of one operation or population per inference (means over the samples seen, all T steps together).
+
+    `macs`: multiply-accumulates on analog or floating operands; `dense_macs`: those the ANN does here once;
+    `operations`: spike-driven ones, by encoding; `events`: spikes a population sends, by encoding; `neurons`: its size;
+    `rate` and `saturation`: shares of neuron-steps with an event, and at the top level; `silent`: share of neurons
+    that never fired.
+    """
+
+    node: str
+    kind: str
+    macs: float = 0.0
+    dense_macs: float = 0.0
+    operations: Mapping[str, float] = field(default_factory=dict[str, float])
+    events: Mapping[str, float] = field(default_factory=dict[str, float])
+    neurons: int = 0
+    levels: int = 0
+    rate: float = 0.0
+    saturation: float = 0.0
+    silent: float = 0.0
+    weights: int = 0
+    outputs: int = 0
+
+
+@final
+@dataclass(frozen=True)
+class Counts:
+    """All counts of a run: one row per operation that computes, in execution order."""
+
+    timesteps: int
+    samples: int
+    rows: tuple[LayerCount, ...]
+
+    def spikes(self, encoding: str = "graded") -> float:
+        """Spikes sent per inference by all populations."""
+        return sum(row.events.get(encoding, 0.0) for row in self.rows)
+
+    def operations(self, encoding: str = "graded") -> float:
+        """Synaptic operations per inference; MACs on analog inputs are not among them."""
+        return sum(row.operations.get(encoding, 0.0) for row in self.rows)
+
+    def spike_share(self) -> float:
+        """The share of the ANN's MACs that ran spike-driven."""
+        total = sum(row.dense_macs for row in self.rows)
+        return 1.0 - sum(row.dense_macs for row in self.rows if row.macs) / total if total else 1.0
+
+
+def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
+    """How many weights each element of operand `place` meets: [1, …] like the operand for one sample. (1)"""
+    name = name_of(node.target)
+    probe = torch.ones_like(args[place][:1], requires_grad=True)
+    if name.startswith(_ONE_EACH):
+        return probe.detach()
+    ones = [torch.ones_like(value) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args]
+    ones[place] = probe
+    with torch.enable_grad():
+        total = node.target(*ones, **node.kwargs).sum()  # pyright: ignore
+        (gradient,) = torch.autograd.grad(total, probe)
+    area = math.prod(_pair(args[1])) if name.startswith("aten.avg_pool") else 1
+    return (gradient * area).round()
+
+
+def _pair(size: Any) -> list[int]:
+    sizes = list(size) if isinstance(size, list | tuple) else [size]
+    return sizes if len(sizes) > 1 else sizes * 2
+
+
+@final
+class Counter(fx.Interpreter):
+    """Runs a program for T steps and counts, batch after batch; memory does not grow with the number of batches."""
+
+    def __init__(self, program: Program, timesteps: int) -> None:
+        super().__init__(executable(program, timesteps))
+        live = dynamic(program.graph)
+        self.program, self.timesteps, self.samples = program, timesteps, 0
+        self.before = {node.name: node for node in calls(program.graph) if node in live}
+        self.kinds = {name: kind(node, live) for name, node in self.before.items()}
+        self.carried = {node.name: signal for node, signal in signals(program.graph).items()}
+        self.levels: dict[str, Tensor] = {}
+        self.sums: dict[str, dict[str, float]] = {}
+        self.fans: dict[tuple[Any, ...], Tensor] = {}
+        self.fired: dict[str, Tensor] = {}
+
+    def add(self, inputs: tuple[Tensor, ...]) -> Any:
+        """Count one batch ([B, …] inputs); returns the raw [T·B, …] output."""
+        self.samples += inputs[0].shape[0]
+        self.levels = {}
+        with torch.no_grad():
+            return self.run(*(repeated(value, self.timesteps) for value in inputs))
+
+    def run_node(self, n: fx.Node) -> Any:
+        value, what = super().run_node(n), self.kinds.get(n.name)
+        if not isinstance(value, Tensor) or what is None:
+            return value
+        if what is Kind.NEURON:
+            self._population(n.name, value)
+        elif what in (Kind.MOVE, Kind.MAX) and self.carried[n.name] is Signal.SPIKE:
+            self._route(n)
+        elif what in (Kind.AFFINE, Kind.PRODUCT):
+            self._synapses(n.name, value, {operand.name: self.env[operand] for operand in n.all_input_nodes})
+        return value
+
+    def _add(self, name: str, **numbers: float) -> None:
+        sums = self.sums.setdefault(name, {})
+        for key, number in numbers.items():
+            sums[key] = sums.get(key, 0.0) + float(number)
+
+    def _population(self, name: str, value: Tensor) -> None:
+        node = self.before[name]
+        level, top = level_of(node, self.program, value)
+        self.levels[name] = level
+        self._add(name, top=float((level.abs() >= top).sum()), **{f"ev:{e}": float(encoded(level, e).sum()) for e in ENCODINGS})
+        fired = (level != 0).any(0)
+        self.fired[name] = fired | self.fired[name] if name in self.fired else fired
+        self.sums[name] |= {"neurons": fired.numel(), "levels": top}
+
+    def _route(self, n: fx.Node) -> None:
+        """Levels go where their spikes go: the same routing, applied to levels."""
+        moved = [operand for operand in n.all_input_nodes if operand.name in self.levels]
+        held = {operand: self.env[operand] for operand in moved}
+        self.env.update({operand: self.levels[operand.name] for operand in moved})
+        level = super().run_node(n)
+        self.env.update(held)
+        if moved and isinstance(level, Tensor):
+            self.levels[n.name] = level
+
+    def _synapses(self, name: str, value: Tensor, values: Mapping[str, Any]) -> None:
+        node = self.before[name]
+        args: tuple[Any, ...] = fx.map_arg(node.args, lambda operand: values.get(operand.name, operand))
+        places = [place for place, a in enumerate(node.args) if isinstance(a, fx.Node) and a.name in self.carried]
+        if len(places) > 1:
+            self._product(node, args, places)
+        elif places:
+            self._linear(node, args, places[0])
+        weights = sum(self.program.tensor(a).numel() for a in node.all_input_nodes if a.op == "get_attr")
+        self.sums.setdefault(name, {}).update(weights=weights, outputs=value[0].numel())
+
+    def _linear(self, node: fx.Node, args: tuple[Any, ...], place: int) -> None:
+        key = (node.name, *args[place].shape[1:])
+        if key not in self.fans:
+            self.fans[key] = fan_out(node, args, place)
+        fan, level = self.fans[key], self.levels.get(str(node.args[place]))
+        dense = float(fan.sum()) * args[place].shape[0]
+        weighted = dense if self._multiplies(node) else 0.0
+        if level is None:
+            self._add(node.name, macs=weighted, dense=weighted / self.timesteps)
+        else:
+            self._add(node.name, dense=weighted / self.timesteps, **{f"op:{e}": float((encoded(level, e) * fan).sum()) for e in ENCODINGS})
+
+    def _product(self, node: fx.Node, args: tuple[Any, ...], places: list[int]) -> None:
+        """Pairs in which both operands carry an event; where one carries none, every pair is a MAC."""
+        levels = [self.levels.get(str(node.args[place])) for place in places]
+        ones, masks = list(args), list(args)
+        for place, level in zip(places, levels, strict=True):
+            ones[place] = torch.ones_like(args[place])
+            masks[place] = ones[place] if level is None else (level != 0).to(args[place].dtype)
+        full = float(node.target(*ones, **node.kwargs).sum())  # pyright: ignore
+        pairs = float(node.target(*masks, **node.kwargs).sum())  # pyright: ignore
+        counted = {f"op:{e}": pairs for e in ENCODINGS} if all(level is not None for level in levels) else {"macs": full}
+        self._add(node.name, dense=full / self.timesteps, **counted)
+
+    def _multiplies(self, node: fx.Node) -> bool:
+        """Whether the ANN spends MACs here; pools and means only add."""
+        return not name_of(node.target).startswith(("aten.avg_pool", "aten.adaptive_avg", "aten.mean", "aten.sum", "aten.neg", "aten.cumsum"))
+
+    def counts(self) -> Counts:
+        """What was counted so far, per inference."""
+        return Counts(self.timesteps, self.samples, tuple(self._row(name, sums) for name, sums in self.sums.items()))
+
+    def _row(self, name: str, sums: Mapping[str, float]) -> LayerCount:
+        n, neurons = max(self.samples, 1), int(sums.get("neurons", 0))
+        steps = max(neurons * n * self.timesteps, 1)
+        return LayerCount(
+            node=name,
+            kind=str(self.kinds[name]),
+            macs=sums.get("macs", 0.0) / n,
+            dense_macs=sums.get("dense", 0.0) / n,
+            operations={key[3:]: value / n for key, value in sums.items() if key.startswith("op:")},
+            events={key[3:]: value / n for key, value in sums.items() if key.startswith("ev:")},
+            neurons=neurons,
+            levels=int(sums.get("levels", 0)),
+            rate=sums.get("ev:graded", 0.0) / steps,
+            saturation=sums.get("top", 0.0) / steps,
+            silent=float((~self.fired[name]).float().mean()) if name in self.fired else 0.0,
+            weights=int(sums.get("weights", 0)),
+            outputs=int(sums.get("outputs", 0)),
+        )
+
+
+def level_of(node: fx.Node, program: Program, value: Tensor) -> tuple[Tensor, int]:
+    """The levels k of a population's outputs (signed integers as floats) and its top level N.
+
+    A function staircase counts its places from the silent one, the value nearest to zero.
+    """
+    if node.target is population:
+        step = program.tensor(node.args[1])
+        shape = [1] * value.dim()
+        shape[int(node.kwargs.get("axis", 1))] = -1  # pyright: ignore
+        return torch.round(value / (step.view(shape) if step.dim() else step)), int(node.kwargs["levels"])  # pyright: ignore
+    table = program.tensor(node.args[2]).flatten().sort().values
+    silent = int(table.abs().argmin())
+    place = torch.bucketize(value.contiguous(), table).clamp(max=table.numel() - 1)
+    return (place - silent).to(value.dtype), (table.numel() - 1) // 2
+
+
+__all__ = ["ENCODINGS", "Counter", "Counts", "LayerCount", "fan_out", "level_of"]

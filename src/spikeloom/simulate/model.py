@@ -1,0 +1,175 @@
+"""
+`SpikingModel`: a spiking program as an `nn.Module` with the ANN's signature and the Hugging Face hub's methods.
+
+    snn(x)              resets itself, runs T steps folded into the batch, returns the mean over T on the ANN's scale
+    snn.step(x, state)  one step at a time, state in and out
+    snn.profile(x)      spikes, synaptic operations, energy
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, final
+
+import torch
+from huggingface_hub import ModelHubMixin
+from torch import Tensor, fx, nn
+
+from spikeloom.errors import DataError, ProgramError
+from spikeloom.ir import Dialect, Program, load, save
+from spikeloom.simulate.energy import EnergyRow, energy
+from spikeloom.simulate.events import Counter, Counts
+from spikeloom.simulate.execute import check_timesteps, decoded, executable, primary, repeated
+from spikeloom.simulate.fidelity import Fidelity, fidelity
+from spikeloom.simulate.stream import State, Stream
+
+
+@final
+@dataclass(frozen=True)
+class Profile:
+    """What one inference costs: counts per layer and the energy table."""
+
+    counts: Counts
+    energy: tuple[EnergyRow, ...]
+
+
+@final
+class SpikingModel(
+    nn.Module, ModelHubMixin, library_name="spikeloom", tags=["spiking-neural-network"], license="apache-2.0", repo_url="", docs_url=""
+):
+    """A calibrated spiking network, ready to run. `ann` and `control` are the programs it is judged against, where known."""
+
+    def __init__(self, program: Program, *, timesteps: int = 1, ann: Program | None = None, control: Program | None = None) -> None:
+        super().__init__()
+        if program.dialect is not Dialect.SNN:
+            raise ProgramError("not a spiking program", found=f"dialect {program.dialect}", allowed=Dialect.SNN, todo="convert it first")
+        check_timesteps(timesteps)
+        self.program, self.timesteps, self.ann, self.control = program, timesteps, ann, control
+        self._bound: dict[int, fx.GraphModule] = {}
+        self._stream: Stream | None = None
+        self.network = self._bind(timesteps)
+
+    def _bind(self, timesteps: int) -> fx.GraphModule:
+        if timesteps not in self._bound:
+            self._bound[timesteps] = executable(self.program, timesteps)
+        return self._bound[timesteps]
+
+    def forward(self, *inputs: Tensor, timesteps: int | None = None, early_exit: float | None = None) -> Any:
+        """The ANN's outputs as the spiking network gives them: inputs [B, …], T steps from rest, mean over T.
+
+        `early_exit` is a margin (see `calibrate_exit`): each sample stops at the first step whose running answer leads
+        by that margin. Raises DataError for inputs of another shape than the program's.
+        """
+        inputs = self._checked(inputs)
+        steps = self.timesteps if timesteps is None else timesteps
+        if early_exit is not None:
+            return self.run_with_exit(*inputs, margin=early_exit, timesteps=steps)[0]
+        module = self.network if steps == self.timesteps else self._bind(steps)
+        return decoded(module(*(repeated(value, steps) for value in inputs)), steps)
+
+    def step(self, *inputs: Tensor, state: State | None = None) -> tuple[Any, State]:
+        """One time step from `state` (None: rest): this step's output, whose mean over T steps is `snn(x)`, and the next state."""
+        if self._stream is None:
+            self._stream = Stream(self.program)
+        return self._stream.advance(self._checked(inputs), state or State())
+
+    def run_with_exit(self, *inputs: Tensor, margin: float, timesteps: int | None = None) -> tuple[Tensor, Tensor]:
+        """Answers [B, classes] and the steps each sample took [B].
+
+        After each step, samples whose best running output leads the second by `margin` or more are done; the others
+        go on, up to T steps. Every step that runs is counted.
+        """
+        steps = self.timesteps if timesteps is None else timesteps
+        check_timesteps(steps)
+        total, state, taken, answer = None, None, torch.full((inputs[0].shape[0],), steps), None
+        waiting = torch.ones(inputs[0].shape[0], dtype=torch.bool)
+        for t in range(1, steps + 1):
+            output, state = self.step(*inputs, state=state)
+            total = primary(output) if total is None else total + primary(output)
+            mean = total / t
+            answer = mean.clone() if answer is None else torch.where(waiting[:, None], mean, answer)
+            lead = mean.topk(2, dim=1).values
+            sure = waiting & (lead[:, 0] - lead[:, 1] >= margin)
+            taken[sure] = t
+            waiting &= ~sure
+            if not bool(waiting.any()):
+                break
+        assert answer is not None
+        return answer, taken
+
+    def calibrate_exit(self, batches: Iterable[tuple[Tensor, ...]], *, agreement: float = 0.99, timesteps: int | None = None) -> float:
+        """The smallest margin at which answers stopped early agree with those after T steps on a share `agreement` of samples."""
+        steps = self.timesteps if timesteps is None else timesteps
+        rows = [self._leads(batch, steps) for batch in batches]
+        if not rows:
+            raise DataError("no samples to calibrate early exit on", found="an empty stream", todo="give at least one batch")
+        leads, right = torch.cat([lead for lead, _ in rows], 1), torch.cat([same for _, same in rows], 1)
+        for margin in torch.cat([torch.zeros(1), leads.flatten().quantile(torch.linspace(0, 1, 201))]).tolist():
+            out = leads >= margin
+            out[-1] = True
+            first = out.int().argmax(0)
+            if float(right.gather(0, first[None]).float().mean()) >= agreement:
+                return margin
+        return float(leads.max()) + 1.0
+
+    def _leads(self, inputs: tuple[Tensor, ...], steps: int) -> tuple[Tensor, Tensor]:
+        """[T, B]: the running answer's lead at every step, and whether it is the final answer."""
+        state, total, leads, answers = None, torch.zeros(()), list[Tensor](), list[Tensor]()
+        for t in range(1, steps + 1):
+            output, state = self.step(*inputs, state=state)
+            total = total + primary(output)
+            top = (total / t).topk(2, dim=1)
+            leads.append(top.values[:, 0] - top.values[:, 1])
+            answers.append(top.indices[:, 0])
+        return torch.stack(leads), torch.stack([answer == answers[-1] for answer in answers])
+
+    def profile(self, *inputs: Tensor, timesteps: int | None = None) -> Profile:
+        """Spikes, synaptic operations and energy of these inputs ([B, …]), per inference."""
+        counter = Counter(self.program, self.timesteps if timesteps is None else timesteps)
+        counter.add(self._checked(inputs))
+        counts = counter.counts()
+        return Profile(counts, energy(counts))
+
+    def verify_fidelity(self, *inputs: Tensor, timesteps: int | None = None) -> tuple[Fidelity, ...]:
+        """How close every population is to the ANN's activation it stands for, in execution order.
+
+        Raises ProgramError where the ANN was not kept.
+        """
+        if self.ann is None:
+            raise ProgramError("the ANN was not kept with this network", todo="convert again, or give the ANN to SpikingModel")
+        return fidelity(self.program, self.ann, [self._checked(inputs)], self.timesteps if timesteps is None else timesteps)
+
+    def _checked(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        specs = self.program.inputs
+        if len(inputs) != len(specs):
+            raise DataError("wrong number of inputs", found=len(inputs), allowed=", ".join(spec.name for spec in specs))
+        for value, spec in zip(inputs, specs, strict=True):
+            if not isinstance(value, Tensor) or tuple(value.shape[1:]) != spec.shape[1:] or (not spec.dynamic and value.shape[0] != spec.shape[0]):
+                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                allowed = ("batch" if spec.dynamic else spec.shape[0], *spec.shape[1:])
+                raise DataError(f"input '{spec.name}' has another shape than the model takes", found=found, allowed=allowed)
+        return inputs
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        program = self.program.replaced(settings={**self.program.settings, "timesteps": self.timesteps})
+        extra = {name: other for name, other in (("ann", self.ann), ("control", self.control)) if other is not None}
+        save(program, save_directory, extra)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
+        folder = Path(model_id)
+        if not folder.is_dir():
+            from huggingface_hub import snapshot_download
+
+            known = {key: options[key] for key in ("revision", "cache_dir", "force_download", "token", "local_files_only") if key in options}
+            folder = Path(snapshot_download(model_id, **known))
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The network saved in a folder, with its ANN and control where they are there. Executes nothing from it."""
+        program = load(folder)
+        others: Mapping[str, Program | None] = {
+            name: load(folder / name) if (folder / name / "program.json").exists() else None for name in ("ann", "control")
+        }
+        return cls(program, timesteps=int(program.settings.get("timesteps", 1)), ann=others["ann"], control=others["control"])
