@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
 
 from spikeloom.datasets import Dataset, as_batches, batches, load
 from spikeloom.datasets.source import ArraySource
@@ -121,6 +122,9 @@ def test_streams_of_something_else() -> None:
     ):
         with pytest.raises(DataError, match=problem):
             next(batches([item], 2))
+    for stream in (batches(TorchDataset(), 2, limit=1), as_batches(TorchDataset(), 1)):  # no length, no iteration
+        with pytest.raises(DataError, match="cannot be taken as data"):
+            next(stream)
     with pytest.raises(DataError, match="differ in shape"):
         next(batches([(torch.zeros(2), 0), (torch.zeros(3), 0)], 2))
 

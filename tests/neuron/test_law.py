@@ -83,6 +83,13 @@ def test_reset_to_zero_forgets_the_rest() -> None:
     assert v.tolist() == [1.75, 0.0]
 
 
+def test_reset_to_zero_rests_in_the_cell_that_holds_zero() -> None:
+    h = torch.tensor([-0.75, -0.25, 0.0, 0.25, 0.5])
+    o, v = step(torch.zeros(5), h, uniform_staircase(0.5, 2, 2, reset="zero"))
+    assert o.tolist() == [-1.0, -0.5, 0.0, 0.0, 0.5]
+    assert v.tolist() == [0.0, 0.0, 0.0, 0.25, 0.0]
+
+
 def test_lif_decays_by_its_time_constant_and_leaks() -> None:
     law = lif(1.0, tau_mem_ms=20.0, dt_ms=5.0, leak=0.125)
     _, v = step(torch.tensor([0.5], dtype=torch.float64), torch.zeros(1, dtype=torch.float64), law)
@@ -112,7 +119,9 @@ def test_sfn_is_the_clipped_floor_on_both_sides() -> None:
 
 def test_dual_threshold_has_a_negative_branch() -> None:
     h = torch.tensor([-3.0, -0.25, 0.0, 1.9, 2.0], dtype=torch.float64)
-    o, v = step(torch.zeros_like(h), h, dual_threshold(2.0, -0.25))
+    law = dual_threshold(2.0, -0.25)
+    assert law.initial == 1.0
+    o, v = step(torch.zeros_like(h), h, law)
     assert o.tolist() == [-2.0, 0.0, 0.0, 0.0, 2.0]
     assert torch.equal(v, h - o)
 

@@ -46,10 +46,11 @@ def test_a_table_per_channel(axis: int) -> None:
 
 
 def test_padding_thresholds_are_never_reached() -> None:
-    thresholds = torch.tensor([[0.0, 1.0], [0.5, torch.inf], [torch.inf, torch.inf]])
-    values = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 5.0], [6.0, 6.0, 6.0]])
-    h = torch.tensor([[-1.0, -1.0, -1.0], [0.7, 0.7, 0.7], [1e9, 1e9, 1e9]])
-    expected = [[1.0, 4.0, 6.0], [2.0, 5.0, 6.0], [3.0, 5.0, 6.0]]
+    inf = torch.inf
+    thresholds = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, inf], [0.5, inf, inf], [inf, inf, inf]])
+    values = torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 99.0], [5.0, 6.0, 99.0, 99.0], [7.0, 99.0, 99.0, 99.0]])
+    h = torch.tensor([-1.0, 0.7, 1e9])[:, None].expand(3, 4)
+    expected = [[1.0, 1.0, 5.0, 7.0], [2.0, 2.0, 6.0, 7.0], [4.0, 3.0, 6.0, 7.0]]
     index = index_table(thresholds, values)
     assert index is not None
     assert read_table(h, thresholds, values, 1).tolist() == expected

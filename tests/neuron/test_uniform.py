@@ -99,6 +99,9 @@ def test_gradients_do_not_change_the_output() -> None:
     tracked = run_uniform(x.requires_grad_(), height.requires_grad_(), height / 2, 0.9, 0.1, **shape)
     assert tracked.requires_grad
     assert torch.equal(plain, tracked)
+    tracked.sum().backward()  # nothing that the backward pass needs was overwritten
+    assert height.grad is not None
+    assert bool(height.grad.isfinite().all())
 
 
 def test_input_gradient_is_one_inside_the_range_and_zero_outside() -> None:

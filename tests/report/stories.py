@@ -100,7 +100,7 @@ def thresholds(seed: int = 1, bins: int = 64, levels: int = 15) -> list[dict[str
         step = 3.1 * scale / levels
         counts = [0] * bins
         low, high = -2.5 * scale, 4.6 * scale
-        for _ in range(4000):
+        for _ in range(1500):
             place = int((draw.gauss(0.1, 0.95) * scale - low) / (high - low) * bins)
             counts[min(bins - 1, max(0, place))] += 512
         edges = [low + (high - low) * index / bins for index in range(bins + 1)]
@@ -265,7 +265,7 @@ def large(operations: int = 200) -> Story:
         fidelity=[{**fidelity(i)[0], "node": n} for i, n in enumerate(names[::2])],
         worst=names[10],
         thresholds=[{**base[i % 19], "node": n} for i, n in enumerate(names[::2])],
-        raster=[raster(32, 256, 15, n, 0.4, i) for i, n in enumerate(names[:8])],
+        raster=[raster(32, 256, 15, n, 0.4, i) for i, n in enumerate(names[:4])],
     )
 
 

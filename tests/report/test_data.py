@@ -60,7 +60,12 @@ def test_from_json_refuses_unknown_keys_and_a_missing_title() -> None:
 )
 def test_refuses_what_is_not_a_story(parts: dict[str, Any], place: str) -> None:
     with pytest.raises(ProgramError, match=place):
-        Story(**{"title": "t", **parts})
+        Story.from_json({"title": "t", **parts})
+
+
+def test_the_constructor_refuses_too() -> None:
+    with pytest.raises(ProgramError, match="worst layer"):
+        Story("t", worst="a")
 
 
 def test_null_is_allowed_wherever_a_key_is_not_required() -> None:

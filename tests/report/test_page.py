@@ -11,6 +11,7 @@ import pytest
 from tests.report import stories
 
 from spikeloom.errors import ResourceError
+from spikeloom.ir import PlanRow, Record
 from spikeloom.report import Story, numerals, page, render, write
 
 
@@ -158,6 +159,24 @@ def test_citations_become_links_once() -> None:
     assert page.prose("a `b` <c>") == "a <code>b</code> &lt;c&gt;"
     assert page.references(stories.records())[1].startswith("One timestep")
     assert len(page.references(stories.records())) == 4
+
+
+def test_key_numbers_are_the_known_ones_only() -> None:
+    told = Story(
+        "t", metrics={"energy_pj": {"snn": 1e6, "ann_int8": 2e6, "ann_fp32": None}, "seconds": {"snn": 2.0, "ann": None}, "agreement": None}
+    )
+    assert [(name, remark) for name, _, remark in page.tiles(told)] == [
+        ("Energy, estimated", "0.50× the int8 ANN"),
+        ("Run time", "of the SNN"),
+    ]
+
+
+def test_rows_of_the_program_fit_as_they_are() -> None:
+    row = PlanRow("conv1", "conv2d", "convolution", "unsupported", reason="why so", todo="do this", macs=1000)
+    record = Record("fold", {"all": True}, {"folded": 19}, ("arXiv:1712.05877",), 0.5)
+    text = Text(render(Story("t", plan=[dataclasses.asdict(row)], records=[dataclasses.asdict(record)]))).text
+    assert "conv1 conv2d ✕ unsupported convolution 1,000 0 no why so do this" in text
+    assert re.search(r"fold 500 ms \[1\] all yes ?folded ?19 .*References ?arXiv:1712.05877", text)
 
 
 def test_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,15 @@ def test_shortcut_takes_every_second_pixel_and_pads_channels_with_zeros() -> Non
     assert shortcut(x, 3, 1) is x
 
 
+def test_resnet18_halves_height_and_width_three_times() -> None:
+    model, sides = build("resnet18").eval(), list[int]()
+    for layer in (model.conv1, model.layer1, model.layer2, model.layer3, model.layer4):
+        layer.register_forward_hook(lambda _module, _inputs, y: sides.append(y.shape[-1]))
+    with torch.inference_mode():
+        model(torch.randn(1, 3, 32, 32))
+    assert sides == [32, 32, 16, 8, 4]
+
+
 def test_resnet18_has_torchvisions_module_names() -> None:
     names = set(build("resnet18").state_dict())
     assert {"conv1.weight", "bn1.running_var", "layer2.0.downsample.0.weight", "layer4.1.conv2.weight", "fc.bias"} <= names
@@ -100,13 +109,15 @@ def pictures(folder: Path, architecture_name: str, count: int) -> tuple[Tensor, 
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std, torch.tensor(table["label"])
 
 
-@pytest.mark.parametrize(("depth", "hits"), [(20, 904), (32, 913), (44, 916)])
-def test_cifar_resnet_with_published_weights_is_as_accurate_as_published(shared: Callable[[str], Path], depth: int, hits: int) -> None:
+@pytest.mark.parametrize(("depth", "count", "hits"), [(20, 1000, 904), (32, 200, 189), (44, 200, 189)])
+def test_cifar_resnet_with_published_weights_is_as_accurate_as_published(
+    shared: Callable[[str], Path], depth: int, count: int, hits: int
+) -> None:
     model = build(f"cifar-resnet{depth}").eval()
     model.load_state_dict(load_file(shared(f"cifar10_resnet{depth}") / "model.safetensors"))
-    x, y = pictures(shared("cifar10_lossless_test1000"), f"cifar-resnet{depth}", 1000)
+    x, y = pictures(shared("cifar10_lossless_test1000"), f"cifar-resnet{depth}", count)
     with torch.inference_mode():
-        found = sum(int((model(xs).argmax(1) == ys).sum()) for xs, ys in zip(x.split(250), y.split(250), strict=True))
+        found = sum(int((model(xs).argmax(1) == ys).sum()) for xs, ys in zip(x.split(200), y.split(200), strict=True))
     assert abs(found - hits) <= 1  # one picture may turn on another machine's rounding
 
 

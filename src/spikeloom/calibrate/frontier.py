@@ -1,48 +1,45 @@
 """
-The frontier: the ANN and the SNN side by side, one operation at a time, over a fixed set of calibration samples.
+The frontier: one network run operation by operation over a fixed set of samples.
 
 Layer-by-layer compensation needs, at every layer, what the layers before it really give after they were corrected.
-Running each operation once over all samples and dropping values nobody reads any more costs one ANN pass and one SNN
-pass in all, and memory for the widest cut of the graph only. Past `limit_bytes` values live in files that the
-operating system pages in and out.
+Running each operation once over all samples, and dropping values nobody reads any more, costs one pass through the
+network in all, and memory for the widest cut of the graph only.
 """
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
-import torch
-from torch import Tensor, fx
-
-Values = list[Any]
+from torch import fx
 
 
 @final
 class Frontier:
-    """Values of one network at the cut between done and coming operations: a list of chunks per node."""
+    """The values at the cut between done and coming operations: a list of chunks per node (constants: one chunk)."""
 
-    def __init__(self, graph: fx.Graph, limit_bytes: int) -> None:
-        self.values: dict[fx.Node, Values] = {}
-        self.last: dict[fx.Node, fx.Node] = {}
-        for node in graph.nodes:
-            for operand in node.all_input_nodes:
-                self.last[operand] = node
-        self.limit_bytes, self.folder = limit_bytes, None
+    def __init__(self, graph: fx.Graph) -> None:
+        self.values: dict[fx.Node, list[Any]] = {}
+        self.last = {operand: node for node in graph.nodes for operand in node.all_input_nodes}
 
-    def put(self, node: fx.Node, chunks: Values) -> None:
+    def put(self, node: fx.Node, chunks: list[Any]) -> None:
         """Keep a node's chunks until its last reader is done."""
         self.values[node] = chunks
 
-    def call(self, node: fx.Node, function: Callable[..., Any]) -> Values:
-        """The node's chunks: `function` called with its arguments, once per chunk."""
+    def call(self, node: fx.Node, function: Callable[..., Any]) -> list[Any]:
+        """The node's chunks: `function` called with the node's arguments, once per chunk."""
         return [function(*args, **kwargs) for args, kwargs in self.arguments(node)]
 
     def arguments(self, node: fx.Node) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """A call's arguments for every chunk in turn."""
-        chunks = max((len(self.values[operand]) for operand in node.all_input_nodes), default=1)
-        for place in range(chunks):
+        for place in range(self._length(node)):
             yield fx.map_arg((node.args, node.kwargs), lambda operand, place=place: self._chunk(operand, place))
+
+    def operands(self, node: fx.Node) -> Iterator[tuple[Any, ...]]:
+        """The values a node reads, each once, for every chunk in turn."""
+        for place in range(self._length(node)):
+            yield tuple(self._chunk(operand, place) for operand in node.all_input_nodes)
+
+    def _length(self, node: fx.Node) -> int:
+        return max((len(self.values[operand]) for operand in node.all_input_nodes), default=1)
 
     def _chunk(self, operand: fx.Node, place: int) -> Any:
         values = self.values[operand]
@@ -53,16 +50,3 @@ class Frontier:
         for operand in node.all_input_nodes:
             if self.last.get(operand) is node:
                 self.values.pop(operand, None)
-
-
-def spilled(chunks: Iterable[Tensor], folder: Path) -> list[Tensor]:
-    """The chunks as tensors on memory-mapped files in `folder`."""
-    out: list[Tensor] = []
-    for chunk in chunks:
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
-            name = stream.name
-        twin = torch.from_file(name, shared=True, size=chunk.numel(), dtype=chunk.dtype).view(chunk.shape)
-        twin.copy_(chunk)
-        Path(name).unlink()
-        out.append(twin)
-    return out

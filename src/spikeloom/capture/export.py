@@ -8,6 +8,7 @@ Source: torch.export (https://docs.pytorch.org/docs/stable/export.html).
 """
 
 import contextlib
+import dataclasses
 import inspect
 import logging
 import warnings
@@ -53,11 +54,12 @@ def export_model(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
     batch = next(value.shape[0] for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor) and value.dim() > 0)
     failure: Exception | None = None
     for dim in (Dim.DYNAMIC, None):
-        shapes = pytree.tree_map(lambda value, dim=dim: _dims(value, batch, dim), (args, dict(kwargs)))
+        inputs, words = pytree.tree_map(_fresh, (args, dict(kwargs)))
+        shapes = pytree.tree_map(lambda value, dim=dim: _dims(value, batch, dim), (inputs, words))
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                exported = export(model, args, dict(kwargs), dynamic_shapes=_shapes(model, *shapes) if dim else None, strict=False)
+                exported = export(model, inputs, words, dynamic_shapes=_shapes(model, *shapes) if dim else None, strict=False)
                 return exported.run_decompositions({}), dim is not None
         except Exception as error:
             log.debug("export with batch %s failed: %s", dim, error)
@@ -68,6 +70,11 @@ def export_model(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
         found=reason,
         todo="remove control flow that depends on values from forward(), or export it yourself and give `pt2:<file>`",
     ) from failure
+
+
+def _fresh(value: Any) -> Any:
+    """A tensor that no earlier attempt has marked: `export` writes on its example which dimensions vary."""
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def _dims(value: Any, batch: int, dim: Any) -> Any:
@@ -112,6 +119,7 @@ def _lifted(exported: ExportedProgram, is_dynamic: bool) -> tuple[fx.Graph, dict
     graph, seen = fx.Graph(), dict[fx.Node, Any]()
     tensors: dict[str, Tensor] = {}
     inputs: list[TensorSpec] = []
+    weights: dict[str, Any] = {**exported.constants, **exported.state_dict}
     specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     mutated = [spec for spec in exported.graph_signature.output_specs if spec.kind is not OutputKind.USER_OUTPUT]
     for node in exported.graph.nodes:
@@ -121,26 +129,25 @@ def _lifted(exported: ExportedProgram, is_dynamic: bool) -> tuple[fx.Graph, dict
                 seen[node] = spec.arg.value
             elif spec.kind is InputKind.USER_INPUT:
                 seen[node] = graph.placeholder(node.name)
-                inputs.append(_spec_of(node, is_dynamic))
+                seen[node].target = seen[node].name  # fx renames what is also a Python builtin: `input` is `input_1` everywhere
+                inputs.append(_spec_of(seen[node].name, node.meta["val"], is_dynamic))
             else:
-                value = exported.state_dict.get(str(spec.target))
-                tensors[str(spec.target)] = (exported.constants[str(spec.target)] if value is None else value).detach()
+                tensors[str(spec.target)] = weights[str(spec.target)].detach()
                 seen[node] = graph.get_attr(str(spec.target))
         elif node.op == "output":
             flat = [seen.get(value, value) if isinstance(value, fx.Node) else value for value in node.args[0][len(mutated) :]]
-            assert exported.call_spec.out_spec is not None
-            graph.output(_plain(pytree.tree_unflatten(flat, exported.call_spec.out_spec)))
+            structure = exported.call_spec.out_spec
+            graph.output(_plain(flat if structure is None else pytree.tree_unflatten(flat, structure)))
         else:
             seen[node] = graph.node_copy(node, lambda operand: seen[operand])
             seen[node].meta = {}
     return graph, tensors, tuple(inputs)
 
 
-def _spec_of(node: fx.Node, is_dynamic: bool) -> TensorSpec:
-    value = node.meta["val"]
+def _spec_of(name: str, value: Tensor, is_dynamic: bool) -> TensorSpec:
     shape = tuple(_hint(size) for size in value.shape)
     varies = is_dynamic and value.dim() > 0 and isinstance(value.shape[0], torch.SymInt)
-    return TensorSpec(node.name, shape, str(value.dtype).removeprefix("torch."), varies)
+    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."), varies)
 
 
 def _hint(size: int | torch.SymInt) -> int:
@@ -149,7 +156,9 @@ def _hint(size: int | torch.SymInt) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Outputs as plain Python: a lone tensor, tuples, and dicts for mappings (None left out)."""
+    """Outputs as plain Python: a lone tensor, tuples, and dicts for mappings and dataclasses (None left out)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, Mapping):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):

@@ -8,14 +8,12 @@ Source: https://huggingface.co/docs/transformers.
 """
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from spikeloom.capture.hub import hub_folder
@@ -42,7 +40,7 @@ def open_hf(target: str, request: Request) -> Opened:
         config.num_labels = request.classes
     build = _architecture(transformers, config, folder)
     with _quiet(transformers):
-        model = _random(build, config, request.seed) if request.untrained else _pretrained(build, config, folder)
+        model: Any = _random(build, config, request.seed) if request.untrained else _pretrained(build, config, folder)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False
     return _opened(f"hf:{target}", model, folder, "random" if request.untrained else str(target))
@@ -128,7 +126,7 @@ def _pretrained(build: Any, config: Any, folder: Path) -> nn.Module:
         model, said = build.from_pretrained(
             folder, config=config, local_files_only=True, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
         )
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, ImportError, pickle.UnpicklingError) as error:
+    except Exception as error:  # transformers raises whatever its readers raise
         raise SourceError(f"the model in {folder} cannot be loaded", found=why(error), todo="fetch or save it again") from error
     missing = sorted(str(name) for name in said["missing_keys"])
     if missing:
@@ -141,7 +139,7 @@ def _pretrained(build: Any, config: Any, folder: Path) -> nn.Module:
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def _quiet(transformers: Any) -> Generator[None]:
     """transformers neither reports nor draws inside; its settings are as they were afterwards."""
     logging = transformers.utils.logging
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -161,7 +159,7 @@ def _opened(address: str, model: Any, folder: Path, weights: str) -> Opened:
     size = _image_size(vision)
     prepared = of_hugging_face(folder, size, channels)
     name = model.main_input_name
-    size = prepared["size"] if prepared is not None and size is None else size
+    size = size if prepared is None else prepared["size"]
     text = name == "input_ids"
     shape = (TOKENS,) if text else None if size is None else (channels, *size)
     vocabulary = int(model.config.get_text_config().vocab_size) if text else None

@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -75,7 +75,7 @@ def _fetched(where: str) -> Path:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
-        torch.hub.list(where, trust_repo=True, skip_validation=True, verbose=False)
+        torch.hub.list(where, trust_repo=True, skip_validation=True, verbose=False)  # pyright: ignore[reportArgumentType]
     except (OSError, RuntimeError, ValueError) as error:
         todo = f"give a local copy, torchhub:<folder>:<entry>; else {WAYS_ON}"
         raise SourceError(f"the repository {where!r} cannot be had from GitHub", found=why(error), todo=todo) from error
@@ -135,7 +135,7 @@ def _opened(address: str, build: Any, request: Request) -> Opened:
 
 
 @contextmanager
-def _importing(folder: Path) -> Iterator[None]:
+def _importing(folder: Path) -> Generator[None]:
     """Modules beside the named code can be imported inside."""
     sys.path.insert(0, str(folder.resolve()))
     try:
@@ -145,7 +145,7 @@ def _importing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _failing(address: str) -> Iterator[None]:
+def _failing(address: str) -> Generator[None]:
     """Whatever the named code raises becomes a SourceError that says so."""
     try:
         yield

@@ -1,6 +1,6 @@
 """What a caller asks of a source, and what an address turned out to hold: the two values every opener works between."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ class Opened:
     What an address holds: the module and what its own configuration says of it.
 
     `weights` says in words where they come from. `example` are positional example inputs of models that say what they take; else
-    `input_shape` of one sample, `input_name` the keyword it goes by (None: positional), `vocabulary` the number of tokens where the input is
+    `input_shape` of one sample, `input_name` the keyword it goes by (None: positional), `vocabulary` the number of tokens of an input of
     integers.
     """
 
@@ -64,7 +64,7 @@ class Opened:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Generator[None]:
     """Torch's global generator starts from `seed` inside, and is as it was afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

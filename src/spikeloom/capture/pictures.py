@@ -66,15 +66,22 @@ def of_hugging_face(folder: Path, image_size: Sequence[int] | None, channels: in
     size, shorter = _geometry(said, image_size)
     if size is None:
         return None
-    mean, std = (_per_channel(said[key], channels) for key in ("image_mean", "image_std"))
+    mean, std = _normalisation(said, channels)
+    scale = said.get("rescale_factor", said.get("rescale", 1 / 255)) if said.get("do_rescale", True) else 1.0
+    return preparation(size, mean, std, scale=scale, shorter_side=shorter, resize=FILTERS[said.get("resample", 2)])
+
+
+def _normalisation(said: Mapping[str, Any], channels: int) -> tuple[list[float], list[float]]:
+    """Mean and deviation per channel, with what some processors do on top: shift by one, divide a second time (EfficientNet's)."""
+    mean, deviation = (_per_channel(said[key], channels) for key in ("image_mean", "image_std"))
+    std = deviation
     if not said.get("do_normalize", True):
         mean, std = [0.0] * channels, [1.0] * channels
     if said.get("rescale_offset"):
         mean = [value + 1 for value in mean]
     if said.get("include_top"):
-        std = [value**2 for value in std]
-    scale = said.get("rescale_factor", said.get("rescale", 1 / 255)) if said.get("do_rescale", True) else 1.0
-    return preparation(size, mean, std, scale=scale, shorter_side=shorter, resize=FILTERS[said.get("resample", 2)])
+        std = [first * second for first, second in zip(std, deviation, strict=True)]
+    return mean, std
 
 
 def _geometry(said: Mapping[str, Any], image_size: Sequence[int] | None) -> tuple[Sequence[int] | None, int | None]:

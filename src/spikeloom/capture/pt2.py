@@ -19,8 +19,8 @@ Source: torch/export/pt2_archive/_package.py of torch 2.13.
 
 import io
 import json
-import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ from spikeloom.capture.pt2_graph import DAMAGES, DTYPES, Taken, qualified, read_
 from spikeloom.errors import SourceError
 
 Members = Mapping[str, bytes]
+LEGACY = "serialized_exported_program.json"
+PROTOCOL = 5  # the highest a pickle can begin with
 
 
 def open_pt2(target: str, request: Request) -> Opened:
@@ -63,18 +65,22 @@ def open_pt2(target: str, request: Request) -> Opened:
 
 
 def _members(path: Path) -> Members:
-    """The contents of an archive by name, its root folder dropped. SourceError: no zip, damaged, or two members of one name."""
+    """The contents of an archive by name, its root folder dropped. SourceError: no archive, damaged, or two members of one name."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-            legacy = any(info.filename == "serialized_exported_program.json" for info in infos)
-            names = [info.filename if legacy else info.filename.partition("/")[2] for info in infos]
-            if len(set(names)) != len(names):
+            wanted = {_without_root(info.filename): info for info in infos}
+            if not wanted.keys() & {"archive_format", LEGACY}:
+                raise zipfile.BadZipFile("a zip without archive_format")
+            if len(wanted) != len(infos):
                 raise SourceError(f"{path} holds two members of one name", todo="do not trust this file")
-            wanted = [(name, info) for name, info in zip(names, infos, strict=True) if not name.startswith("data/aotinductor/")]
-            return {name: archive.read(info) for name, info in wanted}
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, zipfile.zlib.error) as error:  # pyright: ignore[reportAttributeAccessIssue]
+            return {name: archive.read(info) for name, info in wanted.items() if not name.startswith("data/aotinductor/")}
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
         raise SourceError(f"{path} is not an archive of torch.export, or a damaged one", found=why(error), todo="save it again") from error
+
+
+def _without_root(name: str) -> str:
+    return name.partition("/")[2] or name
 
 
 def pickled(members: Members) -> list[str]:
@@ -100,11 +106,7 @@ def _is_pickle(name: str, data: bytes) -> bool:
         return False
     if name.startswith(("data/weights/", "data/constants/")) and not name.endswith("_config.json"):
         return True  # not named as raw by the configuration
-    return (
-        data[:4] == b"PK\x03\x04"
-        or (len(data) > 1 and data[0] == 0x80 and data[1] <= pickle.HIGHEST_PROTOCOL)
-        or name.endswith((".pt", ".pkl"))
-    )
+    return data[:4] == b"PK\x03\x04" or (len(data) > 1 and data[0] == 0x80 and data[1] <= PROTOCOL) or name.endswith((".pt", ".pkl"))
 
 
 def _is_plain_sample(name: str, data: bytes) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, final
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
 
 from spikeloom.errors import SourceError, UnsupportedError
 from spikeloom.ir import resolve
@@ -97,11 +98,9 @@ def _refuse_unknown(targets: Iterable[str]) -> None:
         )
 
 
-def _function(target: str) -> Any:
-    name = allowed_name(target)
-    assert name is not None  # refused before
+def _function(name: str) -> Any:
     found = resolve(name)
-    if found is None:
+    if found is None:  # an in-place form
         _, operation, overload = name.split(".")
         found = getattr(getattr(torch.ops.aten, operation), overload)
     return found
@@ -154,13 +153,14 @@ def _hint(size: Mapping[str, Any]) -> int:
 
 
 def _operation(graph: fx.Graph, row: Mapping[str, Any], values: dict[str, Any]) -> None:
-    function, name = _function(row["target"]), allowed_name(row["target"])
+    name = str(allowed_name(row["target"]))
+    function = _function(name)
     arguments = [(said["name"], _argument(said["arg"], values), said.get("kind", 1)) for said in row["inputs"]]
-    if isinstance(function, torch._ops.OpOverload):
-        known = {argument.name for argument in function._schema.arguments}
+    if isinstance(function, OpOverload):
+        known = {argument.name for argument in function._schema.arguments}  # pyright: ignore[reportPrivateUsage]
         if odd := [key for key, _, _ in arguments if key not in known]:
             raise SourceError(f"the archive gives {name} an argument it does not have", found=odd, todo="do not trust this file")
-        flag = _TRAINS.get(str(name))
+        flag = _TRAINS.get(name)
         if any(key == flag and value is True for key, value, _ in arguments):
             raise SourceError(f"the program was exported in training mode ({name})", todo="export it again after model.eval()")
     args = tuple(value for _, value, kind in arguments if kind != 2)
@@ -172,13 +172,16 @@ def _operation(graph: fx.Graph, row: Mapping[str, Any], values: dict[str, Any]) 
 
 def _results(graph: fx.Graph, node: fx.Node, outputs: Sequence[Mapping[str, Any]]) -> list[tuple[str, fx.Node]]:
     """The names an operation's results go by, with a getitem for each where there are several."""
-    (kind, said), *_ = outputs[0].items() if outputs else [("as_none", True)]
-    if len(outputs) == 1 and kind != "as_tensors":
-        name = said.get("name") or said.get("as_name") if isinstance(said, Mapping) else None
-        return [(name, node)] if name is not None else []
-    items = said if kind == "as_tensors" else [next(iter(output.values())) for output in outputs]
-    named = [(index, item.get("name") or item.get("as_name")) for index, item in enumerate(items) if isinstance(item, Mapping)]
-    return [(name, graph.call_function(operator.getitem, (node, index))) for index, name in named]
+    said = [next(iter(output.items())) for output in outputs]
+    if len(said) == 1 and said[0][0] != "as_tensors":
+        return [(_named(value), node) for _, value in said if isinstance(value, Mapping)]
+    items = said[0][1] if len(said) == 1 else [value for _, value in said]
+    parts = [(index, item) for index, item in enumerate(items) if isinstance(item, Mapping)]
+    return [(_named(item), graph.call_function(operator.getitem, (node, index))) for index, item in parts]
+
+
+def _named(item: Mapping[str, Any]) -> str:
+    return str(item["name"] if "name" in item else item["as_name"])
 
 
 def _argument(said: Mapping[str, Any], values: Mapping[str, Any]) -> Any:

@@ -89,6 +89,8 @@ OPENERS: Mapping[str, Callable[[str, Request], Opened]] = {
 
 def opened(address: str, request: Request) -> Opened:
     """What an address holds. SourceError: a scheme nobody knows, or a bare name nothing is called."""
+    if not address:
+        raise SourceError("an empty name is no source", todo=WAYS_ON)
     scheme, colon, target = address.partition(":")
     if colon and scheme in OPENERS:
         if not target:
@@ -100,8 +102,6 @@ def opened(address: str, request: Request) -> Opened:
     if colon:
         allowed = ", ".join(f"{name}:" for name in OPENERS)
         raise SourceError(f"no kind of source is called {scheme!r}", found=address, allowed=f"{allowed} or a bare name or path")
-    if not address:
-        raise SourceError("an empty name is no source", todo=WAYS_ON)
     found, said = of_name(address)
     return opened(found, request) if found is not None else open_on_hub(address, request, said)
 

@@ -4,13 +4,15 @@
 Weights come from the libraries' caches, else from the network; torch files among them are loaded as tensors only.
 """
 
+import difflib
 import importlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from spikeloom.capture.hub import hub_folder
@@ -53,7 +55,7 @@ def open_timm(name: str, request: Request) -> Opened:
     if request.untrained and request.classes is not None:
         options["num_classes"] = request.classes
     with seeded(request.seed), _tensors_only(), _patient(f"timm:{name}"):
-        model: nn.Module = timm.create_model(name, **options)
+        model: Any = timm.create_model(name, **options)
     config = timm.data.resolve_model_data_config(model)
     weights = "random" if request.untrained else str(model.pretrained_cfg.get("hf_hub_id"))
     return Opened(f"timm:{name}", model, weights, tuple(config["input_size"]), preprocessing=of_timm(config))
@@ -76,9 +78,8 @@ def importable(library: str) -> Any:
     try:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:
-        raise ResourceError(
-            f"{library}: sources need the library {library!r}", found=str(error), todo="pip install 'spikeloom[vision]'"
-        ) from error
+        todo = f"pip install {library}, with torchvision in the build that matches torch {torch.__version__}"
+        raise ResourceError(f"{library}: sources need the library {library!r}", found=str(error), todo=todo) from error
     except (ImportError, RuntimeError, OSError) as error:
         raise ResourceError(
             f"{library} is installed but cannot be imported", found=why(error), todo="install the build that matches torch"
@@ -86,14 +87,12 @@ def importable(library: str) -> Any:
 
 
 def _near(name: str, known: list[str]) -> str:
-    import difflib
-
     close = difflib.get_close_matches(name, known, n=6, cutoff=0.4)
     return f"{len(known)} names" + (f", among them {', '.join(close)}" if close else "")
 
 
 @contextmanager
-def _tensors_only() -> Iterator[None]:
+def _tensors_only() -> Generator[None]:
     """torch.load gives tensors only inside, whoever calls it."""
     key = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(key)
@@ -108,7 +107,7 @@ def _tensors_only() -> Iterator[None]:
 
 
 @contextmanager
-def _patient(address: str) -> Iterator[None]:
+def _patient(address: str) -> Generator[None]:
     """Sockets opened inside give up after TIMEOUT_SECONDS; what goes wrong becomes a SourceError with the ways on."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)

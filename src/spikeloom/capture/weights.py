@@ -6,7 +6,6 @@ Keys may carry the prefixes that wrappers leave (`module.`, `model.`, `_orig_mod
 Source: safetensors (https://huggingface.co/docs/safetensors); torch.load (https://docs.pytorch.org/docs/stable/generated/torch.load.html).
 """
 
-import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -55,15 +54,15 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise SourceError(f"{path} is an exported program, not a state dict", todo=f"give it as the source: pt2:{path}")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # torch.load raises whatever its readers raise
+        if not _is_refusal(error):
+            raise SourceError(f"{path} is a damaged or unknown torch file", found=why(error), todo="fetch or save it again") from error
         raise SourceError(
             f"{path} holds more than tensors, so that it is not loaded: unpickling it could run code",
             found=_refused(error),
             allowed="a state dict: names and tensors",
             todo="where you trust the file, load it yourself and save `model.state_dict()` with safetensors.torch.save_file",
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise SourceError(f"{path} is a damaged or unknown torch file", found=why(error), todo="fetch or save it again") from error
     state = _state_in(loaded)
     if not state:
         raise SourceError(
@@ -77,6 +76,11 @@ def _is_exported_program(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/archive_format") for name in archive.namelist())
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether torch.load could read the file but would not: it holds more than tensors, or TorchScript."""
+    return any(word in str(error) for word in ("Unsupported global", "Unsupported class", "Unsupported operand", "GLOBAL", "TorchScript"))
 
 
 def _refused(error: Exception) -> str:
@@ -108,7 +112,7 @@ def renamed(state: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Ten
 
 def mismatch(state: Mapping[str, Tensor], model: nn.Module) -> str | None:
     """What does not fit between a state and a model, a line for each kind; None where all fits (batch counters aside)."""
-    own = model.state_dict()
+    own: Mapping[str, Any] = model.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     shapes = [
@@ -138,7 +142,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def check_finite(state: Mapping[str, Tensor], where: str) -> None:
+def check_finite(state: Mapping[str, Any], where: str) -> None:
     """NumericError names every tensor (the first 8) that holds NaN or an infinity."""
     bad = {
         name: int((~value.isfinite()).sum())

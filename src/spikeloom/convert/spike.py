@@ -33,6 +33,7 @@ from spikeloom.ir import (
     clone,
     dynamic,
     function_of,
+    name_of,
     note,
     population,
     shaped,
@@ -48,12 +49,14 @@ METHODS = ("scale_and_fire", "if", "lif")
 class Spike(Pass):
     """Makes the populations. `levels` is N, the positive levels a step (1 for 'if' and 'lif', where T gives resolution);
     `tau_mem_ms` and `dt_ms` set the leak of 'lif'; `placement` 'density' gives Scale-and-Fire levels placed by the
-    activation's distribution instead of equal steps; `per_channel` gives every channel a scale of its own."""
+    activation's distribution instead of equal steps; `per_channel` gives every channel a scale of its own; `functions`
+    'quantised' keeps other activations floating with an identity population behind (plain quantisation, the control)."""
 
     method: str = "scale_and_fire"
     levels: int = 15
     per_channel: bool = True
     placement: str = "uniform"
+    functions: str = "staircase"
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
 
@@ -72,7 +75,10 @@ class Spike(Pass):
         floating: list[str] = []
         for node in list(calls(graph)):
             what, reason = becomes(node, live)
-            if what in (Becomes.POPULATION, Becomes.STAIRCASE) and node.target not in (population, staircase):
+            if what is Becomes.STAIRCASE and self.functions == "quantised":
+                note(node)["floating"] = "plain quantisation keeps the function and quantises its result"
+                maker.after(node)
+            elif what in (Becomes.POPULATION, Becomes.STAIRCASE) and node.target not in (population, staircase):
                 maker.instead_of(node, what)
             elif what is Becomes.FLOATING:
                 note(node)["floating"] = reason
@@ -128,17 +134,21 @@ class _Maker:
         values = {"step": math.nan, "v0": math.nan, "decay": self.decay, "leak": 0.0}
         constants = self._constants(name, stands_for, {key: torch.full(shape, value) for key, value in values.items()})
         kwargs = {"levels": self.levels, "negative": negative, "axis": axis, "function": function}
-        return self._call(name, stands_for, population, (source, *constants), kwargs, {"cap": cap} if cap is not None else {})
+        told = self._told(stands_for) if function != "identity" else {}
+        return self._call(name, stands_for, population, (source, *constants), kwargs, told | ({"cap": cap} if cap is not None else {}))
 
     def _table(self, source: Any, node: fx.Node, function: str) -> fx.Node:
         axis, _ = self._group(node)
         name, count = f"spike_{node.name}", 2 * self.levels
         constants = self._constants(name, node, {"thresholds": torch.full((count,), math.nan), "values": torch.full((count + 1,), math.nan)})
-        extra = [value for value in (*node.args[1:], *node.kwargs.values())]
-        slope = [self.tensors[str(value.target)].tolist() for value in extra if isinstance(value, fx.Node)]
-        scalars = [value for value in extra if isinstance(value, int | float)]
-        told = {"scalars": scalars} | ({"slope": slope[0]} if slope else {}) | dict(node.kwargs if node.kwargs else {})
-        return self._call(name, node, staircase, (source, *constants), {"axis": axis, "function": function}, told)
+        return self._call(name, node, staircase, (source, *constants), {"axis": axis, "function": function}, self._told(node))
+
+    def _told(self, node: fx.Node) -> dict[str, Any]:
+        """The ANN's operation and its further arguments, as JSON."""
+        rest = node.args[1:]
+        slope = [self.tensors[str(value.target)].flatten().tolist() for value in rest if isinstance(value, fx.Node)]
+        told: dict[str, Any] = {"op": name_of(node.target), "args": [value for value in rest if not isinstance(value, fx.Node)]}
+        return told | ({"kwargs": dict(node.kwargs)} if node.kwargs else {}) | ({"slope": slope[0]} if slope else {})
 
     def _group(self, node: fx.Node) -> tuple[int, tuple[int, ...]]:
         """The channel axis of a value ([B, C, …] → 1, [B, L, C] → 2) and the shape of its scales."""

@@ -4,12 +4,13 @@ Streams of batches, checked as they pass. No more is ever taken from a stream th
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
 
 from spikeloom.datasets.dataset import Dataset
 from spikeloom.errors import DataError
@@ -21,7 +22,7 @@ INPUT_KEYS = ("pixel_values", "image", "x", "input_features", "inputs")
 
 
 def batches(
-    dataset: Dataset | Iterable[Any],
+    dataset: TorchDataset[Any] | Iterable[Any],
     size: int,
     limit: int | None = None,
     shuffle_seed: int | None = None,
@@ -43,7 +44,7 @@ def batches(
 
 
 def as_batches(
-    iterable: Tensor | Dataset | Iterable[Any],
+    iterable: Tensor | TorchDataset[Any] | Iterable[Any],
     limit: int | None = None,
     *,
     sample_shape: tuple[int, ...] | None = None,
@@ -103,15 +104,15 @@ def check_labels(y: Int64[Tensor, " b"], num_classes: int | None, where: str) ->
         )
 
 
-def _raw(dataset: Dataset | Iterable[Any], size: int, limit: int | None, seed: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _raw(dataset: TorchDataset[Any] | Iterable[Any], size: int, limit: int | None, seed: int | None) -> Iterator[tuple[Tensor, Tensor]]:
     if isinstance(dataset, Dataset):
         for rows in groups(shuffled(len(dataset), seed)[:limit], size):
             yield dataset.gather(rows)
         return
     if _is_map_style(dataset):
-        samples: Iterable[Any] = (dataset[row] for row in shuffled(len(dataset), seed)[:limit])  # type: ignore[index, arg-type]
+        samples: Iterable[Any] = (dataset[row] for row in shuffled(len(dataset), seed)[:limit])
     elif seed is None:
-        samples = islice(dataset, _bound(dataset, limit, _name(dataset)))
+        samples = islice(_iterable(dataset), _bound(dataset, limit, _name(dataset)))
     else:
         raise DataError("a stream without a length cannot be shuffled", found=_name(dataset), todo="leave out shuffle_seed")
     for group in groups(samples, size):
@@ -151,7 +152,9 @@ def _checked_inputs(stream: Iterator[Tensor], sample_shape: tuple[int, ...] | No
         raise DataError(f"{name} is empty", found="no samples", todo="give calibration data with at least one sample")
 
 
-def _inputs(iterable: Tensor | Dataset | Iterable[Any], size: int, sample_shape: tuple[int, ...] | None, name: str) -> Iterator[Tensor]:
+def _inputs(
+    iterable: Tensor | TorchDataset[Any] | Iterable[Any], size: int, sample_shape: tuple[int, ...] | None, name: str
+) -> Iterator[Tensor]:
     """The batches of inputs in what the user gave, however long."""
     if isinstance(iterable, Tensor | np.ndarray):
         yield from _tensor(iterable, name).split(size)
@@ -159,11 +162,11 @@ def _inputs(iterable: Tensor | Dataset | Iterable[Any], size: int, sample_shape:
         for rows in groups(range(len(iterable)), size):
             yield iterable.gather(rows)[0]
     elif _is_map_style(iterable):
-        samples = (_input(iterable[row], name) for row in range(len(iterable)))  # type: ignore[index, arg-type]
+        samples = (_input(iterable[row], name) for row in range(len(iterable)))
         for group in groups(samples, size):
             yield torch.stack(group)
     else:
-        for item in iterable:
+        for item in _iterable(iterable):
             x = _input(item, name)
             yield x[None] if tuple(x.shape) == sample_shape else x
 
@@ -198,9 +201,15 @@ def _tensor(value: Any, name: str) -> Float[Tensor, "..."]:
     return torch.as_tensor(value).detach().to(torch.float32)
 
 
-def _is_map_style(iterable: object) -> bool:
+def _is_map_style(iterable: object) -> TypeGuard[Sequence[Any]]:
     """Whether it is a data set of samples to be asked for by number, not a list of batches or a loader."""
     return isinstance(iterable, Sized) and hasattr(iterable, "__getitem__") and not isinstance(iterable, list | tuple | Mapping)
+
+
+def _iterable(data: object) -> Iterable[Any]:
+    if not isinstance(data, Iterable):
+        raise DataError("this cannot be taken as data", found=type(data).__name__, allowed="a data set, a loader, or any iterable")
+    return data
 
 
 def _bound(iterable: object, limit: int | None, name: str) -> int | None:

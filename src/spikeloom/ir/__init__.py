@@ -1,6 +1,7 @@
 """The artifact and its rules: programs, passes, the dialects, verification, text form, save and load (floor 1)."""
 
 from spikeloom.ir.graph import argument, calls, constant, dynamic, find, insert_call, kind, replace, swept
+from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, output_channels, set_weights, weighted
 from spikeloom.ir.ops import OPERATIONS, population, staircase
 from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
@@ -11,9 +12,11 @@ from spikeloom.ir.text import text
 from spikeloom.ir.verify import shaped, verify
 
 __all__ = [
+    "CONVOLUTIONS",
     "MONOTONE",
     "OPERATIONS",
     "RULES",
+    "TRANSPOSED",
     "Batches",
     "Becomes",
     "Context",
@@ -42,10 +45,12 @@ __all__ = [
     "load",
     "name_of",
     "note",
+    "output_channels",
     "population",
     "replace",
     "resolve",
     "run",
+    "set_weights",
     "save",
     "shaped",
     "signals",
@@ -55,6 +60,7 @@ __all__ = [
     "swept",
     "text",
     "verify",
+    "weighted",
     "write_bytes",
     "write_json",
 ]

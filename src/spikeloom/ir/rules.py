@@ -97,7 +97,7 @@ _TABLE: Mapping[Kind, str] = {
         pixel_shuffle.default pixel_unshuffle.default channel_shuffle.default roll.default flip.default rot90.default
         to.dtype to.dtype_layout to.device _to_copy.default type_as.default
         col2im.default where.self masked_fill.Scalar masked_fill.Tensor where.ScalarOther where.ScalarSelf
-        fill.Scalar slice_scatter.default select_scatter.default index_put.default copy.default tril.default triu.default
+        fill.Scalar fill.Tensor slice_scatter.default select_scatter.default index_put.default copy.default tril.default triu.default
         """,
     Kind.ADD: """add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor""",
     Kind.PRODUCT: """
@@ -117,7 +117,7 @@ _TABLE: Mapping[Kind, str] = {
         """,
     Kind.NORM: """
         softmax.int _softmax.default log_softmax.int layer_norm.default native_layer_norm.default group_norm.default
-        instance_norm.default rms_norm.default scaled_dot_product_attention.default
+        instance_norm.default _native_batch_norm_legit.no_stats rms_norm.default scaled_dot_product_attention.default
         var.correction var.dim std.correction std.dim linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
         var_mean.correction cosine_similarity.default cdist.default grid_sampler.default
         floor_divide.default remainder.Scalar floor.default ceil.default round.default sign.default fft_fft2.default
@@ -125,14 +125,14 @@ _TABLE: Mapping[Kind, str] = {
     Kind.SHAPE: """
         sym_size.int sym_numel.default sym_stride.int eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor gt.Scalar
         gt.Tensor le.Scalar le.Tensor ge.Scalar ge.Tensor logical_not.default logical_and.default logical_or.default
-        bitwise_and.Tensor bitwise_or.Tensor bitwise_not.default _assert_tensor_metadata.default _assert_scalar.default
-        sym_constrain_range_for_size.default sym_constrain_range.default
+        bitwise_and.Tensor bitwise_or.Tensor bitwise_not.default __and__.Tensor __or__.Tensor
+        _assert_tensor_metadata.default _assert_scalar.default sym_constrain_range_for_size.default sym_constrain_range.default
         """,
     Kind.CREATE: """
         arange.default arange.start arange.start_step zeros.default ones.default full.default empty.memory_format
         zeros_like.default ones_like.default full_like.default new_zeros.default new_ones.default new_full.default
         scalar_tensor.default lift_fresh_copy.default linspace.default eye.default one_hot.default meshgrid.default
-        meshgrid.indexing new_empty.default empty_like.default
+        meshgrid.indexing new_empty.default empty_like.default zero.default
         """,
     Kind.RECURRENT: """lstm.input gru.input rnn_tanh.input rnn_relu.input lstm_cell.default gru_cell.default""",
 }

@@ -141,7 +141,7 @@ def _slopes(thresholds: Tensor, values: Tensor) -> Tensor:
 
 def _cells(h: Tensor, low: Tensor, width: Tensor, cells: int) -> Int[Tensor, " *any"]:
     """The cell of each h: monotone in h whatever the rounding."""
-    return h.sub(low).div_(width).clamp_(0, cells - 1).to(torch.int64)
+    return h.sub(low).div_(width).clamp_(0, cells - 1).to(torch.int32)
 
 
 def _offset(place: Int[Tensor, " *any"], channels: int, cells: int, axis: int) -> Int[Tensor, " *any"]:
@@ -150,7 +150,7 @@ def _offset(place: Int[Tensor, " *any"], channels: int, cells: int, axis: int) -
         return place
     shape = [1] * place.ndim
     shape[axis] = channels
-    return place + torch.arange(0, channels * cells, cells, device=place.device).view(shape)
+    return place + torch.arange(0, channels * cells, cells, dtype=place.dtype, device=place.device).view(shape)
 
 
 def _take(table: Tensor, place: Int[Tensor, " *any"]) -> Tensor:
@@ -159,7 +159,7 @@ def _take(table: Tensor, place: Int[Tensor, " *any"]) -> Tensor:
 
 def _fill(thresholds: Tensor, values: Tensor, places: Int[Tensor, " c k"], cells: int) -> tuple[Tensor, Tensor]:
     """Every cell's split, infinity if it has none, and the values below and from the split on."""
-    grid = torch.arange(cells, device=places.device).expand(places.shape[0], cells).contiguous()
+    grid = torch.arange(cells, dtype=places.dtype, device=places.device).expand(places.shape[0], cells).contiguous()
     before = torch.searchsorted(places.contiguous(), grid)  # thresholds in lower cells
     until = torch.searchsorted(places.contiguous(), grid, right=True)
     splits = torch.where(until > before, thresholds.gather(1, before.clamp_max(thresholds.shape[1] - 1)), torch.inf)

@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from spikeloom.ir import (
     MONOTONE,
+    TRANSPOSED,
     Context,
     Dialect,
     Kind,
@@ -26,20 +27,12 @@ from spikeloom.ir import (
     function_of,
     kind,
     name_of,
+    output_channels,
+    set_weights,
     shaped,
     swept,
+    weighted,
 )
-
-_TRANSPOSED = ("aten.conv_transpose1d.", "aten.conv_transpose2d.", "aten.conv_transpose3d.")
-_CONVOLUTIONS = ("aten.conv1d.", "aten.conv2d.", "aten.conv3d.", *_TRANSPOSED)
-
-
-def weighted(node: object) -> bool:
-    """Whether a node is a convolution or linear layer with constant weights."""
-    if not isinstance(node, fx.Node) or node.op != "call_function":
-        return False
-    constant = all(argument is None or (isinstance(argument, fx.Node) and argument.op == "get_attr") for argument in node.args[1:3])
-    return name_of(node.target).startswith((*_CONVOLUTIONS, "aten.linear.")) and constant
 
 
 def scale_and_shift(node: fx.Node, program: Program, channels: int, axis: int) -> tuple[Tensor, Tensor] | None:
@@ -83,7 +76,7 @@ def fold(program: Program) -> tuple[Program, list[str]]:
         layer = node.args[0] if node.args else None
         if not isinstance(layer, fx.Node) or not weighted(layer) or len(layer.users) != 1:
             continue
-        channels, axis = _channels(layer, tensors)
+        channels, axis = output_channels(layer, tensors)
         found = scale_and_shift(node, program.replaced(tensors=tensors), channels, axis)
         if found is not None:
             _rescale(layer, graph, tensors, *found)
@@ -93,38 +86,17 @@ def fold(program: Program) -> tuple[Program, list[str]]:
     return swept(program.replaced(graph=graph, tensors=tensors)), folded
 
 
-def _channels(layer: fx.Node, tensors: dict[str, Tensor]) -> tuple[int, int]:
-    """How many output channels a layer has, and the axis they lie on (counted from the front)."""
-    weight = tensors[str(layer.args[1].target)]  # pyright: ignore
-    if name_of(layer.target).startswith(_TRANSPOSED):
-        groups = int(layer.args[6]) if len(layer.args) > 6 else 1  # pyright: ignore
-        return weight.shape[1] * groups, 1
-    linear = name_of(layer.target).startswith("aten.linear.")
-    return weight.shape[0], len(layer.meta["spec"][0]) - 1 if linear else 1
-
-
 def _rescale(layer: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], scale: Tensor, shift: Tensor) -> None:
     """Put y = scale·layer(x) + shift into the layer's own weights, under new names: others may share the old ones. (1)"""
     weight, bias = (None if value is None else tensors[str(value.target)] for value in (layer.args[1], layer.args[2] if len(layer.args) > 2 else None))  # pyright: ignore
     assert weight is not None
-    if name_of(layer.target).startswith(_TRANSPOSED):
+    if name_of(layer.target).startswith(TRANSPOSED):
         groups = int(layer.args[6]) if len(layer.args) > 6 else 1  # pyright: ignore
         rows = scale.view(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1).reshape(weight.shape[0], -1)
         new = weight * rows.view(*rows.shape, *[1] * (weight.dim() - 2))
     else:
         new = weight * scale.view(-1, *[1] * (weight.dim() - 1))
     set_weights(layer, graph, tensors, new.to(weight.dtype), (shift if bias is None else bias * scale + shift).to(weight.dtype))
-
-
-def set_weights(layer: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], weight: Tensor, bias: Tensor | None) -> None:
-    """Give a layer weights of its own, named after its node."""
-    args = list(layer.args) + [None] * (3 - len(layer.args))
-    with graph.inserting_before(layer):
-        for place, value, part in ((1, weight, "weight"), (2, bias, "bias")):
-            if value is not None:
-                tensors[f"{layer.name}.{part}"] = value
-                args[place] = graph.get_attr(f"{layer.name}.{part}")
-    layer.args = tuple(args)
 
 
 def commute(program: Program) -> tuple[Program, list[str]]:

@@ -37,6 +37,11 @@ METRICS: dict[str, str] = {
     "spikes_per_inference": "number", "synaptic_operations": "number", "energy_pj": "quantities", "seconds": "quantities",
     "reasons": "table",
 }  # fmt: skip
+MCNEMAR = {"snn_only_right": "number", "control_only_right": "number", "p": "fraction"}
+FIELDS = {
+    "title": "text", "source": "text", "dataset": "text", "unit": "text", "settings": "table", "spike_share": "fraction",
+    "worst": "text", "assumptions": "texts", "recommendation": "texts", "reasons": "table",
+}  # fmt: skip
 STATUSES = ("exact", "approximate", "floating", "unsupported")
 
 
@@ -101,7 +106,7 @@ class Story:
     metrics: Row | None = None
     mcnemar: Row | None = None
     plan: Sequence[Row] = ()
-    spike_share: float | None = None
+    spike_share: int | float | None = None
     curve: Sequence[Row] = ()
     fidelity: Sequence[Row] = ()
     worst: str | None = None
@@ -114,29 +119,7 @@ class Story:
     reasons: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        for name in ("title", "source", "dataset", "unit"):
-            _check("text", getattr(self, name), name)
-        for name, kind in (("settings", "table"), ("reasons", "table"), ("assumptions", "texts"), ("recommendation", "texts")):
-            _check(kind, getattr(self, name), name)
-        for part, keys in SCHEMA.items():
-            rows = getattr(self, part)
-            if not _is_list(rows):
-                raise ProgramError(f"the report's {part} is not a list", found=type(rows).__name__)
-            for index, row in enumerate(rows):
-                _check_row(row, keys, f"{part}[{index}]")
-        if self.metrics is not None:
-            _check_row(self.metrics, METRICS, "metrics")
-        if self.mcnemar is not None:
-            _check_row(self.mcnemar, {"snn_only_right": "number", "control_only_right": "number", "p": "fraction"}, "mcnemar")
-        _check_optional("fraction", self.spike_share, "spike_share")
-        if self.worst is not None and self.worst not in [row["node"] for row in self.fidelity]:
-            raise ProgramError("the report's worst layer is not in its fidelity table", found=self.worst)
-        for index, row in enumerate(self.thresholds):
-            edges, counts = len(row["edges"]), len(row["counts"])
-            if edges != counts + 1:
-                raise ProgramError(
-                    f"the report's thresholds[{index}] needs one edge more than counts", found=f"{edges} edges, {counts} counts"
-                )
+        check({item.name: getattr(self, item.name) for item in dataclasses.fields(self)})
 
     def to_json(self) -> dict[str, Any]:
         """This story in JSON's own types: tuples become lists, NaN and infinities {"$float": "nan"} and the like."""
@@ -150,7 +133,36 @@ class Story:
         if unknown or "title" not in value:
             found = f"unknown: {', '.join(unknown)}" if unknown else "no title"
             raise ProgramError("not a report's data", found=found, allowed=", ".join(allowed))
-        return Story(**{key: _restored(item) for key, item in value.items()})
+        parts = {key: _restored(item) for key, item in value.items()}
+        check(parts)
+        return Story(**parts)
+
+
+def check(parts: Row) -> None:
+    """Refuse, with a ProgramError that names the place, parts of a story that are not of the kinds it takes."""
+    for name, kind in FIELDS.items():
+        if parts.get(name) is not None:
+            _check(kind, parts[name], name)
+    for part, keys in SCHEMA.items():
+        rows = parts.get(part, ())
+        if not _is_list(rows):
+            raise ProgramError(f"the report's {part} is not a list", found=type(rows).__name__)
+        for index, row in enumerate(rows):
+            _check_row(row, keys, f"{part}[{index}]")
+    for part, keys in (("metrics", METRICS), ("mcnemar", MCNEMAR)):
+        if parts.get(part) is not None:
+            _check_row(parts[part], keys, part)
+    _check_together(parts)
+
+
+def _check_together(parts: Row) -> None:
+    worst = parts.get("worst")
+    if worst is not None and worst not in [row["node"] for row in parts.get("fidelity", ())]:
+        raise ProgramError("the report's worst layer is not in its fidelity table", found=worst)
+    for index, row in enumerate(parts.get("thresholds", ())):
+        edges, counts = len(row["edges"]), len(row["counts"])
+        if edges != counts + 1:
+            raise ProgramError(f"the report's thresholds[{index}] needs one edge more than counts", found=f"{edges} edges, {counts} counts")
 
 
 def _check(kind: str, value: object, place: str) -> None:
@@ -159,18 +171,13 @@ def _check(kind: str, value: object, place: str) -> None:
         raise ProgramError(f"the report's {place} is not {meaning}", found=repr(value)[:80])
 
 
-def _check_optional(kind: str, value: object, place: str) -> None:
-    if value is not None:
-        _check(kind, value, place)
-
-
 def _check_row(row: object, keys: Mapping[str, str], place: str) -> None:
     if not isinstance(row, Mapping):
         raise ProgramError(f"the report's {place} is not a mapping", found=repr(row)[:80])
     for key, kind in keys.items():
         name = key.rstrip("!")
-        check = _check if key.endswith("!") else _check_optional
-        check(kind, row.get(name), f"{place}.{name}")
+        if key.endswith("!") or row.get(name) is not None:
+            _check(kind, row.get(name), f"{place}.{name}")
 
 
 def _plain(value: Any) -> Any:

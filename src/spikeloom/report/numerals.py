@@ -47,7 +47,9 @@ def significant(value: Number, digits: int = 3) -> str:
 def percent(value: object, digits: int = 1) -> str:
     """A fraction as a percentage: 0.9 → '90.0 %'."""
     said = _said(value)
-    return said if said or not isinstance(value, int | float) else f"{100 * value:.{digits}f}{NBSP}%"
+    if said or not isinstance(value, int | float):
+        return said or MISSING
+    return f"{100 * value:.{digits}f}{NBSP}%"
 
 
 def count(value: object) -> str:

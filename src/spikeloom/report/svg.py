@@ -52,12 +52,12 @@ class Scale:
 
 def ticks(low: Number, high: Number, wanted: int = 5) -> list[Number]:
     """About `wanted` round numbers that enclose low…high: multiples of 1, 2, 2.5 or 5 times a power of ten."""
-    span = high - low if high > low else abs(high) or 1.0
+    span = next((size for size in (high - low, abs(high)) if size > 1e-200), 1.0)
     rough = span / max(1, wanted - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, max(last, first + 1) + 1)]
 
 
 def path(points: Iterable[Point]) -> str:

@@ -5,6 +5,7 @@ from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, le
 from spikeloom.simulate.execute import decoded, executable, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity, populations, worst
 from spikeloom.simulate.model import Profile, SpikingModel
+from spikeloom.simulate.reference import channel_function, float_function, reference
 from spikeloom.simulate.stream import State, Stream
 
 __all__ = [
@@ -19,13 +20,16 @@ __all__ = [
     "SpikingModel",
     "State",
     "Stream",
+    "channel_function",
     "decoded",
     "energy",
     "executable",
     "fidelity",
+    "float_function",
     "level_of",
     "populations",
     "primary",
+    "reference",
     "repeated",
     "verdict",
     "worst",

@@ -47,9 +47,10 @@ class SpikingModel(
         self.program, self.timesteps, self.ann, self.control = program, timesteps, ann, control
         self._bound: dict[int, fx.GraphModule] = {}
         self._stream: Stream | None = None
-        self.network = self._bind(timesteps)
+        self.network = self.bound(timesteps)
 
-    def _bind(self, timesteps: int) -> fx.GraphModule:
+    def bound(self, timesteps: int) -> fx.GraphModule:
+        """The executable for T steps, made once: inputs repeated to [T·B, …] in, raw outputs out."""
         if timesteps not in self._bound:
             self._bound[timesteps] = executable(self.program, timesteps)
         return self._bound[timesteps]
@@ -64,7 +65,7 @@ class SpikingModel(
         steps = self.timesteps if timesteps is None else timesteps
         if early_exit is not None:
             return self.run_with_exit(*inputs, margin=early_exit, timesteps=steps)[0]
-        module = self.network if steps == self.timesteps else self._bind(steps)
+        module = self.network if steps == self.timesteps else self.bound(steps)
         return decoded(module(*(repeated(value, steps) for value in inputs)), steps)
 
     def step(self, *inputs: Tensor, state: State | None = None) -> tuple[Any, State]:

@@ -8,6 +8,7 @@ every random number is a function of the seed and the position. Nothing is unpic
 import errno
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise ResourceError(
             f"the checkpoint {path} cannot be written",

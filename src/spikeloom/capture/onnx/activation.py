@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeloom.capture.onnx.graph import Node, Value, number, unsupported
+from spikeloom.capture.onnx.arithmetic import larger, smaller
+from spikeloom.capture.onnx.graph import Node, Value, number
 
 SELU_ALPHA, SELU_GAMMA = 1.6732632423543772, 1.0507009873554805
 
@@ -43,8 +44,8 @@ def clip(node: Node, x: Tensor, low: Value | None = None, high: Value | None = N
     """`x` held between two limits, either of which may be absent; (1)."""
     lower, upper = _limit(node, low, "min"), _limit(node, high, "max")
     if isinstance(lower, Tensor) or isinstance(upper, Tensor):
-        x = x if lower is None else torch.maximum(x, torch.as_tensor(lower, dtype=x.dtype))
-        return x if upper is None else torch.minimum(x, torch.as_tensor(upper, dtype=x.dtype))
+        x = x if lower is None else larger(x, lower)
+        return x if upper is None else smaller(x, upper)
     if lower is None and upper is None:
         return x
     if x.is_floating_point() and lower == 0 and upper in (None, 6):  # (1)
@@ -63,7 +64,7 @@ def prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
     """A learned slope below zero: ATen's prelu for one slope, or one per channel (as `channelwise_slopes` arranges them)."""
     if slope.numel() == 1 or node.attributes.get("slope_rank") == x.ndim - 1:
         return F.prelu(x, slope.reshape(-1) if slope.ndim != 1 else slope)
-    if "slope_rank" in node.attributes:
+    if node.attributes.get("slope_rank", 1) > 1:
         slope = slope.reshape(-1, *[1] * (node.attributes["slope_rank"] - 1))
     return torch.where(x >= 0, x, x * slope)
 
@@ -122,8 +123,6 @@ def log_softmax(node: Node, x: Tensor) -> Tensor:
 
 def _normalised(node: Node, x: Tensor, function: Callable[..., Tensor]) -> Tensor:
     axis = node.attributes.get("axis", -1 if node.opset >= 13 else 1)
-    if not -x.ndim <= axis <= x.ndim:
-        raise unsupported(node, "an axis the input does not have", found=axis, allowed=f"−{x.ndim} to {x.ndim - 1}")
     if node.opset >= 13 or axis in (-1, x.ndim - 1):
         return function(x, dim=axis)
     return function(x.flatten(axis), dim=-1).reshape(x.shape)  # (4)

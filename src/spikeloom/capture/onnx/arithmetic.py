@@ -68,9 +68,10 @@ def smaller(a: Any, b: Any) -> Tensor:
     return torch.clamp(x, max=limit)
 
 
-def mean(node: Node, *values: Value) -> Tensor:
+def mean(node: Node, first: Value, *others: Value) -> Tensor:
     """The mean of any number of operands."""
-    return variadic(torch.add)(node, *values) / len(values) if len(values) > 1 else operand(node, values[0])
+    total = variadic(lambda a, b: a + b)(node, first, *others)
+    return total / (1 + len(others)) if others else total
 
 
 def where(node: Node, condition: Tensor, a: Value, b: Value) -> Tensor:

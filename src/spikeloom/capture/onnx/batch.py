@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeloom.capture.onnx.graph import Graph, InputSpec, Node, Value, last_uses, tensor_from
+from spikeloom.capture.onnx.graph import Graph, Host, InputSpec, Node, Value, last_uses, tensor_from
 from spikeloom.capture.onnx.module import on_host, weights_of
 from spikeloom.capture.onnx.operators import evaluate
 from spikeloom.capture.onnx.rewrite import EVALUATION_ERRORS, fresh
@@ -32,7 +32,7 @@ Values: TypeAlias = dict[str, Value]
 
 
 def samples(specs: Sequence[InputSpec], count: int) -> Values:
-    """Random inputs of `count` samples (or of the batch a file fixes): normal numbers; zeros and ones where not floating. Always the same."""
+    """The same random inputs each time, of `count` samples or of the batch a file fixes: normal numbers, or zeros and ones."""
     generator, found = torch.Generator().manual_seed(0), Values()
     for spec in specs:
         batch = count if spec.shape[0] in (None, 1) else spec.shape[0]
@@ -54,24 +54,24 @@ def free_target(single: Sequence[int], double: Sequence[int], target: Sequence[i
     return [-1 if j == places[0] else size for j, size in enumerate(target)] if places else None
 
 
-def run_node(graph: Graph, node: Node, weights: Mapping[str, Tensor], values: Values) -> None:
+def run_node(node: Node, constants: Mapping[str, Host], weights: Mapping[str, Tensor], values: Values) -> None:
     """Runs one node on `values` and puts its outputs among them."""
 
     def given(slot: int, name: str) -> Value | None:
-        if name not in graph.constants:
+        if name not in constants:
             return values[name] if name else None
-        return graph.constants[name] if on_host(graph, node, slot) else weights[name]
+        return constants[name] if on_host(node, slot, constants[name]) else weights[name]
 
     results = evaluate(node, tuple(given(slot, name) for slot, name in enumerate(node.inputs)))
     values.update(zip(node.outputs, results, strict=False))
 
 
-def run_alone(graph: Graph, count: int) -> None:
+def run_alone(graph: Graph, weights: Mapping[str, Tensor], count: int) -> None:
     """Runs the graph once on `count` random samples; SourceError where a node does not take what the one before it gives."""
-    weights, values = _weights(graph), samples(graph.inputs, count)
+    values = samples(graph.inputs, count)
     for node, frees in zip(graph.nodes, last_uses(graph), strict=True):
         try:
-            run_node(graph, node, weights, values)
+            run_node(node, graph.constants, weights, values)
         except UserError:
             raise
         except EVALUATION_ERRORS as error:
@@ -82,17 +82,17 @@ def run_alone(graph: Graph, count: int) -> None:
             values.pop(name, None)
 
 
-def freed(graph: Graph) -> Graph | None:
+def freed(graph: Graph, weights: Mapping[str, Tensor]) -> Graph | None:
     """The graph with its constant Reshapes open to any batch, if that is proved to be the same for each sample; else None."""
     both = samples(graph.inputs, 2)
     runs: tuple[Values, Values, Values] = (_part(both, 0), _part(both, 1), both)
-    weights, nodes, constants = _weights(graph), list[Node](), dict(graph.constants)
+    nodes, constants = list[Node](), dict(graph.constants)
     for node, frees in zip(graph.nodes, last_uses(graph), strict=True):
         node = _freed_reshape(node, constants, runs)
         nodes.append(node)
         for values in runs:
             try:
-                run_node(replace(graph, constants=constants), node, weights, values)
+                run_node(node, constants, weights, values)
             except (UserError, *EVALUATION_ERRORS):
                 return None
             for name in frees:
@@ -103,15 +103,11 @@ def freed(graph: Graph) -> Graph | None:
     return replace(graph, nodes=tuple(nodes), constants=constants, inputs=inputs)
 
 
-def _weights(graph: Graph) -> dict[str, Tensor]:
-    return {name: tensor_from(graph.constants[name]) for name in weights_of(graph)}
-
-
 def _part(values: Values, place: int) -> Values:
     return {name: value[place : place + 1] for name, value in values.items()}
 
 
-def _freed_reshape(node: Node, constants: dict[str, np.ndarray], runs: tuple[Values, Values, Values]) -> Node:
+def _freed_reshape(node: Node, constants: dict[str, Host], runs: tuple[Values, Values, Values]) -> Node:
     """A Reshape to constant sizes with its batch open, those sizes put among `constants`; any other node as it is."""
     if node.operator != "Reshape" or node.inputs[1] not in constants or node.inputs[0] not in runs[0]:
         return node
@@ -152,18 +148,19 @@ def with_free_batch(graph: Graph) -> tuple[Graph, int | None]:
     declared = next((size for size in batches if size is not None), None)
     if not graph.inputs or any(not spec.shape or None in spec.shape[1:] for spec in graph.inputs):
         return graph, declared
+    weights = {name: tensor_from(graph.constants[name]) for name in weights_of(graph)}
     with torch.no_grad():
-        run_alone(graph, 1)
-        free = freed(graph) if {None, 1}.issuperset(batches) else None
+        run_alone(graph, weights, 1)
+        free = freed(graph, weights) if {None, 1}.issuperset(batches) else None
         if free is not None:
             return free, None
-        return graph, declared or _only_batch(graph)
+        return graph, declared or _only_batch(graph, weights)
 
 
-def _only_batch(graph: Graph) -> int | None:
+def _only_batch(graph: Graph, weights: Mapping[str, Tensor]) -> int | None:
     """1 where a graph that declares its batch dynamic runs at 1 and not at 2; None where it runs at both."""
     try:
-        run_alone(graph, 2)
-    except (SourceError, UserError):
+        run_alone(graph, weights, 2)
+    except UserError:
         return 1
     return None

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeloom.capture.onnx.graph import Node, unsupported
+from spikeloom.capture.onnx.graph import Node, Size, unsupported
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -25,13 +25,13 @@ def extent(kernel: Sequence[int], dilations: Sequence[int]) -> list[int]:
     return [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
 
 
-def halves(total: Sequence[int], upper: bool) -> tuple[list[int], list[int]]:
+def halves(total: Sequence[Size], upper: bool) -> tuple[list[Size], list[Size]]:
     """Padding split over both sides, the odd cell at the end (upper) or at the beginning."""
     small, large = [t // 2 for t in total], [t - t // 2 for t in total]
     return (small, large) if upper else (large, small)
 
 
-def pads_of(node: Node, sizes: Sequence[int], spans: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int]]:
+def pads_of(node: Node, sizes: Sequence[Size], spans: Sequence[int], strides: Sequence[int]) -> tuple[list[Size], list[Size]]:
     """Cells to pad at the begin and the end of each axis, for axes of `sizes` cells and kernels that span `spans`; (1)."""
     mode, pads = node.attributes.get("auto_pad", "NOTSET"), node.attributes.get("pads", [0] * 2 * len(sizes))
     if mode == "VALID":
@@ -42,7 +42,7 @@ def pads_of(node: Node, sizes: Sequence[int], spans: Sequence[int], strides: Seq
     return halves(total, upper=mode == "SAME_UPPER")
 
 
-def padded(x: Tensor, begin: Sequence[int], end: Sequence[int], value: float = 0.0) -> Tensor:
+def padded(x: Tensor, begin: Sequence[Size], end: Sequence[Size], value: float = 0.0) -> Tensor:
     """`x` with its last axes padded; F.pad takes the last axis first."""
     flat = [cells for pair in reversed(list(zip(begin, end, strict=True))) for cells in pair]
     return F.pad(x, flat, value=value) if any(cells != 0 for cells in flat) else x
@@ -82,7 +82,7 @@ def conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = 
     return y
 
 
-def _pads_transposed(node: Node, x: Tensor, whole: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int]]:
+def _pads_transposed(node: Node, x: Tensor, whole: Sequence[Size], strides: Sequence[int]) -> tuple[list[Size], list[Size]]:
     """Cells to cut at both ends: given, or whatever leads from the whole result to `output_shape` (SAME: size times stride)."""
     mode, wanted = node.attributes.get("auto_pad", "NOTSET"), node.attributes.get("output_shape")
     if wanted is None and not mode.startswith("SAME"):
@@ -90,5 +90,6 @@ def _pads_transposed(node: Node, x: Tensor, whole: Sequence[int], strides: Seque
     wanted = wanted if wanted is not None else [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
     total = [full - size for full, size in zip(whole, wanted, strict=True)]
     if any(cells < 0 for cells in total):
-        raise unsupported(node, "an output larger than the transposed convolution gives", found=list(wanted), allowed=f"at most {list(whole)}")
+        what = "an output larger than the transposed convolution gives"
+        raise unsupported(node, what, found=list(wanted), allowed=f"at most {list(whole)}")
     return halves(total, upper=mode != "SAME_LOWER")

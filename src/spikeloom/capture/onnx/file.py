@@ -8,6 +8,7 @@ Source: https://github.com/onnx/onnx/blob/main/docs/IR.md and docs/ExternalData.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,13 +25,11 @@ _ONNX_DOMAINS = ("", "ai.onnx")
 def onnx_library() -> ModuleType:
     """The `onnx` package; ResourceError naming the extra that installs it where it is missing."""
     try:
-        import onnx
-        import onnx.checker
-        import onnx.external_data_helper
-        import onnx.inliner
+        for part in ("checker", "external_data_helper", "inliner"):
+            import_module(f"onnx.{part}")
+        return import_module("onnx")
     except ImportError as error:
         raise ResourceError("reading ONNX files needs the onnx library", found=error, todo="pip install 'spikeloom[onnx]'") from error
-    return onnx
 
 
 def read_model(path: Path) -> Any:
@@ -116,26 +115,36 @@ def input_of(onnx: ModuleType, proto: Any) -> InputSpec:
     return InputSpec(proto.name, shape, ELEMENT_TYPES[tensor.elem_type])
 
 
-def refuse_unsound(onnx: ModuleType, model: Any, path: Path, opset: int) -> None:
-    """SourceError where onnx's checker finds the model malformed. A model with operators it cannot know is left to the operator table."""
-    nodes = [node for node in model.graph.node if node.domain in _ONNX_DOMAINS]
-    if not all(onnx.defs.has(node.op_type, max_inclusive_version=opset) for node in nodes):
-        return
+def _is_defined(onnx: ModuleType, operator: str, opset: int) -> bool:
+    """Whether onnx's checker knows the operator at this version (it refuses deprecated ones, which are read here)."""
+    return onnx.defs.has(operator, max_inclusive_version=opset) and not onnx.defs.get_schema(operator, opset).deprecated
+
+
+def refuse_unsound(onnx: ModuleType, model: Any, path: Path, opsets: Mapping[str, int]) -> None:
+    """SourceError where onnx's checker finds a node or a constant malformed; operators it does not know are left to the operator table."""
+    context = type(onnx.checker.DEFAULT_CONTEXT)()
+    context.ir_version, context.opset_imports = model.ir_version, dict(opsets)
     try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
+        for tensor in model.graph.initializer:
+            onnx.checker.check_tensor(tensor, context)
+        for node in model.graph.node:
+            if node.domain in _ONNX_DOMAINS and _is_defined(onnx, node.op_type, opsets[""]):
+                onnx.checker.check_node(node, context)
+    except onnx.checker.ValidationError as error:
         raise SourceError(f"{path} is not a sound ONNX model", found=str(error).strip().splitlines()[0], todo="export it again") from error
 
 
-def refuse_dangling(graph: Graph, path: Path) -> None:
-    """SourceError where a node or an output reads a value that nothing before it gives."""
+def refuse_disorder(graph: Graph, path: Path) -> None:
+    """SourceError where a node or an output reads what nothing before it gives, or a node gives what there is already."""
     known = {"", *graph.constants, *(spec.name for spec in graph.inputs)}
-    for node in graph.nodes:
-        if missing := [name for name in node.inputs if name not in known]:
-            raise SourceError(f"{path} is not a sound ONNX model", found=f"node {node.name!r} reads {missing}, which nothing gives")
-        known.update(node.outputs)
-    if missing := [name for name in graph.outputs if name not in known]:
-        raise SourceError(f"{path} is not a sound ONNX model", found=f"outputs {missing}, which nothing gives")
+    for node in (*graph.nodes, None):
+        where, names = ("the graph", graph.outputs) if node is None else (f"node {node.name!r}", node.inputs)
+        if missing := [name for name in names if name not in known]:
+            raise SourceError(f"{path} is not a sound ONNX model", found=f"{where} reads {missing}, which nothing before it gives")
+        given = () if node is None else tuple(name for name in node.outputs if name)
+        if twice := [name for name in given if name in known]:
+            raise SourceError(f"{path} is not a sound ONNX model", found=f"{where} gives {twice}, which there is already")
+        known.update(given)
 
 
 def read_graph(path: Path) -> Graph:
@@ -149,7 +158,7 @@ def read_graph(path: Path) -> Graph:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     opsets = opsets_of(model, onnx.defs.onnx_opset_version())
-    refuse_unsound(onnx, model, path, opsets[""])
+    refuse_unsound(onnx, model, path, opsets)
     try:
         constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         nodes = [node_of(onnx, proto, index, opsets) for index, proto in enumerate(model.graph.node)]
@@ -160,5 +169,5 @@ def read_graph(path: Path) -> Graph:
     inputs = tuple(input_of(onnx, proto) for proto in model.graph.input if proto.name not in constants)
     kept = tuple(node for node in nodes if node.outputs[0] not in folded)
     graph = Graph(kept, constants, inputs, tuple(proto.name for proto in model.graph.output))
-    refuse_dangling(graph, path)
+    refuse_disorder(graph, path)
     return graph

@@ -19,6 +19,7 @@ from spikeloom.errors import UnsupportedError
 
 Host: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Value: TypeAlias = Tensor | Host
+Size: TypeAlias = Any  # int, or torch.SymInt where a dimension is dynamic (torch's stubs call both int)
 
 # TensorProto.DataType: the element types a tensor of a model may have.
 ELEMENT_TYPES = {
@@ -81,6 +82,10 @@ def unsupported(node: Node, what: str, *, found: object = None, allowed: object 
 
 def tensor_from(array: Host) -> Tensor:
     """The array as a tensor with memory of its own; UnsupportedError for an element type that numpy itself does not have."""
+    if array.dtype == object:
+        raise UnsupportedError(
+            "an ONNX node computes on the size of a dynamic dimension", todo="export the model with that dimension fixed"
+        )
     if array.dtype.kind not in "fiub":
         raise UnsupportedError(
             "an ONNX constant has an element type that cannot be used as a weight",
@@ -91,7 +96,7 @@ def tensor_from(array: Host) -> Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def host_from(values: Iterable[Any]) -> Host:
+def host_from(values: Iterable[Size]) -> Host:
     """A vector of sizes: int64 where all are known, else dtype object."""
     values = list(values)
     if all(isinstance(v, int | np.integer) for v in values):
@@ -101,7 +106,14 @@ def host_from(values: Iterable[Any]) -> Host:
     return array
 
 
-def integers(node: Node, value: Value | None, what: str) -> list[int]:
+def known(value: Value) -> Value:
+    """The value; an array of dtype object that holds no symbolic size, as the int64 it is."""
+    if isinstance(value, Tensor) or value.dtype != object or not all(isinstance(v, int | np.integer) for v in value.reshape(-1).tolist()):
+        return value
+    return value.astype(np.int64)
+
+
+def integers(node: Node, value: Value | None, what: str) -> list[Size]:
     """The elements of a host array as integers (or symbolic sizes); UnsupportedError where they are computed from data."""
     if value is None:
         raise unsupported(node, f"its {what} are missing")
@@ -110,8 +122,8 @@ def integers(node: Node, value: Value | None, what: str) -> list[int]:
     return [v if isinstance(v, torch.SymInt) else int(v) for v in value.reshape(-1).tolist()]
 
 
-def number(node: Node, value: Value, what: str) -> float | int:
-    """A host array of one element as a Python number; UnsupportedError where it is computed from data or is no scalar."""
+def number(node: Node, value: Value, what: str) -> Any:
+    """A host array of one element as a Python number (or a symbolic size); UnsupportedError for data, and for more elements."""
     if isinstance(value, Tensor) or value.size != 1:
         raise unsupported(node, f"its {what} must be one constant number", found=f"shape {tuple(value.shape)}")
     return value.reshape(-1).tolist()[0]

@@ -37,7 +37,7 @@ def along(node: Node, values: Host, x: Host) -> Host:
 def dequantize(node: Node, x: Host, scale: Host, zero_point: Host | None = None) -> Host:
     """Float values of integers on a grid; (1)."""
     centred = x.astype(np.float32) if zero_point is None else x.astype(np.float32) - along(node, zero_point, x)
-    return (centred * along(node, scale, x)).astype(scale.dtype)
+    return np.asarray(centred * along(node, scale, x), scale.dtype)
 
 
 def quantize(node: Node, x: Host, scale: Host, zero_point: Host | None = None) -> Host:
@@ -46,7 +46,7 @@ def quantize(node: Node, x: Host, scale: Host, zero_point: Host | None = None) -
     if dtype.kind not in "iu":
         raise unsupported(node, "quantisation to this type", found=dtype, allowed="integers of 8, 16 or 32 bits")
     steps = np.rint(x.astype(np.float32) / along(node, scale, x)) + (0 if zero_point is None else along(node, zero_point, x))
-    return np.clip(steps, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+    return np.asarray(np.clip(steps, np.iinfo(dtype).min, np.iinfo(dtype).max), dtype)
 
 
 def elementwise(function: Callable[[Any, Any], Any]) -> Callable[[Node, Host, Host], Host]:
@@ -92,7 +92,7 @@ def cast(node: Node, x: Host) -> Host:
     """`x` in another element type; a symbolic size stays one as an integer."""
     to = node.attributes["to"]
     if x.dtype == object:
-        return x if to in _INTEGER_TYPES else np.frompyfunc(torch.sym_float, 1, 1)(x)
+        return x if to in _INTEGER_TYPES else np.asarray(np.frompyfunc(torch.sym_float, 1, 1)(x), dtype=object)
     dtype = {**_INTEGER_TYPES, **_FLOAT_TYPES, 9: np.bool_}.get(to)
     if dtype is None:
         raise unsupported(node, "a constant of this element type", found=to, allowed=sorted(_INTEGER_TYPES | _FLOAT_TYPES))

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias, final
 
 from spikeloom.capture.onnx.graph import Graph, Host, Node
 
-Pattern: TypeAlias = str | float | tuple[Any, ...]
+Branch: TypeAlias = tuple[Any, ...]
+Pattern: TypeAlias = str | float | Branch
 Bindings: TypeAlias = dict[str, str]
 
 _SHIFTED = ("Sub", "x", ("ReduceMean", "x"))
@@ -30,7 +31,7 @@ _NORMALISED = ("Div", _SHIFTED, ("Sqrt", ("Add", ("ReduceMean", ("Pow", _SHIFTED
 class Idiom:
     """What nodes look like, and the operator that says the same, of which bound values."""
 
-    pattern: Pattern
+    pattern: Branch
     operator: str
     inputs: tuple[str, ...] = ("x",)
 
@@ -69,7 +70,7 @@ def match(pattern: Pattern, value: str, givers: Mapping[str, Node], constants: M
     """The names bound when the nodes that give `value` look like the pattern, given those already bound; None where they do not."""
     if isinstance(pattern, str):
         return bound | {pattern: value} if bound.get(pattern, value) == value else None
-    if isinstance(pattern, float):
+    if isinstance(pattern, int | float):
         return bound if _agrees(constants.get(value), pattern) else None
     operator, *parts = pattern
     node = givers.get(value)

@@ -8,14 +8,13 @@ Source: https://onnx.ai/onnx/operators/
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import SymInt, Tensor
 
 from spikeloom.capture.onnx.convolution import padded
-from spikeloom.capture.onnx.graph import Host, Node, Value, host_from, integers, number, unsupported
+from spikeloom.capture.onnx.graph import Host, Node, Size, Value, host_from, integers, number, unsupported
 
 _PAD_MODES = {"edge": "replicate", "reflect": "reflect", "wrap": "circular"}
 
@@ -35,7 +34,7 @@ def size(_: Node, x: Tensor) -> Host:
     return host_from([x.numel()]).reshape(())
 
 
-def target_shape(node: Node, sizes: Sequence[int], wanted: Sequence[int]) -> list[int]:
+def target_shape(node: Node, sizes: Sequence[Size], wanted: Sequence[Size]) -> list[Size]:
     """The shape a Reshape asks for: 0 copies the size in that place, one symbolic size becomes −1."""
     keep = not node.attributes.get("allowzero", 0)
     target = [sizes[i] if keep and isinstance(size, int) and size == 0 else size for i, size in enumerate(wanted)]
@@ -81,11 +80,9 @@ def unsqueeze(node: Node, x: Tensor, given: Value | None = None) -> Tensor:
     return x
 
 
-def concat(node: Node, *values: Value) -> Tensor:
+def concat(node: Node, *values: Tensor) -> Tensor:
     """Tensors joined along `axis`. One whose batch is 1 beside a larger batch (a constant of a file with batch 1) is repeated for each."""
-    tensors = [value for value in values if isinstance(value, Tensor)]
-    if len(tensors) != len(values):
-        raise unsupported(node, "sizes joined to data")
+    tensors = list(values)
     axis = node.attributes["axis"] % tensors[0].ndim
     batch = next((t.shape[0] for t in tensors if isinstance(t.shape[0], SymInt) or t.shape[0] != 1), 1)
     if axis != 0:
@@ -100,7 +97,7 @@ def split(node: Node, x: Tensor, given: Value | None = None) -> tuple[Tensor, ..
     return torch.split(x, sizes if sizes is not None else (x.shape[axis] + parts - 1) // parts, axis)
 
 
-def cut(node: Node, x: Tensor, axis: int, start: int, stop: int, step: int) -> Tensor:
+def cut(node: Node, x: Tensor, axis: int, start: Size, stop: Size, step: int) -> Tensor:
     """One axis sliced as Python slices; a negative step is a forward slice, flipped."""
     if step > 0:
         return torch.ops.aten.slice.Tensor(x, axis, start, stop, step)
@@ -111,7 +108,7 @@ def cut(node: Node, x: Tensor, axis: int, start: int, stop: int, step: int) -> T
     return torch.ops.aten.slice.Tensor(x, axis, first, last + 1, -step).flip(axis)
 
 
-def slices(node: Node, *given: Value | None) -> tuple[list[int], list[int], list[int], list[int]]:
+def slices(node: Node, *given: Value | None) -> tuple[list[Size], list[Size], list[int], list[int]]:
     """Starts, stops, axes and steps of a Slice: inputs, or attributes before operator set 10."""
     named = dict(zip(("starts", "ends", "axes", "steps"), (*given, None, None, None, None), strict=False))
     values = {key: node.attributes.get(key) if value is None else integers(node, value, key) for key, value in named.items()}
@@ -131,7 +128,7 @@ def gather(node: Node, x: Tensor, index: Value) -> Tensor:
     """Places picked along `axis`: a constant place is a select, an even run of constant places a slice, else an index."""
     axis = node.attributes.get("axis", 0) % x.ndim
     if isinstance(index, Tensor):
-        return x[(slice(None),) * axis + (index,)]
+        return torch.ops.aten.index.Tensor(x, [None] * axis + [index])
     places = integers(node, index, "places")
     if index.ndim == 0:
         return x.select(axis, places[0])
@@ -142,9 +139,9 @@ def gather(node: Node, x: Tensor, index: Value) -> Tensor:
 
 def expand(node: Node, x: Tensor, wanted: Value) -> Tensor:
     """`x` repeated along axes of size 1 until it has the sizes asked for (1: as it is)."""
-    sizes = integers(node, wanted, "target sizes")
-    sizes = [1] * (x.ndim - len(sizes)) + sizes
-    own: list[Any] = [1] * (len(sizes) - x.ndim) + list(x.shape)
+    given = integers(node, wanted, "target sizes")
+    sizes: list[Size] = [1] * (x.ndim - len(given)) + given
+    own: list[Size] = [1] * (len(sizes) - x.ndim) + list(x.shape)
     return x.expand([mine if isinstance(size, int) and size == 1 else size for mine, size in zip(own, sizes, strict=True)])
 
 
@@ -155,7 +152,7 @@ def tile(node: Node, x: Tensor, repeats: Value) -> Tensor:
 
 def pad(node: Node, x: Tensor, pads: Value | None = None, value: Value | None = None, axes: Value | None = None) -> Tensor:
     """Cells added (or, negative, taken away) around `x`."""
-    cells = node.attributes.get("pads") if pads is None else integers(node, pads, "pads")
+    cells: list[Size] = node.attributes["pads"] if pads is None else integers(node, pads, "pads")
     fill = node.attributes.get("value", 0.0) if value is None else number(node, value, "fill value")
     places = [axis % x.ndim for axis in (range(x.ndim) if axes is None else integers(node, axes, "axes"))]
     begin, end = [0] * x.ndim, [0] * x.ndim

@@ -57,9 +57,9 @@ def identifiers(names: Iterable[str], taken: Iterable[str]) -> list[str]:
     return found
 
 
-def on_host(graph: Graph, node: Node, slot: int) -> bool:
+def on_host(node: Node, slot: int, constant: Host) -> bool:
     """Whether a constant input of a node stays on the host, and is no weight."""
-    return node.on_sizes or OPERATORS[node.operator].host(slot, graph.constants[node.inputs[slot]])
+    return node.on_sizes or OPERATORS[node.operator].host(slot, constant)
 
 
 def weights_of(graph: Graph) -> dict[str, bool]:
@@ -67,7 +67,7 @@ def weights_of(graph: Graph) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for node in graph.nodes:
         for slot, name in enumerate(node.inputs):
-            if name in graph.constants and not on_host(graph, node, slot):
+            if name in graph.constants and not on_host(node, slot, graph.constants[name]):
                 learned = slot not in OPERATORS[node.operator].statistics and graph.constants[name].dtype.kind == "f"
                 found[name] = found.get(name, True) and learned
     return found | {name: False for name in graph.outputs if name in graph.constants}
@@ -79,7 +79,8 @@ def sources_of(graph: Graph, node: Node, attributes: Mapping[str, str]) -> tuple
     def source(slot: int, name: str) -> Source:
         if name not in graph.constants:
             return name or None
-        return graph.constants[name] if on_host(graph, node, slot) else Weight(attributes[name])
+        constant = graph.constants[name]
+        return constant if on_host(node, slot, constant) else Weight(attributes[name])
 
     return tuple(source(slot, name) for slot, name in enumerate(node.inputs))
 
@@ -89,8 +90,8 @@ def refuse_misfits(specs: tuple[InputSpec, ...], inputs: tuple[Tensor, ...]) -> 
     if len(inputs) != len(specs):
         raise NumericError("the model takes another number of inputs", found=len(inputs), allowed=[spec.name for spec in specs])
     for spec, x in zip(specs, inputs, strict=True):
-        sizes = zip(x.shape, spec.shape, strict=False)
-        if x.ndim != len(spec.shape) or any(own is not None and isinstance(size, int) and size != own for size, own in sizes):
+        fixed = [axis for axis, size in enumerate(spec.shape) if size is not None]
+        if x.ndim != len(spec.shape) or any(x.shape[axis] != spec.shape[axis] for axis in fixed):
             allowed = [size if size is not None else "any" for size in spec.shape]
             raise NumericError(f"input {spec.name!r} has a shape the model does not take", found=list(x.shape), allowed=allowed)
 
@@ -132,7 +133,9 @@ class OnnxModule(nn.Module):
     `input_specs` describes the inputs; `fixed_batch` is the only batch size the graph takes, None where any will do.
     """
 
-    def __init__(self, inputs: tuple[InputSpec, ...], outputs: tuple[str | Weight, ...], steps: tuple[Step, ...], fixed_batch: int | None) -> None:
+    def __init__(
+        self, inputs: tuple[InputSpec, ...], outputs: tuple[str | Weight, ...], steps: tuple[Step, ...], fixed_batch: int | None
+    ) -> None:
         super().__init__()
         self.input_specs, self.fixed_batch = inputs, fixed_batch
         self._results, self._steps = outputs, steps

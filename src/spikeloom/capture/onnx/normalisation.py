@@ -7,8 +7,6 @@ Normalisation layers, in inference.
 Source: https://onnx.ai/onnx/operators/
 """
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -50,11 +48,13 @@ def local_response_norm(node: Node, x: Tensor) -> Tensor:
     size = node.attributes["size"]
     if size % 2 == 0:
         raise unsupported(node, "local response normalisation over an even number of channels", found=size, allowed="an odd size")
-    return F.local_response_norm(x, size, node.attributes.get("alpha", 1e-4), node.attributes.get("beta", 0.75), node.attributes.get("bias", 1.0))
+    alpha, beta, k = node.attributes.get("alpha", 1e-4), node.attributes.get("beta", 0.75), node.attributes.get("bias", 1.0)
+    return F.local_response_norm(x, size, alpha, beta, k)
 
 
 def dropout(node: Node, x: Tensor, ratio: Value | None = None, training: Value | None = None) -> Tensor:
     """The identity: a model in inference drops nothing."""
-    if training is not None and number(node, training, "training mode") and (ratio is None or not math.isclose(number(node, ratio, "ratio"), 0.0)):
+    drops = ratio is None or number(node, ratio, "ratio") != 0
+    if training is not None and number(node, training, "training mode") and drops:
         raise unsupported(node, "dropout that stays on in inference", todo="export the model in eval mode")
     return x

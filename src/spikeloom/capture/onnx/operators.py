@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikeloom.capture.onnx import activation, arithmetic, convolution, layout, normalisation, pooling, resize
-from spikeloom.capture.onnx.graph import Host, Node, Value, tensor_from, unsupported
+from spikeloom.capture.onnx.graph import Host, Node, Value, known, tensor_from, unsupported
 from spikeloom.capture.onnx.host import HOST_OPERATORS
 
 
@@ -40,9 +40,11 @@ def choices(slot: int, value: Host) -> bool:
 
 def even_runs(slot: int, value: Host) -> bool:
     """Constant places that are one, or a run with an even positive step, make a select or a slice."""
-    steps = np.diff(value) if value.ndim == 1 else np.array([])
-    runs = value.ndim == 1 and value.size > 0 and (value[0] >= 0) == (value[-1] >= 0) and bool(np.all(steps > 0)) and len(set(steps.tolist())) < 2
-    return slot > 0 and (value.ndim == 0 or runs)
+    if slot == 0 or value.ndim > 1 or value.size == 0:
+        return False
+    flat = value.reshape(-1)
+    steps = set(np.diff(flat).tolist())
+    return len(steps) < 2 and all(step > 0 for step in steps) and bool((flat[0] >= 0) == (flat[-1] >= 0))
 
 
 @final
@@ -70,7 +72,7 @@ def _reduction(function: Callable[..., Tensor], before: Callable[[Tensor], Tenso
 OPERATORS: Mapping[str, Operator] = {
     "Abs": _plain(torch.abs),
     "Add": _binary(lambda a, b: a + b),
-    "And": _binary(torch.logical_and),
+    "And": Operator(arithmetic.binary(torch.logical_and)),
     "ArgMax": Operator(arithmetic.extremum(torch.argmax)),
     "ArgMin": Operator(arithmetic.extremum(torch.argmin)),
     "AveragePool": Operator(pooling.average_pool),
@@ -88,7 +90,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Dropout": Operator(normalisation.dropout, after_data),
     "Einsum": Operator(arithmetic.einsum),
     "Elu": Operator(activation.elu),
-    "Equal": _binary(torch.eq),
+    "Equal": _binary(lambda a, b: a == b),
     "Erf": _plain(torch.erf),
     "Exp": _plain(torch.exp),
     "Expand": Operator(layout.expand, after_data),
@@ -122,7 +124,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Mul": _binary(lambda a, b: a * b),
     "Neg": _plain(torch.neg),
     "Not": _plain(torch.logical_not),
-    "Or": _binary(torch.logical_or),
+    "Or": Operator(arithmetic.binary(torch.logical_or)),
     "PRelu": Operator(activation.prelu),
     "Pad": Operator(layout.pad, after_data),
     "Pow": _binary(arithmetic.power),
@@ -171,7 +173,9 @@ def evaluate(node: Node, values: tuple[Value | None, ...]) -> tuple[Value, ...]:
     """The outputs of one node: host arrays where all inputs are, else by the operator table."""
     if not any(isinstance(value, Tensor) for value in values):
         return (evaluate_host(node, values),)
-    result = OPERATORS[node.operator].function(node, *values)
+    operator = OPERATORS[node.operator]
+    given = [tensor_from(v) if isinstance(v, np.ndarray) and not operator.host(slot, v) else v for slot, v in enumerate(values)]
+    result = operator.function(node, *given)
     return result if isinstance(result, tuple) else (result,)
 
 
@@ -179,7 +183,7 @@ def evaluate_host(node: Node, values: tuple[Value | None, ...]) -> Value:
     """One node on host arrays alone; UnsupportedError where the operator is none that computes on sizes."""
     if node.operator not in HOST_OPERATORS:
         raise unsupported(node, "this operator on sizes of the input", allowed=sorted(HOST_OPERATORS))
-    return HOST_OPERATORS[node.operator](node, *values)
+    return known(HOST_OPERATORS[node.operator](node, *values))
 
 
 def evaluate_constants(node: Node, arrays: tuple[Host | None, ...]) -> tuple[Host, ...]:
@@ -187,7 +191,6 @@ def evaluate_constants(node: Node, arrays: tuple[Host | None, ...]) -> tuple[Hos
     if node.operator in HOST_OPERATORS:
         results = (evaluate_host(node, arrays),)
     else:
-        host = OPERATORS[node.operator].host
-        values = [a if a is None or (slot > 0 and host(slot, a)) else tensor_from(a) for slot, a in enumerate(arrays)]
-        results = evaluate(node, tuple(values))
+        first = next(slot for slot, array in enumerate(arrays) if array is not None)
+        results = evaluate(node, tuple(tensor_from(a) if slot == first and a is not None else a for slot, a in enumerate(arrays)))
     return tuple(value.numpy() if isinstance(value, Tensor) else value for value in results)

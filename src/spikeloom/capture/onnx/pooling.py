@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikeloom.capture.onnx.convolution import extent, padded, pads_of
-from spikeloom.capture.onnx.graph import Node, unsupported
+from spikeloom.capture.onnx.graph import Node, Size, unsupported
 
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -34,12 +34,12 @@ class Windows:
     kernel: list[int]
     strides: list[int]
     dilations: list[int]
-    begin: list[int]
-    end: list[int]
-    outputs: list[int]
+    begin: list[Size]
+    end: list[Size]
+    outputs: list[Size]
 
 
-def count(size: int, span: int, stride: int, begin: int, end: int, ceil: bool) -> int:
+def count(size: Size, span: int, stride: int, begin: Size, end: Size, ceil: bool) -> Size:
     """How many windows fit along an axis; (1)."""
     room = size + begin + end - span
     if not ceil:
@@ -62,7 +62,7 @@ def windows_of(node: Node, x: Tensor) -> Windows:
     return Windows(kernel, strides, dilations, begin, end, [count(n, k, s, b, e, ceil) for n, k, s, b, e in places])
 
 
-def native_ceil(w: Windows, sizes: Sequence[int]) -> bool | None:
+def native_ceil(w: Windows, sizes: Sequence[Size]) -> bool | None:
     """The `ceil_mode` with which ATen's pooling, padded by `begin` at both ends, has exactly these windows; None if neither has."""
     spans = extent(w.kernel, w.dilations)
     if any(b > span // 2 for b, span in zip(w.begin, spans, strict=True)):
@@ -74,7 +74,7 @@ def native_ceil(w: Windows, sizes: Sequence[int]) -> bool | None:
     return None
 
 
-def covering(w: Windows, sizes: Sequence[int]) -> list[int]:
+def covering(w: Windows, sizes: Sequence[Size]) -> list[Size]:
     """End padding (negative: cells to drop) with which the windows end exactly at the end of each axis."""
     places = zip(w.outputs, w.strides, extent(w.kernel, w.dilations), sizes, w.begin, strict=True)
     return [(out - 1) * s + span - n - b for out, s, span, n, b in places]
@@ -107,7 +107,9 @@ def average_pool(node: Node, x: Tensor) -> Tensor:
 
 def _average_counting_pads(w: Windows, x: Tensor) -> Tensor:
     """Padding counts up to its given end; a last window beyond it (ceil_mode) is clipped there."""
-    y = _AVERAGE[len(w.kernel)](padded(x, w.begin, w.end), w.kernel, w.strides, 0, ceil_mode=True)
+    x = padded(x, w.begin, w.end)
+    whole = [count(n, k, s, 0, 0, False) for n, k, s in zip(x.shape[2:], w.kernel, w.strides, strict=True)]
+    y = _AVERAGE[len(w.kernel)](x, w.kernel, w.strides, 0, whole != w.outputs)
     for axis, size in enumerate(w.outputs):
         y = y.narrow(axis + 2, 0, size) if y.shape[axis + 2] != size else y
     return y

@@ -19,7 +19,7 @@ from typing import final
 import torch.nn.functional as F
 from torch import SymInt, Tensor
 
-from spikeloom.capture.onnx.graph import Node, Value, integers, unsupported
+from spikeloom.capture.onnx.graph import Node, Size, Value, integers, unsupported
 
 _HALF = Fraction(1, 2)
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
@@ -69,7 +69,8 @@ def nearest_rule(node: Node, axes: Sequence[Axis], mode: str, rounding: str) -> 
     for name, shift in (("nearest", Fraction(0)), ("nearest-exact", _HALF)):
         if all(_same_picks(axis, mode, rounding, shift) for axis in axes):
             return name
-    raise unsupported(node, f"nearest resizing by {mode} with {rounding}", allowed="asymmetric with floor, half_pixel with round_prefer_ceil")
+    allowed = "asymmetric with floor, half_pixel with round_prefer_ceil"
+    raise unsupported(node, f"nearest resizing by {mode} with {rounding}", allowed=allowed)
 
 
 def _same_picks(axis: Axis, mode: str, rounding: str, shift: Fraction) -> bool:
@@ -78,17 +79,18 @@ def _same_picks(axis: Axis, mode: str, rounding: str, shift: Fraction) -> bool:
 
 
 def corners(node: Node, axes: Sequence[Axis], mode: str, exact: bool) -> bool:
-    """ATen's `align_corners` for a coordinate mode; UnsupportedError where the mode has no ATen form (`exact`: sizes are whole multiples)."""
+    """ATen's `align_corners` for a coordinate mode (`exact`: to known sizes); UnsupportedError where the mode has no ATen form."""
     if mode == "align_corners" and exact:
         return True
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and all(axis.after != 1 for axis in axes)):
         return False
     if mode == "asymmetric" and all(axis.before is not None and axis.before == axis.after for axis in axes):
         return False
-    raise unsupported(node, f"{node.attributes.get('mode')} resizing by {mode}", allowed="half_pixel; pytorch_half_pixel and align_corners to known sizes")
+    allowed = "half_pixel; pytorch_half_pixel and align_corners to known sizes"
+    raise unsupported(node, f"{node.attributes.get('mode')} resizing by {mode}", allowed=allowed)
 
 
-def axes_of(node: Node, x: Tensor, scales: list[float] | None, sizes: list[int] | None) -> list[Axis]:
+def axes_of(node: Node, x: Tensor, scales: list[float] | None, sizes: list[Size] | None) -> list[Axis]:
     """The spatial axes of a resizing; UnsupportedError where batch or channels would be resized."""
     named = [axis % x.ndim for axis in node.attributes.get("axes", range(x.ndim))]
     given = dict(zip(named, scales if scales is not None else sizes or [], strict=True))
@@ -102,7 +104,7 @@ def axes_of(node: Node, x: Tensor, scales: list[float] | None, sizes: list[int] 
     return [_scaled(n, factor) for n, factor in zip(before[2:], factors, strict=True)]
 
 
-def _sized(node: Node, before: int | None, after: float) -> Axis:
+def _sized(node: Node, before: int | None, after: Size) -> Axis:
     if before is None or isinstance(after, SymInt):
         raise unsupported(node, "resizing between sizes that are both dynamic", todo="export the model with a fixed height and width")
     return Axis(before, int(after), None, Fraction(before, int(after)))
@@ -113,7 +115,7 @@ def _scaled(before: int | None, factor: float) -> Axis:
     return Axis(before, after, factor, 1 / Fraction(factor).limit_denominator(4096))
 
 
-def target(node: Node, *given: Value | None) -> tuple[list[float] | None, list[int] | None]:
+def target(node: Node, *given: Value | None) -> tuple[list[float] | None, list[Size] | None]:
     """Scales or sizes, one of them None: (scales) before operator set 11, (roi, scales, sizes) from there on."""
     scales, sizes = (given[0], None) if node.opset < 11 and given else ((*given, None, None, None)[1:3])
     if scales is None or (not isinstance(scales, Tensor) and scales.size == 0):
@@ -141,4 +143,4 @@ def resize(node: Node, x: Tensor, *given: Value | None) -> Tensor:
     if kind == "linear" or (kind == "cubic" and x.ndim == 4 and math.isclose(a.get("cubic_coeff_a", -0.75), -0.75)):
         rule = "bicubic" if kind == "cubic" else _LINEAR[x.ndim]
         return F.interpolate(x, size, factors, mode=rule, align_corners=corners(node, axes, mode, exact))  # pyright: ignore[reportArgumentType]
-    raise unsupported(node, f"{kind} resizing of an input of {x.ndim} dimensions", allowed="nearest, linear; cubic of [N, C, H, W] by −0.75")
+    raise unsupported(node, f"{kind} resizing of {x.ndim} dimensions", allowed="nearest, linear; cubic of [N, C, H, W] with a = −0.75")

@@ -19,7 +19,7 @@ from spikeloom.capture.onnx.operators import MANY_OUTPUTS, OPERATORS, evaluate_c
 from spikeloom.errors import SourceError, UnsupportedError
 
 QUANTISED = frozenset(
-    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger".split()
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 )
 # What a malformed node raises in numpy or torch when it is evaluated.
 EVALUATION_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, AttributeError)
@@ -34,7 +34,8 @@ def folded(graph: Graph) -> Graph:
             kept.append(node)
             continue
         try:
-            results = evaluate_constants(node, tuple(constants[name] if name else None for name in node.inputs))
+            with np.errstate(all="ignore"):  # a constant may well be infinite
+                results = evaluate_constants(node, tuple(constants[name] if name else None for name in node.inputs))
         except UnsupportedError:
             raise
         except EVALUATION_ERRORS as error:
@@ -121,7 +122,7 @@ def _gemm_parts(node: Node, constants: Mapping[str, Host]) -> tuple[Host, Host |
     if len(node.inputs) < 3 or not node.inputs[2]:
         return weight, None
     bias = constants.get(node.inputs[2])
-    vector = None if bias is None else _vector(bias * bias.dtype.type(a.get("beta", 1.0)), weight.shape[0])
+    vector = None if bias is None else _vector(np.asarray(bias * bias.dtype.type(a.get("beta", 1.0))), weight.shape[0])
     return None if vector is None else (weight, vector)
 
 

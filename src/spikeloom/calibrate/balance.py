@@ -1,0 +1,138 @@
+"""
+Threshold balancing: every population gets its thresholds from the distribution of its input in the ANN.
+
+Identity staircases get a step (`scale`), function staircases the thresholds and heights that serve the distribution
+best (`neuron.fit_staircase`). The initial potential is half a step, so that the staircase rounds instead of truncating.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, fx
+
+from spikeloom.calibrate.observe import Observation, observe
+from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
+from spikeloom.errors import ConfigError
+from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, note, population
+from spikeloom.neuron import fit_staircase
+from spikeloom.simulate import channel_function, float_function
+
+
+def step_of(node: fx.Node, seen: Observation, method: str, percentile: float, timesteps: int) -> Tensor:
+    """The step of an identity population by one of `scale.METHODS`: [G], capped where the ANN's activation is (ReLU6).
+
+    With T time steps a population of N levels a step has N·T levels to carry its mean, and half a step's potential to
+    spread over T; the step is chosen for that resolution.
+    """
+    levels, negative = int(node.kwargs["levels"]) * timesteps, int(node.kwargs.get("negative", 0)) * timesteps  # pyright: ignore
+    assert seen.counts is not None
+    z, weights = seen.centres, seen.counts.float()
+    target = float_function(node)(z) if "slope" not in note(node) else z
+    if method == "maximum":
+        step = maximum_step(target, weights, levels)
+    elif method == "percentile":
+        step = percentile_step(target, weights, levels, percentile)
+    elif method == "hmt":
+        step = hmt_step(seen.mean, seen.std, levels, negative)
+    else:
+        step = mse_step(z, target, weights, levels, negative)
+    cap = note(node).get("cap")
+    return settled(step * timesteps if cap is None else (step * timesteps).clamp(max=float(cap) / (levels // timesteps)))
+
+
+def settled(step: Tensor) -> Tensor:
+    """Steps of groups that never were active: they get the smallest step of the others, so that they stay finite and silent."""
+    alive = step > 1e-9
+    return torch.where(alive, step, step[alive].min() if bool(alive.any()) else torch.ones(()))
+
+
+def balanced(program: Program, seen: Mapping[str, Observation], method: str, percentile: float, timesteps: int) -> dict[str, Tensor]:
+    """The program's tensors with thresholds in all populations."""
+    tensors = dict(program.tensors)
+    for node in calls(program.graph):
+        if node.target is population:
+            step = step_of(node, seen[node.name], method, percentile, timesteps)
+            shape = program.tensor(node.args[1]).shape
+            set_step(node, tensors, step.reshape(shape))
+        elif node.target in OPERATIONS.values():
+            set_table(node, tensors, *table_of(node, program, seen[node.name]))
+    return tensors
+
+
+def set_step(node: fx.Node, tensors: dict[str, Tensor], step: Tensor) -> None:
+    """Give an identity population its step, and half of it as initial potential."""
+    tensors[str(node.args[1].target)] = step  # pyright: ignore
+    tensors[str(node.args[2].target)] = step / 2  # pyright: ignore
+
+
+def set_table(node: fx.Node, tensors: dict[str, Tensor], thresholds: Tensor, values: Tensor) -> None:
+    """Give a function population its thresholds and heights."""
+    tensors[str(node.args[1].target)] = thresholds  # pyright: ignore
+    tensors[str(node.args[2].target)] = values  # pyright: ignore
+
+
+def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor, Tensor]:
+    """The best staircase for a population's function and input: thresholds and one value more, 0 among them."""
+    assert seen.counts is not None
+    levels = (program.tensor(node.args[1]).shape[-1]) // 2
+    thresholds, values = fit_staircase(channel_function(node, 0), (seen.edges[0].double(), seen.counts[0]), levels, signed=True, pin=0.0)
+    return thresholds.float(), values.float()
+
+
+@final
+@dataclass(frozen=True)
+class Balance(Pass):
+    """Gives every population its thresholds. `method` is one of mse, maximum, percentile (with `percentile`), hmt;
+    `timesteps` is the T they are chosen for."""
+
+    method: str = "mse"
+    percentile: float = 99.9
+    timesteps: int = 1
+
+    takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.SNN})
+    touches: ClassVar[frozenset[str]] = frozenset({"neurons"})
+    papers: ClassVar[tuple[str, ...]] = (
+        "Diehl et al. 2015, doi:10.1109/IJCNN.2015.7280696",
+        "Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682",
+        "Li et al. 2021, arXiv:2106.06984",
+        "H-MT, AAAI 2026",
+    )
+
+    def __call__(self, program: Program, context: Context) -> Program:
+        if self.method not in METHODS:
+            raise ConfigError("calibration.method is unknown", found=self.method, allowed=", ".join(METHODS))
+        if not 0 < self.percentile <= 100:
+            raise ConfigError("calibration.percentile is out of range", found=self.percentile, allowed="above 0, at most 100")
+        done = 0
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            context.progress("observing activations", done, 0)
+
+        seen = observe(program, batches_of(context), tick)
+        tensors = balanced(program, seen, self.method, self.percentile, self.timesteps)
+        dead = [name for name, observed in seen.items() if bool((observed.high <= 0).all()) and "identity" not in name]
+        return program.replaced(tensors=tensors).recorded(self.record(populations=len(seen), silent=dead, histograms=summaries(seen)))
+
+
+def batches_of(context: Context) -> Batches:
+    """The context's calibration stream; ConfigError where there is none."""
+    if context.calibration is None:
+        raise ConfigError("calibration needs data", found="no calibration stream", todo="give a data set")
+    return context.calibration
+
+
+def summaries(seen: Mapping[str, Observation], bins: int = 48) -> dict[str, Any]:
+    """A small histogram of each population's input over all groups together, for the report."""
+    out: dict[str, Any] = {}
+    for name, observed in seen.items():
+        assert observed.counts is not None
+        low, high = float(observed.low.min()), float(observed.high.max())
+        place = ((observed.centres - low) / max(high - low, 1e-30) * bins).floor().clamp(0, bins - 1).to(torch.int64)
+        counts = torch.zeros(bins, dtype=torch.float64).index_add_(0, place.flatten(), observed.counts.flatten())
+        width = (high - low) / bins
+        out[name] = {"edges": [low + width * k for k in range(bins + 1)], "counts": counts.tolist()}
+    return out

@@ -1,0 +1,238 @@
+"""
+Compensation: layer by layer, in execution order, each layer is corrected for the errors of all layers before it.
+
+The ANN and the SNN run side by side over the calibration samples (`frontier`). At a layer with weights, least squares
+(`solve`) finds the change of weights and bias that brings the layer, on the spikes it really gets, closest to the
+ANN; where its result is added to another branch, that branch's error is corrected too:
+
+    min ‖(W + ΔW) x_snn + b + Δb − [y_ann + (r_ann − r_snn)]‖²        r the other branch, where it is known already   (1)
+
+At a population the step is chosen anew, for what it really receives and what the ANN's activation really gave:
+
+    s = argmin E[(a_ann − q_s(z_snn))²]                                                                            (2)
+
+Source: (1) `solve`; (2) Li et al. 2021, arXiv 2106.06984 (MMSE threshold on the converted network's own input).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, fx
+
+from spikeloom.calibrate.balance import batches_of, set_step, settled
+from spikeloom.calibrate.frontier import Frontier
+from spikeloom.calibrate.observe import checked
+from spikeloom.calibrate.patches import groups_of, rows, solvable
+from spikeloom.calibrate.scale import mse_step
+from spikeloom.calibrate.solve import add, best, empty
+from spikeloom.errors import DataError
+from spikeloom.ir import OPERATIONS, Context, Dialect, Pass, Program, clone, name_of, note, population, set_weights, shaped, swept, weighted
+from spikeloom.simulate import decoded, executable, float_function, repeated
+
+
+@final
+@dataclass(frozen=True)
+class Compensate(Pass):
+    """Corrects weights, biases and steps layer by layer. `timesteps` is the T the network is meant to run for;
+    `rows_per_weight` how many positions are sampled for each unknown; `limit_bytes` bounds what is held at once (fewer
+    samples are used past it, and the record says how many)."""
+
+    timesteps: int = 1
+    weights: bool = True
+    rows_per_weight: int = 48
+    limit_bytes: int = 2 * 2**30
+
+    takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.SNN})
+    touches: ClassVar[frozenset[str]] = frozenset({"nodes", "tensors", "neurons"})
+    papers: ClassVar[tuple[str, ...]] = ("Li et al. 2021, arXiv:2106.06984", "Nagel et al. 2019, arXiv:1906.04721 (bias correction)")
+
+    def __call__(self, program: Program, context: Context) -> Program:
+        work = _Work(self, program, context)
+        with torch.no_grad():
+            work.run()
+        after = swept(program.replaced(graph=work.graph, tensors=work.tensors))
+        return shaped(after).recorded(self.record(samples=work.samples, layers=work.layers))
+
+
+class _Work:
+    """One run of the compensation: both networks at the frontier, the graph and tensors being corrected."""
+
+    def __init__(self, options: Compensate, program: Program, context: Context) -> None:
+        self.options, self.program, self.context = options, program, context
+        self.graph, self.tensors = clone(program.graph), dict(program.tensors)
+        self.bound = {node.name: node for node in executable(program, options.timesteps).graph.nodes}
+        self.modules = dict(executable(program, options.timesteps).named_modules())
+        self.ann, self.snn = Frontier(self.graph), Frontier(self.graph)
+        self.layers: list[dict[str, Any]] = []
+        self.generator = context.generator()
+        self.chunks = self._samples()
+        self.samples = sum(chunk[0].shape[0] for chunk in self.chunks)
+
+    def _samples(self) -> list[tuple[Tensor, ...]]:
+        """As many calibration batches as the widest cut of the graph leaves room for."""
+        per_sample = 4 * widest_cut(self.graph) * (1 + self.options.timesteps)
+        room = max(self.options.limit_bytes // max(per_sample, 1), 16)
+        chunks: list[tuple[Tensor, ...]] = []
+        taken = 0
+        for inputs in checked(batches_of(self.context)(), self.program):
+            for part in zip(*(value.split(64) for value in inputs), strict=True):
+                if taken < room:
+                    chunks.append(tuple(value[: room - taken] for value in part))
+                    taken += chunks[-1][0].shape[0]
+            if taken >= room:
+                break
+        if taken < 2:
+            raise DataError("compensation needs at least two samples", found=taken, todo="give more calibration data")
+        return chunks
+
+    def run(self) -> None:
+        """Every node once, in execution order."""
+        nodes = [node for node in self.graph.nodes if node.op != "output"]
+        place = 0
+        for done, node in enumerate(nodes):
+            if node.op == "placeholder":
+                self.ann.put(node, [chunk[place] for chunk in self.chunks])
+                self.snn.put(node, [repeated(chunk[place], self.options.timesteps) for chunk in self.chunks])
+                place += 1
+            elif node.op == "get_attr":
+                self.ann.put(node, [self.tensors[str(node.target)]])
+                self.snn.put(node, [self.tensors[str(node.target)]])
+            elif node.target in OPERATIONS.values():
+                self._population(node)
+            else:
+                self._operation(node)
+            self.context.progress("compensating layers", done + 1, len(nodes))
+            self.ann.drop_before(node)
+            self.snn.drop_before(node)
+
+    def _spiking(self, node: fx.Node) -> Callable[..., Any]:
+        """What the SNN runs at a node: the operation itself, or what binding to T made of it."""
+        bound = self.bound[node.name]
+        return self.modules[str(bound.target)] if bound.op == "call_module" else bound.target  # pyright: ignore
+
+    def _operation(self, node: fx.Node) -> None:
+        self.ann.put(node, self.ann.call(node, node.target))  # pyright: ignore
+        if weighted(node) and self.options.weights and solvable(node) and not self._untouched(node):
+            self._correct(node)
+        elif weighted(node) and not self._untouched(node):
+            self._shift(node)
+        bound = self.bound[node.name]
+        if bound.op == "call_module":
+            self.snn.put(node, [self._spiking(node)(*values) for values in self.snn.operands(node)])
+        else:
+            self.snn.put(node, self.snn.call(node, self._spiking(node)))
+
+    def _untouched(self, node: fx.Node) -> bool:
+        """Whether the layer reads the network's input itself: there is no error to correct yet."""
+        return all(operand.op in ("placeholder", "get_attr") for operand in node.all_input_nodes)
+
+    def _targets(self, node: fx.Node) -> list[Tensor]:
+        """What the layer should give: the ANN's value, plus the error of the branch it is added to. (1)"""
+        targets = self.ann.values[node]
+        users = list(node.users)
+        if len(users) != 1 or not name_of(users[0].target).startswith("aten.add.Tensor"):
+            return targets
+        others = [operand for operand in users[0].args if isinstance(operand, fx.Node) and operand is not node]
+        other = others[0] if len(others) == 1 else None
+        if other is None or other not in self.snn.values or other.op != "call_function":
+            return targets
+        drift = [a - decoded(s, self.options.timesteps) for a, s in zip(self.ann.values[other], self.snn.values[other], strict=True)]
+        return [y + d for y, d in zip(targets, drift, strict=True)] if drift[0].shape == targets[0].shape else targets
+
+    def _correct(self, node: fx.Node) -> None:
+        """(1) for one layer."""
+        weight, bias = self._weights(node)
+        groups, inputs = groups_of(node), weight[0].numel()
+        outputs = weight.shape[0] // groups
+        moments = [empty(groups, inputs, outputs), empty(groups, inputs, outputs)]
+        positions = max(1, -(-self.options.rows_per_weight * inputs // self.samples))
+        flat, offset = weight.reshape(groups, outputs, inputs), bias.reshape(groups, 1, outputs)
+        source = node.args[0]
+        for place, target in enumerate(self._targets(node)):
+            mean = decoded(self.snn.values[source][place], self.options.timesteps)  # pyright: ignore
+            x, y = rows(node, mean, target, weight, positions, self.generator)
+            residual = y - (x @ flat.transpose(1, 2) + offset)
+            half = x.shape[1] // 2 if len(self.chunks) == 1 else x.shape[1] * (place % 2)
+            add(moments[0], x[:, :half], residual[:, :half])
+            add(moments[1], x[:, half:], residual[:, half:])
+        change, shift, ridge = best(*moments)
+        self._set(node, weight + change.reshape(weight.shape).to(weight), bias + shift.flatten().to(bias))
+        self.layers.append({"node": node.name, "ridge": ridge, "rows": int(moments[0].count + moments[1].count)})
+
+    def _shift(self, node: fx.Node) -> None:
+        """The mean shift alone, for layers whose rows are not known (transposed convolution)."""
+        weight, bias = self._weights(node)
+        axis = 1 if "conv" in name_of(node.target) else -1
+        total, count = torch.zeros_like(bias, dtype=torch.float64), 0
+        for target, given in zip(self._targets(node), self.snn.call(node, node.target), strict=True):  # pyright: ignore
+            difference = (target - decoded(given, self.options.timesteps)).movedim(axis, 0).flatten(1)
+            total, count = total + difference.double().sum(1), count + difference.shape[1]
+        self._set(node, weight, bias + (total / count).to(bias))
+        self.layers.append({"node": node.name, "ridge": None, "rows": count})
+
+    def _weights(self, node: fx.Node) -> tuple[Tensor, Tensor]:
+        weight = self.tensors[str(node.args[1].target)]  # pyright: ignore
+        bias = node.args[2] if len(node.args) > 2 else None
+        if isinstance(bias, fx.Node):
+            return weight, self.tensors[str(bias.target)]
+        channels = node.meta["spec"][0][1 if "conv" in name_of(node.target) else -1]
+        return weight, torch.zeros(channels, dtype=weight.dtype)
+
+    def _set(self, node: fx.Node, weight: Tensor, bias: Tensor) -> None:
+        set_weights(node, self.graph, self.tensors, weight, bias)
+        for operand in node.args[1:3]:
+            self.snn.put(operand, [self.tensors[str(operand.target)]])  # pyright: ignore
+
+    def _population(self, node: fx.Node) -> None:
+        source: fx.Node = node.args[0]  # pyright: ignore
+        function = float_function(node)
+        self.ann.put(node, [function(z) for z in self.ann.values[source]])
+        if node.target is population and self.options.timesteps == 1:
+            self._rescale(node, source)
+        parameters = [self.tensors[str(operand.target)] for operand in node.args[1:]]  # pyright: ignore
+        run, options = self._spiking(node), dict(self.bound[node.name].kwargs)
+        self.snn.put(node, [run(z, *parameters, **options) for z in self.snn.values[source]])
+
+    def _rescale(self, node: fx.Node, source: fx.Node) -> None:
+        """(2) for one identity population."""
+        axis = int(node.kwargs["axis"]) if self.tensors[str(node.args[1].target)].dim() else None  # pyright: ignore
+        per_chunk = max(16384 // len(self.chunks), 64)
+        pairs = [sample(z, a, axis, per_chunk, self.generator) for z, a in zip(self.snn.values[source], self.ann.values[node], strict=True)]
+        z, a = torch.cat([pair[0] for pair in pairs], 1), torch.cat([pair[1] for pair in pairs], 1)
+        levels, negative = int(node.kwargs["levels"]), int(node.kwargs.get("negative", 0))  # pyright: ignore
+        step = mse_step(z, a, torch.ones_like(z), levels, negative)
+        cap = note(node).get("cap")
+        step = settled(step if cap is None else step.clamp(max=float(cap) / levels))
+        set_step(node, self.tensors, step.reshape(self.tensors[str(node.args[1].target)].shape))  # pyright: ignore
+
+
+def sample(z: Tensor, a: Tensor, axis: int | None, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """At most `count` values per group of two tensors of one shape, at the same random places: [G, n] each."""
+    pair = [value.reshape(1, -1) if axis is None else value.movedim(axis, 0).flatten(1) for value in (z, a)]
+    chosen = torch.randint(pair[0].shape[1], (min(count, pair[0].shape[1]),), generator=generator)
+    return pair[0][:, chosen], pair[1][:, chosen]
+
+
+def widest_cut(graph: fx.Graph) -> int:
+    """The most elements (for one sample) that are alive at once while the graph runs in order."""
+    last = {operand: node for node in graph.nodes for operand in node.all_input_nodes}
+    alive, most = 0, 0
+    for node in graph.nodes:
+        alive += _size(node)
+        most = max(most, alive)
+        alive -= sum(_size(operand) for operand in node.all_input_nodes if last[operand] is node)
+    return most
+
+
+def _size(node: fx.Node) -> int:
+    spec = node.meta.get("spec")
+    if spec is None or node.op == "get_attr":
+        return 0
+    size = 1
+    for length in spec[0][1:]:
+        size *= length
+    return size
+
+

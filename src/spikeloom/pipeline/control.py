@@ -1,0 +1,40 @@
+"""
+The control: plain post-training quantisation of the same ANN with the same number of levels and the same granularity.
+
+Every activation (and every current that is read as spikes) is rounded to N·T uniform levels, its scale the best of
+maximum, percentile and mean-squared error on the calibration data, with the same weights and no compensation (DESIGN.md §5).
+"""
+
+
+import torch
+
+from spikeloom.calibrate import Balance
+from spikeloom.convert import Spike
+from spikeloom.ir import Context, Program, run
+from spikeloom.plan import Fuse
+from spikeloom.simulate import executable, primary
+
+SCALES = ("maximum", "percentile", "mse")
+
+
+def control_of(ann: Program, context: Context, *, levels: int, timesteps: int, per_channel: bool, percentile: float, samples: int) -> Program:
+    """The control as a T=1 program; of the three scales the one whose outputs are nearest the ANN's on the calibration data."""
+    made = run([Fuse(), Spike(levels=levels * timesteps, per_channel=per_channel, functions="quantised")], ann, context)
+    candidates = [run([Balance(method=method, percentile=percentile)], made, context) for method in SCALES]
+    errors = [output_error(candidate, ann, context, samples) for candidate in candidates]
+    return candidates[errors.index(min(errors))]
+
+
+def output_error(program: Program, ann: Program, context: Context, samples: int) -> float:
+    """Σ‖outputs − ANN's outputs‖² over the first calibration samples."""
+    assert context.calibration is not None
+    module, exact, total, seen = executable(program, 1), ann.module(), 0.0, 0
+    with torch.no_grad():
+        for inputs in context.calibration():
+            total += float((primary(module(*inputs)) - primary(exact(*inputs))).square().sum())
+            seen += inputs[0].shape[0]
+            if seen >= samples:
+                break
+    return total
+
+

@@ -1,0 +1,217 @@
+"""
+The main road: ingest → plan → fuse → spike → balance → compensate → control → evaluate → report, each phase an artifact.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from torch import nn
+
+from spikeloom import datasets
+from spikeloom.calibrate import Balance, Compensate
+from spikeloom.capture import capture, resolve
+from spikeloom.convert import Spike
+from spikeloom.datasets import Dataset
+from spikeloom.errors import ResourceError
+from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, save, silent, write_bytes, write_json
+from spikeloom.pipeline.card import card
+from spikeloom.pipeline.control import control_of
+from spikeloom.pipeline.evaluation import Batch, Evaluation, evaluate
+from spikeloom.pipeline.ingest import calibration_stream, ingest, load_data
+from spikeloom.pipeline.metrics import metrics_of
+from spikeloom.pipeline.phases import Phases
+from spikeloom.pipeline.settings import Settings
+from spikeloom.pipeline.story import story_of
+from spikeloom.plan import Fuse, Plan
+from spikeloom.report import Story, write
+from spikeloom.simulate import Counter, SpikingModel
+
+PROFILED = 128
+"""Samples that spikes, operations and fidelity are measured on."""
+
+
+@final
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion left: the folder, its metrics, and the network."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    snn: SpikingModel
+
+
+def passes_of(settings: Settings) -> tuple[list[Pass], list[Pass]]:
+    """The passes of a conversion: those up to thresholds, and those that compensate."""
+    spike = Spike(settings.method, settings.levels, settings.per_channel, settings.placement, "staircase", settings.tau_mem_ms, settings.dt_ms)
+    # A Scale-and-Fire population carries its value in every single step; IF and LIF need all T for it.
+    resolution = 1 if settings.method == "scale_and_fire" else settings.timesteps
+    first: list[Pass] = [Plan(), Fuse(), spike, Balance(settings.thresholds, settings.percentile, resolution)]
+    return first, [Compensate(timesteps=resolution)] if settings.compensate else []
+
+
+def levels_of(settings: Settings) -> int:
+    """N: the positive levels a population has at one step."""
+    return settings.levels if settings.method == "scale_and_fire" else 1
+
+
+def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
+    """Run all phases into `settings.output_dir`: program, `ann/`, `control/`, metrics.json, story.json, report.html, README.md.
+
+    With `settings.resume` finished phases are read back, and the result is that of an unbroken run. Raises a UserError
+    for whatever the user can mend; files of an earlier conversion stay until the new ones are whole.
+    """
+    folder = settings.output_dir
+    _check_folder(folder)
+    phases = Phases(folder / "phases", resume=settings.resume)
+    asked = _asked(settings)
+    ann = phases.program("1_ann", asked, lambda: ingest(settings, phases.place("0_training"), progress))
+    data = load_data(settings.dataset, "calibration", ann.settings, settings, settings.calibration_samples)
+    shape = ann.inputs[0].shape[1:]
+    context = Context(calibration_stream(data, settings.batch_size, shape), settings.device, settings.seed, progress)
+    began = time.perf_counter()
+    first, second = passes_of(settings)
+    spiking = phases.program("2_spiking", {}, lambda: run(first, ann, context))
+    spiking = phases.program("3_compensated", {}, lambda: run(second, spiking, context))
+    seconds = time.perf_counter() - began
+    control = phases.program("4_control", {}, lambda: _control(settings, ann, context, progress))
+    facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
+    snn = SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
+    margin = _margin(snn, context.calibration, progress) if settings.early_exit else None
+    found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
+    save(snn.program, folder, {"ann": ann, "control": control})
+    _publish(folder, found)
+    return Conversion(folder, found["metrics"], snn)
+
+
+def _control(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
+    progress("quantising the control", 0, 0)
+    levels, steps = levels_of(settings), 1 if settings.method == "scale_and_fire" else settings.timesteps
+    options = {"levels": levels, "timesteps": steps, "per_channel": settings.per_channel, "percentile": settings.percentile}
+    return control_of(ann, dataclasses.replace(context, progress=silent), samples=256, **options)
+
+
+def _asked(settings: Settings) -> dict[str, Any]:
+    """What a conversion's artifacts depend on: everything but where they go and whether they are read back."""
+    told = dataclasses.asdict(settings)
+    for key in ("output_dir", "resume", "samples"):
+        told.pop(key)
+    return told
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}", found=error.strerror, todo="choose another --output-dir") from error
+
+
+def _margin(snn: SpikingModel, stream: Batches | None, progress: Progress) -> float:
+    assert stream is not None
+    progress("calibrating early exit", 0, 0)
+    return snn.calibrate_exit(stream(), agreement=0.99)
+
+
+def judged(
+    snn: SpikingModel, dataset: str, settings: Settings, *, seconds: float | None, margin: float | None, progress: Progress
+) -> dict[str, Any]:
+    """Everything a person wants to know of a network on a data set: `metrics` and `story`, both JSON."""
+    data = load_data(dataset, "test", snn.program.settings, settings, settings.samples)
+    total, done = len(data), 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("evaluating", done, total)
+
+    size = max(1, settings.batch_size * 4 // settings.timesteps)
+    options = {"timesteps": settings.timesteps, "classes": data.num_classes, "progress": tick, "margin": margin}
+    found: Evaluation = evaluate(snn, lambda: _batches(data, size, snn), **options)
+    counter = Counter(snn.program, settings.timesteps)
+    sample = [inputs for inputs, _ in _batches(data, min(size, 32), snn, PROFILED)]
+    for place, inputs in enumerate(sample):
+        counter.add(inputs)
+        progress("counting spikes", place + 1, len(sample))
+    counts = counter.counts()
+    metrics = metrics_of(found, counts, snn, seconds, str(snn.program.settings.get("encoding", settings.encoding)), margin)
+    story = story_of(found, counts, snn, metrics, sample, dataset, len(data))
+    return {"metrics": metrics, "story": story.to_json()}
+
+
+def _batches(data: Dataset, size: int, snn: SpikingModel, limit: int | None = None) -> Iterator[Batch]:
+    for inputs, labels in datasets.batches(data, size, limit, expect_shape=snn.program.inputs[0].shape[1:]):
+        yield (inputs,), labels
+
+
+def _publish(folder: Path, found: Mapping[str, Any]) -> None:
+    story = Story.from_json(found["story"])
+    write_json(folder / "metrics.json", found["metrics"])
+    write_json(folder / "story.json", found["story"])
+    write(story, folder / "report.html")
+    write_bytes(folder / "README.md", card(story).encode())
+
+
+def evaluate_folder(
+    folder: Path,
+    dataset: str | None = None,
+    *,
+    data_root: Path | None = None,
+    timesteps: int | None = None,
+    samples: int | None = None,
+    batch_size: int = 64,
+    early_exit: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """The metrics of a saved network on a data set (by default the one it was converted for), beside its ANN and control.
+
+    Raises ProgramError where `folder` holds no whole program, DataError where the data do not fit it.
+    """
+    snn = SpikingModel.open(folder)
+    address = dataset or str(snn.program.settings.get("dataset", "digits"))
+    steps = snn.timesteps if timesteps is None else timesteps
+    settings = Settings(dataset=address, data_root=data_root, timesteps=steps, samples=samples, batch_size=batch_size)
+    margin = None
+    if early_exit:
+        data = load_data(address, "calibration", snn.program.settings, settings, 256)
+        margin = _margin(snn, calibration_stream(data, batch_size, snn.program.inputs[0].shape[1:]), progress)
+    return judged(snn, address, settings, seconds=None, margin=margin, progress=progress)["metrics"]
+
+
+def report_folder(folder: Path) -> Path:
+    """`report.html` rendered again from `story.json`."""
+    path = folder / "story.json"
+    if not path.is_file():
+        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` into it first")
+    write(Story.from_json(json.loads(path.read_text())), folder / "report.html")
+    return folder / "report.html"
+
+
+def convert_model(
+    model: nn.Module, calibration: Any, settings: Settings | None = None, *, example: Any = None, progress: Progress = silent
+) -> SpikingModel:
+    """A spiking model of any `nn.Module`: captured at `example` (by default the first calibration batch), converted and calibrated.
+
+    `calibration` is anything `datasets.as_batches` takes: a tensor [n, …], a data loader, a data set. Raises a UserError
+    for whatever the user can mend.
+    """
+    settings = settings or Settings(timesteps=1)
+    first_batch = next(iter(datasets.as_batches(calibration, 2, size=2)))
+    source = resolve(model, example=example if example is not None else first_batch)
+    ann = capture(source.model, source.args, source.kwargs, source.settings)
+
+    def stream() -> Iterator[tuple[Any, ...]]:
+        for inputs in datasets.as_batches(calibration, settings.calibration_samples, sample_shape=ann.inputs[0].shape[1:], size=settings.batch_size):
+            yield (inputs,)
+
+    context = Context(stream, settings.device, settings.seed, progress)
+    first, second = passes_of(settings)
+    spiking = run([*first, *second], ann, context)
+    control = _control(settings, ann, context, silent)
+    facts = {**spiking.settings, "levels": levels_of(settings), "encoding": settings.encoding}
+    return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
+
+

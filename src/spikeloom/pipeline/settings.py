@@ -1,0 +1,45 @@
+"""
+What one conversion is asked to do: plain values with defaults, checked where they are used.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
+
+    `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
+    `preprocessing` overrides the model's (keys of `datasets.Preprocessing`).
+    """
+
+    source: str = "zoo:digits-cnn"
+    weights: Path | None = None
+    dataset: str = "digits"
+    data_root: Path | None = None
+    output_dir: Path = Path("artifacts/converted_snn")
+    method: str = "scale_and_fire"
+    timesteps: int = 4
+    levels: int = 15
+    per_channel: bool = True
+    placement: str = "uniform"
+    tau_mem_ms: float = 20.0
+    dt_ms: float = 1.0
+    thresholds: str = "mse"
+    percentile: float = 99.9
+    compensate: bool = True
+    calibration_samples: int = 512
+    samples: int | None = None
+    batch_size: int = 64
+    train: bool = False
+    epochs: int | None = None
+    allow_pickle: bool = False
+    early_exit: bool = False
+    encoding: str = "graded"
+    preprocessing: dict[str, object] | None = None
+    seed: int = 0
+    resume: bool = False
+    device: str = "cpu"

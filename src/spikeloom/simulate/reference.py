@@ -1,0 +1,73 @@
+"""
+The reference: a spiking program run as the ANN it stands for, every population replaced by the function it approximates.
+
+Populations remember the ANN's operation in their note (`op`, its further arguments), so the reference needs nothing but
+the program itself; before weights are changed it equals the fused ANN.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from spikeloom.ir import OPERATIONS, Program, calls, clone, note, resolve
+
+
+def float_function(node: fx.Node) -> Callable[[Tensor], Tensor]:
+    """The scalar function of the ANN that a population stands for, on tensors of the population's shape."""
+    told = note(node)
+    if "op" not in told:
+        return _identity
+    target: Callable[..., Any] | None = resolve(told["op"])
+    assert target is not None
+    if "slope" in told:
+        return partial(_prelu, weight=torch.tensor(told["slope"]))
+    return partial(_call, target=target, args=tuple(told.get("args", ())), kwargs=dict(told.get("kwargs", {})))
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def _prelu(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.nn.functional.prelu(x, weight.to(x))
+
+
+def _call(x: Tensor, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    return target(x, *args, **kwargs)
+
+
+def channel_function(node: fx.Node, channel: int) -> Callable[[Tensor], Tensor]:
+    """The same for one channel alone, on tensors of any shape (a PReLU has a slope for each)."""
+    slope = note(node).get("slope")
+    if slope is None:
+        return float_function(node)
+    own = slope[channel if len(slope) > 1 else 0]
+    return lambda x: torch.where(x > 0, x, x * own)
+
+
+def reference(program: Program) -> fx.GraphModule:
+    """A module over the program's graph in which populations are the ANN's functions; node names are the program's."""
+    graph, modules = clone(program.graph), dict[str, Any](program.tensors)
+    for node in list(calls(graph)):
+        if node.target in OPERATIONS.values():
+            modules[f"function_{node.name}"] = _Function(float_function(node))
+            with graph.inserting_before(node):
+                twin = graph.call_module(f"function_{node.name}", (node.args[0],))
+            twin.meta = node.meta
+            node.replace_all_uses_with(twin)
+            name = node.name
+            graph.erase_node(node)
+            twin.name = name
+    return fx.GraphModule(modules, graph)
+
+
+class _Function(torch.nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
