@@ -3,6 +3,7 @@
 import copy
 import inspect
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,24 @@ def test_a_module_owns_its_weights_and_a_copy_runs_on_its_own(tmp_path: Path) ->
         nn.init.zeros_(module.get_parameter("w"))
     assert float(np.abs(outputs_of(module, inputs)[0]).max()) == 0.0
     assert_close(outputs_of(twin, inputs), before)
+
+
+def test_values_are_forgotten_after_their_last_use(tmp_path: Path) -> None:
+    body = "a = Relu(x)\nb = Sigmoid(a)\nc = Tanh(b)\nd = Add(a, c)\ny = Neg(d)"
+    module, alive = loaded(tmp_path, model_of(body, {"x": ("N", 4)})), list[str]()
+    seen: dict[str, weakref.ref[torch.Tensor]] = {}
+
+    def watch(layer: nn.Module, given: Any, results: Any) -> None:
+        alive.append("".join(name for name, value in seen.items() if value() is not None))
+        seen[layer.node.outputs[0]] = weakref.ref(results[0])
+
+    for layer in module.children():
+        layer.register_forward_hook(watch)
+    assert_close(
+        outputs_of(module, [np.float32([[1, -1, 2, 0]])]),
+        [-np.float32([[1, 0, 2, 0]]) - np.tanh(1 / (1 + np.exp(-np.float32([[1, 0, 2, 0]]))))],
+    )
+    assert alive == ["", "a", "ab", "ac", "d"]
 
 
 def test_several_inputs_and_outputs_keep_their_order_and_names(tmp_path: Path) -> None:
@@ -199,6 +218,7 @@ def test_a_file_with_batch_1_takes_any_batch_and_gives_the_same_for_each_sample(
     [
         ("y = Gather<axis=0>(x, i)", {"i": ints(0).reshape(())}, (1, 4, 8, 8), 1),  # the batch is taken away
         ("y = Softmax<axis=0>(x)", {}, (1, 4, 8, 8), 1),  # samples meet
+        ("m = ReduceMean<axes=[0]>(x)\ny = Expand(m, s)", {"s": ints(2, 4, 8, 8)}, (1, 4, 8, 8), 1),  # always two rows
         ("t = Transpose<perm=[1,2,3,0]>(x)\ny = Reshape(t, s)", {"s": ints(1, 256)}, (1, 4, 8, 8), 1),  # the batch innermost
         ("y = Reshape(x, s)", {"s": ints(2, 256)}, (2, 4, 8, 8), 2),
         ("y = Reshape(x, s)", {"s": ints(1, 4)}, (1, "n"), 1),  # sizes not known: not run

@@ -89,6 +89,7 @@ CASES = [
     one("MaxPool", "max_pool2d", 'kernel_shape=[3,3], strides=[2,2], auto_pad="SAME_UPPER"'),
     one("MaxPool", "pad max_pool2d", "kernel_shape=[2,2], pads=[0,0,1,1]"),
     one("MaxPool", "pad max_pool2d", "kernel_shape=[3,2], pads=[2,0,0,1], strides=[2,2]"),
+    one("MaxPool", "pad max_pool2d", "kernel_shape=[3,3], pads=[2,2,2,2], strides=[2,2]"),
     one("MaxPool", "max_pool1d", "kernel_shape=[3], strides=[2]", SEQUENCE),
     one("AveragePool", "avg_pool2d", "kernel_shape=[3,3], pads=[1,1,1,1], strides=[2,2]"),
     one("AveragePool", "avg_pool2d", "kernel_shape=[3,3], pads=[1,1,1,1], strides=[2,2], count_include_pad=1"),
@@ -177,6 +178,7 @@ CASES = [
     Case("y = Gather<axis=1>(x, i)", "select.int", {"i": ints(-1).reshape(())}),
     Case("y = Gather<axis=3>(x, i)", "slice.Tensor", {"i": ints(1, 3, 5)}),
     Case("y = Gather<axis=1>(x, i)", "index.Tensor", {"i": ints(2, 1, 0)}),
+    Case("y = Gather<axis=3>(x, i)", "index.Tensor", {"i": ints(-1, 0, 1)}),
     Case("y = Gather<axis=3>(x, i)", "index.Tensor", {"i": ints(0, -1, 2, 3).reshape(2, 2)}),
     Case("y = Expand(x, s)", "expand", {"s": ints(1, 3, 4, 7)}, ("N", 3, 1, 7)),
     Case("y = Tile(x, r)", "repeat", {"r": ints(1, 2, 1, 3)}),
@@ -229,6 +231,13 @@ CASES = [
         "m = ReduceMean<axes=[-1]>(x)\nd = Sub(x, m)\np = Pow(d, t)\nv = ReduceMean<axes=[-1]>(p)\n"
         "a = Add(v, e)\ns = Sqrt(a)\nq = Div(d, s)\ng = Mul(q, w)\ny = Add(g, b)",
         "layer_norm",
+        {"t": scalar(2), "e": scalar(1e-5), "w": (8,), "b": (8,)},
+        SEQUENCE,
+    ),
+    Case(  # over another axis it is no layer normalisation
+        "m = ReduceMean<axes=[1]>(x)\nd = Sub(x, m)\np = Pow(d, t)\nv = ReduceMean<axes=[1]>(p)\na = Add(v, e)\ns = Sqrt(a)\n"
+        "q = Div(d, s)\ng = Mul(q, w)\ny = Add(g, b)",
+        None,
         {"t": scalar(2), "e": scalar(1e-5), "w": (8,), "b": (8,)},
         SEQUENCE,
     ),

@@ -1,6 +1,8 @@
 """Addresses: what each kind resolves to, in which order bare names are looked up, and one error for whatever cannot be had."""
 
+import importlib.util
 import json
+import os
 import socket
 import sys
 import time
@@ -14,13 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikeloom.capture import capture, load, resolve
+from spikeloom.capture.shim import is_mismatched
 from spikeloom.errors import NumericError, ResourceError, SourceError
 from spikeloom.ir import load as load_program
 from spikeloom.ir import save
 
 transformers = pytest.importorskip("transformers")
 
-WAYS_ON = r"(?s)--weights.*--train.*built-in"
+WAYS_ON = r"[\s\S]*--weights.*--train.*built-in"
 Shared = Callable[[str], Path]
 
 
@@ -353,6 +356,37 @@ def test_a_folder_that_cannot_be_loaded_is_one_error_each(tmp_path: Path) -> Non
         resolve(f"hf:{folder / 'config.json'}")
 
 
+class Payload:
+    """A pickle that leaves a folder behind when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_pickled_weights_of_a_folder_give_tensors_or_an_error(tmp_path: Path) -> None:
+    folder, marker = tmp_path / "model", tmp_path / "ran"
+    model = tiny("ConvNext", folder, num_labels=3)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    assert torch.equal(resolve(f"hf:{folder}").model.classifier.weight, model.classifier.weight)
+    torch.save(Payload(marker), folder / "pytorch_model.bin")
+    with pytest.raises(SourceError, match="cannot be loaded"):
+        resolve(f"hf:{folder}")
+    assert not marker.exists()
+
+
+def test_a_model_too_large_for_memory_is_one_error() -> None:
+    class Huge(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.empty(2**50) + x.sum()
+
+    with pytest.raises(ResourceError, match="more memory than there is"):
+        resolve(Huge(), input_shape=(3,))
+
+
 # --- the hub -------------------------------------------------------------------------------------------------------------
 
 
@@ -428,6 +462,7 @@ def test_a_name_nothing_is_called_lists_every_place_looked_at() -> None:
         ("nosuch:kind", r"(?s)no kind of source is called 'nosuch'.*hf:, torchhub:, torchvision:, timm:, onnx:, pt2:, py:, zoo:"),
         ("onnx:/nowhere.onnx", "there is no file"),
         ("hf:not a hub id", "neither a folder nor a hub id"),
+        ("x" * 300, "can be found"),
     ],
 )
 def test_an_address_that_is_none_is_one_error(address: str, said: str) -> None:
@@ -468,6 +503,33 @@ def test_an_onnx_file_by_its_bare_path(shared: Shared, tmp_path: Path) -> None:
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
 def test_a_library_that_is_not_installed_is_named(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)  # what an absent library does to `import`
-    monkeypatch.setattr("spikeloom.capture.vision.shim_torchvision", lambda: None)
-    with pytest.raises(ResourceError, match=rf"needs the library '(torchvision|{library})'"):
+    with pytest.raises(ResourceError, match=rf"need the library '{library}'[\s\S]*pip install {library}"):
         resolve(f"{library}:resnet18")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="needs torchvision, which is not among the dependencies")
+@pytest.mark.parametrize("address", ["torchvision:squeezenet1_1", "timm:resnet10t", "squeezenet1_1", "resnet10t"])
+def test_classifiers_of_torchvision_and_timm(address: str, tmp_path: Path) -> None:
+    if "resnet10t" in address and importlib.util.find_spec("timm") is None:
+        pytest.skip("needs timm, which is not among the dependencies")
+    source = resolve(address, random_weights=True, classes=10)
+    assert source.settings["classes"] == 10
+    assert source.settings["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+    options = {"random_weights": True, "classes": 10, "input_shape": (3, 64, 64)}
+    assert_captured(address, tmp_path, lambda batch: torch.randn(batch, 3, 64, 64), **options)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "version", "mismatched"),
+    [(None, "0.28.0+cu130", True), (None, "0.28.0+cpu", False), (None, "0.28.0", False), ("13.0", "0.28.0+cu130", False)],
+)
+def test_a_cuda_build_of_torchvision_beside_a_cpu_torch_is_seen_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: str | None, version: str, mismatched: bool
+) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "torchvision" / "version.py").write_text(f"__version__ = '{version}'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    assert is_mismatched() is mismatched

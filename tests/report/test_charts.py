@@ -45,6 +45,16 @@ def test_element_escapes_text_and_attributes() -> None:
     assert svg.element("text", "<b>", class_='"x') == '<text class="&#34;x">&lt;b&gt;</text>'
 
 
+def test_ticks_stand_where_their_labels_say() -> None:
+    drawn = svg.chart("a chart", 100, y_ticks=[(30, "x"), (70.5, "y")], x_ticks=[(25, "left")])
+    assert [(line.get("y1"), line.get("y2")) for line in marks(drawn, "grid")] == [("30", "30"), ("70.5", "70.5")]
+    assert [(text.text, text.get("x"), text.get("y")) for text in marks(drawn, "tick")] == [
+        ("x", "0%", "34"),
+        ("y", "0%", "74.5"),
+        ("left", "25%", "118"),
+    ]
+
+
 def test_wilson_matches_the_published_interval() -> None:
     assert charts.wilson(0.9, 1000) == pytest.approx((0.8798, 0.9171), abs=1e-4)
     assert charts.wilson(1.0, 10)[1] == 1.0
@@ -64,8 +74,11 @@ def test_share_ticks_stay_shares(values: list[float]) -> None:
 def test_accuracy_tracks_share_one_scale_and_the_last_drawn_has_labels() -> None:
     tracks = charts.accuracy_tracks({"ann": 0.904, "snn": 0.9, "control": None}, 1000)
     assert set(tracks) == {"ann", "snn"}
-    (ann,), (snn,) = marks(tracks["ann"], "mark snn") or marks(tracks["ann"], "whisker ann"), marks(tracks["snn"], "whisker snn")
-    assert float(ann.get("x1", "").rstrip("%")) > float(snn.get("x1", "").rstrip("%"))
+    (whisker,), (point,) = marks(tracks["snn"], "whisker snn"), marks(tracks["snn"], "mark snn")
+    low, high, middle = (float(value.rstrip("%")) for value in (whisker.get("x1", ""), whisker.get("x2", ""), point.get("cx", "")))
+    assert 0 < low < middle < high < 100
+    (ann,) = marks(tracks["ann"], "whisker ann")
+    assert float(ann.get("x1", "").rstrip("%")) > low
     assert "<text" not in tracks["ann"]
     assert "<text" in tracks["snn"]
     assert "95 % interval 88.0" in tracks["snn"].replace(numerals.NBSP, " ")

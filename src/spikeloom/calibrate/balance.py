@@ -5,7 +5,7 @@ Identity staircases get a step (`scale`), function staircases the thresholds and
 best (`neuron.fit_staircase`). The initial potential is half a step, so that the staircase rounds instead of truncating.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -16,7 +16,7 @@ from spikeloom.calibrate.observe import Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, note, population
-from spikeloom.neuron import fit_staircase
+from spikeloom.neuron import fit_staircase, stack_staircases
 from spikeloom.simulate import channel_function, float_function
 
 
@@ -74,11 +74,23 @@ def set_table(node: fx.Node, tensors: dict[str, Tensor], thresholds: Tensor, val
 
 
 def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor, Tensor]:
-    """The best staircase for a population's function and input: thresholds and one value more, 0 among them."""
+    """The best staircases for a population's function and input, one per scale group: thresholds and one value more, 0 among them."""
     assert seen.counts is not None
-    levels = (program.tensor(node.args[1]).shape[-1]) // 2
-    thresholds, values = fit_staircase(channel_function(node, 0), (seen.edges[0].double(), seen.counts[0]), levels, signed=True, pin=0.0)
-    return thresholds.float(), values.float()
+    distributions = [(edges.double(), counts) for edges, counts in zip(seen.edges, seen.counts, strict=True)]
+    return fitted(node, distributions, program.tensor(node.args[1]).shape)
+
+
+def fitted(node: fx.Node, distributions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Staircases of `shape` [K] or [C, K] for the populations' function on each distribution, padded to K thresholds."""
+    signed = note(node).get("op") not in IDENTITY_STAIRCASES
+    levels = shape[-1] // 2 if signed else shape[-1]
+    fits = [fit_staircase(channel_function(node, c), seen, levels, signed=signed, pin=0.0) for c, seen in enumerate(distributions)]
+    thresholds, values = stack_staircases([*fits, (torch.zeros(shape[-1]).double(), torch.zeros(shape[-1] + 1).double())])
+    thresholds, values = thresholds[:-1].float(), values[:-1].float()
+    return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
+
+
+IDENTITY_STAIRCASES = ("aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default", "aten.clamp_min.default")
 
 
 @final

@@ -10,6 +10,7 @@ ANN; where its result is added to another branch, that branch's error is correct
 At a population the step is chosen anew, for what it really receives and what the ANN's activation really gave:
 
     s = argmin E[(a_ann − q_s(z_snn))²]                                                                            (2)
+    values_k = E[a_ann | z_snn in cell k]      for function staircases, their thresholds fitted to z_snn           (3)
 
 Source: (1) `solve`; (2) Li et al. 2021, arXiv 2106.06984 (MMSE threshold on the converted network's own input).
 """
@@ -21,15 +22,15 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.calibrate.balance import batches_of, set_step, settled
+from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
 from spikeloom.calibrate.frontier import Frontier
-from spikeloom.calibrate.observe import checked
+from spikeloom.calibrate.observe import checked, scale_axis
 from spikeloom.calibrate.patches import groups_of, rows, solvable
 from spikeloom.calibrate.scale import mse_step
 from spikeloom.calibrate.solve import add, best, empty
 from spikeloom.errors import DataError
 from spikeloom.ir import OPERATIONS, Context, Dialect, Pass, Program, clone, name_of, note, population, set_weights, shaped, swept, weighted
-from spikeloom.simulate import decoded, executable, float_function, repeated
+from spikeloom.simulate import decoded, executable, float_function, repeated, spikes_of
 
 
 @final
@@ -62,8 +63,8 @@ class _Work:
     def __init__(self, options: Compensate, program: Program, context: Context) -> None:
         self.options, self.program, self.context = options, program, context
         self.graph, self.tensors = clone(program.graph), dict(program.tensors)
-        self.bound = {node.name: node for node in executable(program, options.timesteps).graph.nodes}
-        self.modules = dict(executable(program, options.timesteps).named_modules())
+        bound = executable(program, options.timesteps)
+        self.bound, self.modules = {node.name: node for node in bound.graph.nodes}, dict(bound.named_modules())
         self.ann, self.snn = Frontier(self.graph), Frontier(self.graph)
         self.layers: list[dict[str, Any]] = []
         self.generator = context.generator()
@@ -189,18 +190,24 @@ class _Work:
         source: fx.Node = node.args[0]  # pyright: ignore
         function = float_function(node)
         self.ann.put(node, [function(z) for z in self.ann.values[source]])
-        if node.target is population and self.options.timesteps == 1:
-            self._rescale(node, source)
-        parameters = [self.tensors[str(operand.target)] for operand in node.args[1:]]  # pyright: ignore
-        run, options = self._spiking(node), dict(self.bound[node.name].kwargs)
-        self.snn.put(node, [run(z, *parameters, **options) for z in self.snn.values[source]])
+        if self.options.timesteps == 1:
+            axis = scale_axis(node, self.program)
+            per_chunk = max(16384 // len(self.chunks), 64)
+            both = zip(self.snn.values[source], self.ann.values[node], strict=True)
+            pairs = [sample(z, a, axis, per_chunk, self.generator) for z, a in both]
+            z, a = torch.cat([pair[0] for pair in pairs], 1), torch.cat([pair[1] for pair in pairs], 1)
+            self._rescale(node, z, a) if node.target is population else self._refit(node, z, a)
+        spikes = [spikes_of(node, self.tensors, z, self.options.timesteps) for z in self.snn.values[source]]
+        self.snn.put(node, spikes)
 
-    def _rescale(self, node: fx.Node, source: fx.Node) -> None:
+    def _refit(self, node: fx.Node, z: Tensor, a: Tensor) -> None:
+        """(3) for one function population."""
+        shape = self.tensors[str(node.args[1].target)].shape  # pyright: ignore
+        thresholds, values = fitted(node, [row.double() for row in z], tuple(shape))
+        set_table(node, self.tensors, thresholds, conditional_means(z, a, thresholds, values))
+
+    def _rescale(self, node: fx.Node, z: Tensor, a: Tensor) -> None:
         """(2) for one identity population."""
-        axis = int(node.kwargs["axis"]) if self.tensors[str(node.args[1].target)].dim() else None  # pyright: ignore
-        per_chunk = max(16384 // len(self.chunks), 64)
-        pairs = [sample(z, a, axis, per_chunk, self.generator) for z, a in zip(self.snn.values[source], self.ann.values[node], strict=True)]
-        z, a = torch.cat([pair[0] for pair in pairs], 1), torch.cat([pair[1] for pair in pairs], 1)
         levels, negative = int(node.kwargs["levels"]), int(node.kwargs.get("negative", 0))  # pyright: ignore
         step = mse_step(z, a, torch.ones_like(z), levels, negative)
         cap = note(node).get("cap")
@@ -213,6 +220,16 @@ def sample(z: Tensor, a: Tensor, axis: int | None, count: int, generator: torch.
     pair = [value.reshape(1, -1) if axis is None else value.movedim(axis, 0).flatten(1) for value in (z, a)]
     chosen = torch.randint(pair[0].shape[1], (min(count, pair[0].shape[1]),), generator=generator)
     return pair[0][:, chosen], pair[1][:, chosen]
+
+
+def conditional_means(z: Tensor, a: Tensor, thresholds: Tensor, values: Tensor) -> Tensor:
+    """(3): the mean of `a` over each cell of `z` ([G, n] both); silent and nearly empty cells keep their value."""
+    tables = torch.atleast_2d(values).clone()
+    cells = torch.searchsorted(torch.atleast_2d(thresholds).contiguous(), z.contiguous(), right=True)
+    counts = torch.zeros_like(tables).scatter_add_(1, cells, torch.ones_like(a))
+    sums = torch.zeros_like(tables).scatter_add_(1, cells, a)
+    known = (counts >= 8) & (tables != 0)
+    return torch.where(known, sums / counts.clamp_min(1), tables).view(values.shape)
 
 
 def widest_cut(graph: fx.Graph) -> int:
@@ -234,5 +251,3 @@ def _size(node: fx.Node) -> int:
     for length in spec[0][1:]:
         size *= length
     return size
-
-

@@ -105,8 +105,9 @@ class Watch(fx.Interpreter):
 
 
 def scale_axis(node: fx.Node, program: Program) -> int | None:
-    """The axis a population's scale groups lie on; None where one scale serves all."""
-    return int(node.kwargs.get("axis", 1)) if program.tensor(node.args[1]).dim() > 0 and "levels" in node.kwargs else None  # pyright: ignore
+    """The axis a population's scale groups lie on; None where one scale (or table) serves all."""
+    single = 0 if "levels" in node.kwargs else 1
+    return int(node.kwargs.get("axis", 1)) if program.tensor(node.args[1]).dim() > single else None  # pyright: ignore
 
 
 def checked(batches: Iterable[Any], program: Program) -> Iterable[Inputs]:
@@ -116,7 +117,9 @@ def checked(batches: Iterable[Any], program: Program) -> Iterable[Inputs]:
         inputs: Inputs = batch if isinstance(batch, tuple) else (batch,)
         for value, spec in zip(inputs, program.inputs, strict=True):
             if tuple(value.shape[1:]) != spec.shape[1:]:
-                raise DataError("calibration data has another shape than the model takes", found=tuple(value.shape[1:]), allowed=spec.shape[1:])
+                raise DataError(
+                    "calibration data has another shape than the model takes", found=tuple(value.shape[1:]), allowed=spec.shape[1:]
+                )
             if not bool(torch.isfinite(value).all()):
                 raise DataError("calibration data holds NaN or infinite numbers", found=spec.name, todo="clean the data")
         seen = True

@@ -31,7 +31,9 @@ def rows(
         return _some(x.flatten(0, -2), y.flatten(0, -2), positions * x.shape[0], generator)
     if y.dim() == 3:
         x, y, weight = x.unsqueeze(2), y.unsqueeze(2), weight.unsqueeze(2)
-    stride, padding, dilation = (_pair(argument(node, place, name, default)) for place, name, default in ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1)))
+    stride, padding, dilation = (
+        _pair(argument(node, place, name, default)) for place, name, default in ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
+    )
     if name_of(node.target) == "aten.conv1d.default":
         stride, padding, dilation = [1, stride[0]], [0, padding[0]], [1, dilation[0]]
     groups, width = groups_of(node), y.shape[3]

@@ -22,7 +22,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import RULES, Dialect, Kind, Program, TensorSpec, dynamic, name_of, shaped, swept
+from spikeloom.ir import RULES, Dialect, Program, TensorSpec, dynamic, name_of, shaped, swept
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ _COPIES = frozenset(
     for name in ("alias", "clone", "contiguous", "detach", "detach_", "lift_fresh_copy", "dropout", "feature_dropout")
 )
 _CASTS = frozenset({"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default", "aten.type_as.default"})
+_FUSED = {"aten.addcmul.default": torch.ops.aten.mul.Tensor, "aten.addcdiv.default": torch.ops.aten.div.Tensor}
 _VIEWS = frozenset({"aten.view.default", "aten._unsafe_view.default"})
 _GUARDS = frozenset(
     f"aten.{name}.default" for name in ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
@@ -104,7 +105,7 @@ def program_of(exported: ExportedProgram, is_dynamic: bool, settings: Mapping[st
     """An exported program (already functional, ATen level) as a program of the ANN dialect."""
     graph, tensors, inputs = _lifted(exported, is_dynamic)
     program = Program(graph, tensors, Dialect.ANN, inputs, settings=dict(settings))
-    for tidy in (_plain_batch_norm, _without_copies, _views_as_reshapes, _without_casts):
+    for tidy in (_plain_batch_norm, _without_copies, _views_as_reshapes, _unfused):
         tidy(program.graph)
     program = folded(swept(program))
     return shaped(program) if _all_known(program) else program
@@ -138,10 +139,20 @@ def _lifted(exported: ExportedProgram, is_dynamic: bool) -> tuple[fx.Graph, dict
             flat = [seen.get(value, value) if isinstance(value, fx.Node) else value for value in node.args[0][len(mutated) :]]
             structure = exported.call_spec.out_spec
             graph.output(_plain(flat if structure is None else pytree.tree_unflatten(flat, structure)))
+        elif _is_idle_cast(node):
+            seen[node] = seen[node.args[0]]
         else:
             seen[node] = graph.node_copy(node, lambda operand: seen[operand])
             seen[node].meta = {}
     return graph, tensors, tuple(inputs)
+
+
+def _is_idle_cast(node: fx.Node) -> bool:
+    """Whether a cast gives the dtype that its value has already; such casts are how exported models guard mixed precision."""
+    if node.op != "call_function" or name_of(node.target) not in _CASTS or not isinstance(node.args[0], fx.Node):
+        return False
+    before, after = node.args[0].meta["val"], node.meta["val"]
+    return before.dtype == after.dtype and before.device == after.device
 
 
 def _spec_of(name: str, value: Tensor, is_dynamic: bool) -> TensorSpec:
@@ -206,23 +217,18 @@ def _is_whole_slice(node: fx.Node, name: str) -> bool:
     return node.args[2:3] in ((), (0,), (None,)) and end in (None, 2**63 - 1) and node.args[4:5] in ((), (1,))
 
 
-def _without_casts(graph: fx.Graph) -> None:
-    """Casts to the dtype a value has already go; they are how exported models guard mixed precision."""
+def _unfused(graph: fx.Graph) -> None:
+    """a + v·b·c and a + v·b/c, one operation in ATen, become the product and the sum they are."""
     for node in list(graph.nodes):
-        if node.op == "call_function" and name_of(node.target) in _CASTS:
-            dtype = next((value for value in (*node.args[1:], *node.kwargs.values()) if isinstance(value, torch.dtype)), None)
-            if dtype is torch.float32 and _is_float(node.args[0]):
-                node.replace_all_uses_with(node.args[0])
-                graph.erase_node(node)
-
-
-def _is_float(node: Any) -> bool:
-    """Whether a value is surely float32: made by an operation that gives nothing else here."""
-    if not isinstance(node, fx.Node) or node.op != "call_function":
-        return False
-    name = name_of(node.target)
-    rule = RULES.get(name)
-    return name in ("aten.linear.default", "aten.conv2d.default") or (rule is not None and rule.kind in (Kind.ACTIVATION, Kind.NORM))
+        name = name_of(node.target) if node.op == "call_function" else ""
+        if name in _FUSED:
+            addend, left, right = node.args
+            with graph.inserting_before(node):
+                product = graph.call_function(_FUSED[name], (left, right))
+                scale = {"alpha": value} if (value := node.kwargs.get("value", 1)) != 1 else {}
+                total = graph.call_function(torch.ops.aten.add.Tensor, (addend, product), scale)
+            node.replace_all_uses_with(total)
+            graph.erase_node(node)
 
 
 def folded(program: Program) -> Program:

@@ -10,8 +10,12 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from huggingface_hub import constants, is_offline_mode, snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import build_hf_headers
+
 from spikeloom.capture.opened import WAYS_ON, why
-from spikeloom.errors import ResourceError, SourceError
+from spikeloom.errors import SourceError
 
 TIMEOUT_SECONDS = 5.0
 
@@ -22,13 +26,6 @@ def hub_folder(name: str, patterns: Sequence[str], complete: Callable[[Path], bo
 
     SourceError: not a hub id, no such model, offline or unreachable (within TIMEOUT_SECONDS).
     """
-    try:
-        from huggingface_hub import is_offline_mode, snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    except ModuleNotFoundError as error:
-        raise ResourceError(
-            "this source needs the library 'huggingface_hub'", found=str(error), todo="pip install 'spikeloom[hf]'"
-        ) from error
     try:
         cached = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
         if complete(cached):
@@ -48,9 +45,6 @@ def hub_folder(name: str, patterns: Sequence[str], complete: Callable[[Path], bo
 
 def reach(name: str) -> None:
     """The hub answers and has this model. SourceError where not, at the latest after TIMEOUT_SECONDS a request."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import build_hf_headers
-
     url = f"{constants.ENDPOINT}/{name}/resolve/main/config.json"
     request = urllib.request.Request(url, headers=build_hf_headers(), method="HEAD")
     try:

@@ -8,6 +8,7 @@ Source: https://huggingface.co/docs/transformers.
 """
 
 import json
+import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from spikeloom.capture.hub import hub_folder
-from spikeloom.capture.opened import WAYS_ON, Opened, Request, seeded, why
+from spikeloom.capture.opened import WAYS_ON, Opened, Request, path_of, seeded, why
 from spikeloom.capture.pictures import of_hugging_face
 from spikeloom.capture.shim import shim_torchvision
 from spikeloom.errors import ResourceError, SourceError
@@ -56,10 +57,10 @@ def _library() -> Any:
 
 
 def _folder(target: str, request: Request) -> Path:
-    path = Path(target).expanduser()
-    if path.is_dir():
+    path = path_of(target)
+    if os.path.isdir(path):
         return path
-    if path.exists():
+    if os.path.exists(path):
         raise SourceError(f"{path} is a file, not a model folder", todo="give the folder that holds config.json, or another kind of source")
     if request.untrained:
         return hub_folder(target, PLAIN_FILES[:1], lambda folder: (folder / "config.json").is_file())
@@ -172,7 +173,7 @@ def _opened(address: str, model: Any, folder: Path, weights: str) -> Opened:
         vocabulary=vocabulary,
         preprocessing=prepared,
         class_names=_names(model.config),
-        notes=_task(model),
+        task="image-classification" if "ImageClassification" in type(model).__name__ else "other",
     )
 
 
@@ -188,7 +189,3 @@ def _names(config: Any) -> tuple[str, ...] | None:
     said: Mapping[int, str] = getattr(config, "id2label", None) or {}
     names = tuple(str(said[key]) for key in sorted(said))
     return None if all(name == f"LABEL_{index}" for index, name in enumerate(names)) else names
-
-
-def _task(model: Any) -> Mapping[str, Any]:
-    return {"task": "image-classification" if "ImageClassification" in type(model).__name__ else "other"}

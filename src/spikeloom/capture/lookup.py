@@ -10,10 +10,11 @@ Bare names and paths: where a source without a scheme is looked for, in this ord
 
 import difflib
 import importlib.util
+import os
 from pathlib import Path
 
 from spikeloom.capture.huggingface import open_hf
-from spikeloom.capture.opened import WAYS_ON, Opened, Request
+from spikeloom.capture.opened import WAYS_ON, Opened, Request, path_of
 from spikeloom.capture.vision import importable
 from spikeloom.errors import ResourceError, SourceError
 from spikeloom.zoo import ARCHITECTURES
@@ -23,10 +24,10 @@ SUFFIXES = {".onnx": "onnx", ".pt2": "pt2"}
 
 def of_path(name: str) -> str | None:
     """The address of an existing path; None where there is nothing at that path. SourceError where what is there is no model."""
-    path = Path(name).expanduser()
-    if not path.exists():
+    path = path_of(name)
+    if not os.path.exists(path):
         file, _, entry = name.rpartition(":")
-        return f"py:{name}" if entry and file.endswith(".py") and Path(file).expanduser().is_file() else None
+        return f"py:{name}" if entry and file.endswith(".py") and os.path.isfile(path_of(file)) else None
     if path.is_dir():
         return _of_folder(path)
     if path.suffix in SUFFIXES:

@@ -10,6 +10,7 @@ Source: torch.hub (https://docs.pytorch.org/docs/stable/hub.html): a repository'
 import importlib
 import importlib.util
 import inspect
+import os
 import socket
 import sys
 from collections.abc import Callable, Generator
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeloom.capture.opened import WAYS_ON, Opened, Request, seeded, why
+from spikeloom.capture.opened import WAYS_ON, Opened, Request, path_of, seeded, why
 from spikeloom.errors import ResourceError, SourceError, UserError
 
 TIMEOUT_SECONDS = 10.0
@@ -34,8 +35,7 @@ def open_torchhub(target: str, request: Request) -> Opened:
         raise SourceError(
             "a torch hub address has two parts", found=f"torchhub:{target}", allowed="torchhub:<owner/repo or folder>:<entry>"
         )
-    folder = Path(where).expanduser()
-    folder = folder if folder.exists() else _fetched(where)
+    folder = path_of(where) if os.path.exists(path_of(where)) else _fetched(where)
     if not (folder / "hubconf.py").is_file():
         raise SourceError(f"{folder} is no torch hub folder", found="no hubconf.py", todo="give the folder that holds hubconf.py")
     with _importing(folder), _failing(f"torchhub:{target}"), seeded(request.seed):
@@ -54,7 +54,7 @@ def open_py(target: str, request: Request) -> Opened:
     if not where or not name:
         raise SourceError("a Python address has two parts", found=f"py:{target}", allowed="py:<module or file.py>:<callable>")
     with _importing(Path.cwd()), _failing(f"py:{target}"), seeded(request.seed):
-        module = _module_of(Path(where).expanduser()) if where.endswith(".py") else importlib.import_module(where)
+        module = _module_of(path_of(where)) if where.endswith(".py") else importlib.import_module(where)
         return _opened(f"py:{target}", _attribute(module, name, where), request)
 
 
@@ -87,7 +87,7 @@ def _fetched(where: str) -> Path:
 def _module_of(path: Path) -> ModuleType:
     """The module of a Python file, executed. SourceError: no such file."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not os.path.isfile(path) or spec is None or spec.loader is None:
         raise SourceError(f"there is no Python file {path}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -123,8 +123,9 @@ def _options(build: Callable[..., Any], request: Request) -> dict[str, Any]:
 
 
 def _opened(address: str, build: Any, request: Request) -> Opened:
-    options = {} if isinstance(build, nn.Module) else _options(build, request)
-    built = build if isinstance(build, nn.Module) else build(**options) if callable(build) else build
+    builds = callable(build) and not isinstance(build, nn.Module)
+    options = _options(build, request) if builds else {}
+    built = build(**options) if builds else build
     model, example = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
     if not isinstance(model, nn.Module):
         raise SourceError(

@@ -1,8 +1,9 @@
 """What a caller asks of a source, and what an address turned out to hold: the two values every opener works between."""
 
+import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -48,7 +49,7 @@ class Opened:
 
     `weights` says in words where they come from. `example` are positional example inputs of models that say what they take; else
     `input_shape` of one sample, `input_name` the keyword it goes by (None: positional), `vocabulary` the number of tokens of an input of
-    integers.
+    integers. `task` is what the source itself calls it.
     """
 
     address: str
@@ -60,7 +61,7 @@ class Opened:
     example: tuple[Any, ...] | None = None
     preprocessing: Mapping[str, Any] | None = None
     class_names: tuple[str, ...] | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    task: str | None = None
 
 
 @contextmanager
@@ -77,11 +78,16 @@ def why(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def path_of(target: str) -> Path:
+    """The path that a target names, ~ expanded. Ask `os.path` whether it is there: a hub id may be no possible file name."""
+    return Path(os.path.expanduser(target))
+
+
 def existing_file(path: Path, what: str) -> Path:
     """The path, where it is a file. SourceError: there is none, or it is a folder."""
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = ", ".join(sorted(item.name for item in path.iterdir() if item.is_file())[:8])
         raise SourceError(f"{path} is a folder, not {what}", found=inside or "an empty folder", todo="name the file itself")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SourceError(f"there is no file {path}", todo=f"give the path of {what}")
     return path

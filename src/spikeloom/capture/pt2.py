@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from spikeloom.capture.opened import Opened, Request, existing_file, why
+from spikeloom.capture.opened import Opened, Request, existing_file, path_of, why
 from spikeloom.capture.pt2_graph import DAMAGES, DTYPES, Taken, qualified, read_graph
 from spikeloom.errors import SourceError
 
@@ -45,7 +45,7 @@ def open_pt2(target: str, request: Request) -> Opened:
     SourceError: no such file, damaged, pickled payloads without `allow_pickle`, exported in training mode; UnsupportedError: operations
     outside the allow-list.
     """
-    path = existing_file(Path(target).expanduser(), "an archive saved by torch.export.save")
+    path = existing_file(path_of(target), "an archive saved by torch.export.save")
     if request.allow_pickle:
         return _trusted(path)
     members = _members(path)

@@ -23,7 +23,7 @@ from spikeloom.capture.export import capture, set_eval
 from spikeloom.capture.huggingface import open_hf
 from spikeloom.capture.lookup import of_name, of_path, open_on_hub
 from spikeloom.capture.named import open_py, open_torchhub
-from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, why
+from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, path_of, why
 from spikeloom.capture.pictures import at_shape, beside, of_config, preparation
 from spikeloom.capture.pt2 import open_pt2
 from spikeloom.capture.vision import open_timm, open_torchvision
@@ -61,7 +61,7 @@ def open_zoo(name: str, request: Request) -> Opened:
 
 def open_onnx(target: str, request: Request) -> Opened:
     """The module of an ONNX file, with example inputs of its own shapes. Errors as `load_onnx`."""
-    path = existing_file(Path(target).expanduser(), "an ONNX file")
+    path = existing_file(path_of(target), "an ONNX file")
     from spikeloom.capture.onnx import load_onnx
 
     model = load_onnx(path)
@@ -132,11 +132,11 @@ def resolve(
     found = Opened(f"module:{type(address).__name__}", address, "as given") if isinstance(address, nn.Module) else opened(address, request)
     if weights is not None:
         load_weights(found.model, weights)
-    check_finite(found.model.state_dict(), found.address)
     set_eval(found.model)
     said = beside(weights)
     args, kwargs = _inputs(found, request, said, example)
     outputs = _run(found, args, kwargs)
+    check_finite(found.model.state_dict(), found.address)  # after the run: a lazy module's weights exist only then
     settings = _settings(found, request, said, args, kwargs, outputs)
     if classes is not None and settings["classes"] != classes:
         raise SourceError(
@@ -192,9 +192,9 @@ def _run(found: Opened, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
             return found.model(*args, **kwargs)
     except UserError:
         raise
-    except MemoryError as error:
-        raise ResourceError(f"{found.address} needs more memory than there is", found=why(error)) from error
     except Exception as error:  # forward() is anybody's code
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise ResourceError(f"{found.address} needs more memory than there is", found=why(error)) from error
         shapes = [list(value.shape) for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor)]
         raise SourceError(
             f"{found.address} does not run on inputs of shape {shapes}",
@@ -219,7 +219,7 @@ def _settings(
         "class_names": list(names) if names is not None else None,
         "preprocessing": of_config(said, shape) or at_shape(found.preprocessing, shape),
         "input_shape": shape,
-        "task": found.notes.get("task", "image-classification" if is_classifier else "other"),
+        "task": found.task or ("image-classification" if is_classifier else "other"),
     }
 
 

@@ -6,9 +6,10 @@ Weights come from the libraries' caches, else from the network; torch files amon
 
 import difflib
 import importlib
+import inspect
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,10 +34,9 @@ def open_torchvision(name: str, request: Request) -> Opened:
     default = getattr(published, "DEFAULT", None)
     if default is None and not request.untrained:
         raise SourceError(f"torchvision publishes no weights for {name!r}", todo=WAYS_ON)
-    chosen = {} if request.untrained else {"weights": default}
-    classes = {"num_classes": request.classes} if request.untrained and request.classes is not None else {}
+    chosen: dict[str, Any] = _untrained(models.get_model_builder(name), request) if request.untrained else {"weights": default}
     with seeded(request.seed), _tensors_only(), _patient(f"torchvision:{name}"):
-        model: nn.Module = models.get_model(name, **chosen, **classes)
+        model: nn.Module = models.get_model(name, **chosen)
     transforms = default.transforms() if default is not None else None
     prepared = of_torchvision(transforms) if hasattr(transforms, "crop_size") else None
     names = tuple(default.meta["categories"]) if default is not None and not request.untrained and "categories" in default.meta else None
@@ -45,9 +45,14 @@ def open_torchvision(name: str, request: Request) -> Opened:
     return Opened(f"torchvision:{name}", model, weights, (3, *size), preprocessing=prepared, class_names=names)
 
 
+def _untrained(build: Callable[..., Any], request: Request) -> dict[str, Any]:
+    """The options that build a torchvision model without fetching anything."""
+    backbone = {"weights_backbone": None} if "weights_backbone" in inspect.signature(build).parameters else {}
+    return backbone | ({"num_classes": request.classes} if request.classes is not None else {})
+
+
 def open_timm(name: str, request: Request) -> Opened:
     """The timm classifier of that name. SourceError: no such name, or its weights cannot be had; ResourceError: not installed."""
-    importable("torchvision")
     timm = importable("timm")
     if not timm.is_model(name):
         raise SourceError(f"timm has no model {name!r}", allowed=_near(name, timm.list_models()))
@@ -78,7 +83,7 @@ def importable(library: str) -> Any:
     try:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:
-        todo = f"pip install {library}, with torchvision in the build that matches torch {torch.__version__}"
+        todo = f"pip install {library} (with torchvision in the build that matches torch {torch.__version__})"
         raise ResourceError(f"{library}: sources need the library {library!r}", found=str(error), todo=todo) from error
     except (ImportError, RuntimeError, OSError) as error:
         raise ResourceError(
@@ -113,7 +118,7 @@ def _patient(address: str) -> Generator[None]:
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
         yield
-    except (OSError, RuntimeError, ValueError, TypeError, AssertionError) as error:
+    except Exception as error:  # the builders and the readers of their weights raise anything
         raise SourceError(f"{address} cannot be built with its weights", found=why(error), todo=WAYS_ON) from error
     finally:
         socket.setdefaulttimeout(before)

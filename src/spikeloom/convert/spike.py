@@ -97,7 +97,9 @@ def check_options(options: Spike) -> None:
     if options.placement not in ("uniform", "density"):
         raise ConfigError("conversion.placement is unknown", found=options.placement, allowed="uniform, density")
     if options.method == "lif" and not (options.tau_mem_ms > 0 and options.dt_ms > 0):
-        raise ConfigError("a time constant must be positive", found=(options.tau_mem_ms, options.dt_ms), allowed="tau_mem_ms > 0, dt_ms > 0")
+        raise ConfigError(
+            "a time constant must be positive", found=(options.tau_mem_ms, options.dt_ms), allowed="tau_mem_ms > 0, dt_ms > 0"
+        )
 
 
 class _Maker:
@@ -138,9 +140,12 @@ class _Maker:
         return self._call(name, stands_for, population, (source, *constants), kwargs, told | ({"cap": cap} if cap is not None else {}))
 
     def _table(self, source: Any, node: fx.Node, function: str) -> fx.Node:
-        axis, _ = self._group(node)
-        name, count = f"spike_{node.name}", 2 * self.levels
-        constants = self._constants(name, node, {"thresholds": torch.full((count,), math.nan), "values": torch.full((count + 1,), math.nan)})
+        axis, group = self._group(node)
+        low = bounds(node)[0] if becomes(node, {node, *node.all_input_nodes})[0] is Becomes.POPULATION else None
+        name, count = f"spike_{node.name}", self.levels if low == 0.0 else 2 * self.levels
+        group = group if low is not None else ()
+        tables = {"thresholds": torch.full((*group, count), math.nan), "values": torch.full((*group, count + 1), math.nan)}
+        constants = self._constants(name, node, tables)
         return self._call(name, node, staircase, (source, *constants), {"axis": axis, "function": function}, self._told(node))
 
     def _told(self, node: fx.Node) -> dict[str, Any]:
@@ -164,7 +169,9 @@ class _Maker:
                 made.append(self.graph.get_attr(f"{name}.{key}"))
         return made
 
-    def _call(self, name: str, after: fx.Node, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], told: dict[str, Any]) -> fx.Node:
+    def _call(
+        self, name: str, after: fx.Node, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], told: dict[str, Any]
+    ) -> fx.Node:
         with self.graph.inserting_after(after):
             new = self.graph.create_node("call_function", target, args, kwargs, name=name)
         new.meta["spec"] = after.meta["spec"]

@@ -35,9 +35,7 @@ def population(
     return torch.empty_like(x)
 
 
-def staircase(
-    x: Tensor, thresholds: Tensor, values: Tensor, *, axis: int = 1, function: str = "gelu", encoding: str = "graded"
-) -> Tensor:
+def staircase(x: Tensor, thresholds: Tensor, values: Tensor, *, axis: int = 1, function: str = "gelu", encoding: str = "graded") -> Tensor:
     """A population of function staircases, o = values[#{k: x ≥ thresholds_k}]; DESIGN.md §4 (2) with free heights.
 
     `thresholds` is [K] or [C, K] (C along `axis`), sorted; `values` is [K+1] or [C, K+1]. Returns the shape of `x`.

@@ -102,7 +102,9 @@ class Program:
         for spec in self.inputs:
             shape = (batch, *spec.shape[1:]) if batch is not None and spec.dynamic else spec.shape
             dtype: torch.dtype = getattr(torch, spec.dtype)
-            made.append(torch.randn(shape, generator=generator, dtype=dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype))
+            made.append(
+                torch.randn(shape, generator=generator, dtype=dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype)
+            )
         return tuple(made)
 
 

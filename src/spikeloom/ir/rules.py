@@ -160,7 +160,9 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = {
 
 def _rows() -> dict[str, Rule]:
     rows = {
-        f"aten.{name}": Rule(f"aten.{name}", kind, _ANN if kind is Kind.RECURRENT else _FLOAT) for kind, names in _TABLE.items() for name in names.split()
+        f"aten.{name}": Rule(f"aten.{name}", kind, _ANN if kind is Kind.RECURRENT else _FLOAT)
+        for kind, names in _TABLE.items()
+        for name in names.split()
     }
     rows |= {name: Rule(name, Kind.MOVE if name == "operator.getitem" else Kind.SHAPE, _FLOAT) for name in _OPERATORS}
     rows |= {name: Rule(name, Kind.NEURON, _SNN) for name in ops.OPERATIONS}

@@ -43,7 +43,7 @@ _ELEMENTWISE = ("aten.mul.", "aten.div.", "aten.add.", "aten.sub.", "aten.rsub."
 _INDICES = ("aten.argmax.", "aten.topk.", "aten.max.dim", "aten.max_pool2d_with_indices.")
 _IDENTITY_STAIRCASES = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 _STAIRCASES = frozenset(
-    "leaky_relu prelu elu selu celu silu gelu hardswish hardsigmoid sigmoid tanh softplus mish exp log reciprocal rsqrt sqrt square abs erf".split()
+    ["leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus", "mish", "exp", "log", "reciprocal", "rsqrt", "sqrt", "square", "abs", "erf"]
 )
 MONOTONE = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "leaky_relu", "sigmoid", "tanh", "elu", "hardsigmoid", "softplus"})
 

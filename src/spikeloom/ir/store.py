@@ -37,7 +37,11 @@ def graph_rows(graph: fx.Graph) -> list[dict[str, Any]]:
     """The graph as JSON rows in execution order."""
     rows: list[dict[str, Any]] = []
     for node in graph.nodes:
-        row: dict[str, Any] = {"name": node.name, "op": node.op, "target": name_of(node.target) if node.op == "call_function" else str(node.target)}
+        row: dict[str, Any] = {
+            "name": node.name,
+            "op": node.op,
+            "target": name_of(node.target) if node.op == "call_function" else str(node.target),
+        }
         row |= {"args": encode(list(node.args)), "kwargs": {key: encode(value) for key, value in node.kwargs.items()}}
         if node.meta.get("spec") is not None:
             row["spec"] = [list(node.meta["spec"][0]), node.meta["spec"][1]]
@@ -57,7 +61,9 @@ def graph_of(rows: list[Any]) -> fx.Graph:
         if row["op"] == "call_function":
             target = resolve(row["target"])
             if target is None:
-                raise ProgramError("an operation outside the allow-list", found=row["target"], todo="nothing was run; do not trust this folder")
+                raise ProgramError(
+                    "an operation outside the allow-list", found=row["target"], todo="nothing was run; do not trust this folder"
+                )
         args, kwargs = tuple(decode(row["args"], nodes)), {key: decode(value, nodes) for key, value in row["kwargs"].items()}
         node = graph.create_node(row["op"], target, args, kwargs, name=row["name"])
         if node.name != row["name"]:
@@ -92,7 +98,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise ResourceError(f"cannot write {path}", found=error.strerror or str(error), todo="free some disk space or choose another folder") from error
+        raise ResourceError(
+            f"cannot write {path}", found=error.strerror or str(error), todo="free some disk space or choose another folder"
+        ) from error
 
 
 def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = None) -> None:
@@ -108,7 +116,9 @@ def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = N
         _swap(temporary, folder)
     except (OSError, SafetensorError) as error:
         found = getattr(error, "strerror", None) or str(error)
-        raise ResourceError(f"cannot save the program to {folder}", found=found, todo="free some disk space or choose another folder") from error
+        raise ResourceError(
+            f"cannot save the program to {folder}", found=found, todo="free some disk space or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -173,7 +183,9 @@ def load(folder: Path) -> Program:
         program.graph.lint()
         verify(program)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError, VerifyError) as error:
-        raise ProgramError(f"{folder} does not hold a valid program", found=f"{type(error).__name__}: {error}", todo="convert the model again") from error
+        raise ProgramError(
+            f"{folder} does not hold a valid program", found=f"{type(error).__name__}: {error}", todo="convert the model again"
+        ) from error
     return program
 
 
@@ -181,7 +193,9 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ProgramError(f"{path.parent} is not a saved program", found=f"no {path.name}", todo="give a folder that `convert` wrote") from error
+        raise ProgramError(
+            f"{path.parent} is not a saved program", found=f"no {path.name}", todo="give a folder that `convert` wrote"
+        ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ProgramError(f"{path} is truncated or altered", found=str(error), todo="convert the model again") from error
 
@@ -192,4 +206,6 @@ def _check_digests(folder: Path, digests: Mapping[str, str]) -> None:
         if not path.is_file():
             raise ProgramError(f"{folder} is not a whole program", found=f"no {name}", todo="convert the model again")
         if digest(path) != digests[name]:
-            raise ProgramError(f"{path} is truncated or altered", found="its SHA-256 differs from the one saved", todo="convert the model again")
+            raise ProgramError(
+                f"{path} is truncated or altered", found="its SHA-256 differs from the one saved", todo="convert the model again"
+            )

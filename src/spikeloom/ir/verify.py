@@ -20,9 +20,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spikeloom.errors import VerifyError
 from spikeloom.ir.graph import calls, dynamic, kind
-from spikeloom.ir.signals import NEEDS_SPIKES, Signal, note, signals
 from spikeloom.ir.program import Program
 from spikeloom.ir.rules import RULES, Dialect, Kind, name_of
+from spikeloom.ir.signals import NEEDS_SPIKES, Signal, note, signals
 from spikeloom.ir.text import line, spec_text
 
 
@@ -107,7 +107,9 @@ def verify(program: Program) -> None:
     if missing:
         raise VerifyError("the graph reads constants the program does not hold", found=", ".join(missing[:8]))
     if bad := illegal(program):
-        raise VerifyError(f"not legal in the dialect {program.dialect}", found="\n    ".join(bad), todo="run `spikeloom check` for what to do")
+        raise VerifyError(
+            f"not legal in the dialect {program.dialect}", found="\n    ".join(bad), todo="run `spikeloom check` for what to do"
+        )
     check_shapes(program)
     if program.dialect is Dialect.SNN and (bad := miswired(program)):
         raise VerifyError("edges that carry no spikes where spikes are needed", found="\n    ".join(bad))

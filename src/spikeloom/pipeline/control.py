@@ -5,7 +5,6 @@ Every activation (and every current that is read as spikes) is rounded to N·T u
 maximum, percentile and mean-squared error on the calibration data, with the same weights and no compensation (DESIGN.md §5).
 """
 
-
 import torch
 
 from spikeloom.calibrate import Balance
@@ -17,7 +16,9 @@ from spikeloom.simulate import executable, primary
 SCALES = ("maximum", "percentile", "mse")
 
 
-def control_of(ann: Program, context: Context, *, levels: int, timesteps: int, per_channel: bool, percentile: float, samples: int) -> Program:
+def control_of(
+    ann: Program, context: Context, *, levels: int, timesteps: int, per_channel: bool, percentile: float, samples: int
+) -> Program:
     """The control as a T=1 program; of the three scales the one whose outputs are nearest the ANN's on the calibration data."""
     made = run([Fuse(), Spike(levels=levels * timesteps, per_channel=per_channel, functions="quantised")], ann, context)
     candidates = [run([Balance(method=method, percentile=percentile)], made, context) for method in SCALES]
@@ -36,5 +37,3 @@ def output_error(program: Program, ann: Program, context: Context, samples: int)
             if seen >= samples:
                 break
     return total
-
-

@@ -47,7 +47,9 @@ class Conversion:
 
 def passes_of(settings: Settings) -> tuple[list[Pass], list[Pass]]:
     """The passes of a conversion: those up to thresholds, and those that compensate."""
-    spike = Spike(settings.method, settings.levels, settings.per_channel, settings.placement, "staircase", settings.tau_mem_ms, settings.dt_ms)
+    spike = Spike(
+        settings.method, settings.levels, settings.per_channel, settings.placement, "staircase", settings.tau_mem_ms, settings.dt_ms
+    )
     # A Scale-and-Fire population carries its value in every single step; IF and LIF need all T for it.
     resolution = 1 if settings.method == "scale_and_fire" else settings.timesteps
     first: list[Pass] = [Plan(), Fuse(), spike, Balance(settings.thresholds, settings.percentile, resolution)]
@@ -204,7 +206,9 @@ def convert_model(
     ann = capture(source.model, source.args, source.kwargs, source.settings)
 
     def stream() -> Iterator[tuple[Any, ...]]:
-        for inputs in datasets.as_batches(calibration, settings.calibration_samples, sample_shape=ann.inputs[0].shape[1:], size=settings.batch_size):
+        for inputs in datasets.as_batches(
+            calibration, settings.calibration_samples, sample_shape=ann.inputs[0].shape[1:], size=settings.batch_size
+        ):
             yield (inputs,)
 
     context = Context(stream, settings.device, settings.seed, progress)
@@ -213,5 +217,3 @@ def convert_model(
     control = _control(settings, ann, context, silent)
     facts = {**spiking.settings, "levels": levels_of(settings), "encoding": settings.encoding}
     return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
-
-

@@ -172,4 +172,4 @@ def _curve(answers: Tensor, points: list[int], joined: Mapping[str, Tensor]) -> 
 
 def _reasons(joined: Mapping[str, Tensor]) -> dict[str, str]:
     reasons = {name: "the folder does not hold it" for name in ("ann", "control") if name not in joined}
-    return reasons | ({name: "the data set has no labels" for name in ("ann", "snn", "control")} if "labels" not in joined else {})
+    return reasons | (dict.fromkeys(("ann", "snn", "control"), "the data set has no labels") if "labels" not in joined else {})

@@ -13,13 +13,32 @@ from spikeloom.ir import Context, Program, population, run
 from spikeloom.pipeline.evaluation import Evaluation
 from spikeloom.plan import Fuse, spike_share
 from spikeloom.report import Story
-from spikeloom.simulate import ASSUMPTIONS, Counts, Fidelity, SpikingModel, energy, executable, fidelity, level_of, populations, repeated, verdict, worst
+from spikeloom.simulate import (
+    ASSUMPTIONS,
+    Counts,
+    Fidelity,
+    SpikingModel,
+    energy,
+    executable,
+    fidelity,
+    level_of,
+    populations,
+    repeated,
+    verdict,
+    worst,
+)
 
 RASTER_POPULATIONS, RASTER_NEURONS = 3, 40
 
 
 def story_of(
-    found: Evaluation, counts: Counts, snn: SpikingModel, metrics: dict[str, Any], sample: Sequence[tuple[Tensor, ...]], dataset: str, total: int
+    found: Evaluation,
+    counts: Counts,
+    snn: SpikingModel,
+    metrics: dict[str, Any],
+    sample: Sequence[tuple[Tensor, ...]],
+    dataset: str,
+    total: int,
 ) -> Story:
     """The report's data for one network on one data set."""
     program, encoding = snn.program, str(metrics["encoding"])
@@ -134,10 +153,12 @@ def advice(metrics: dict[str, Any], hurt: Fidelity | None) -> list[str]:
     if lost > 0.005:
         said.append(f"The SNN is {100 * lost:.1f} points under the ANN: more levels (--levels) or steps (--timesteps) bring it closer.")
         if hurt is not None:
-            said.append(f"{hurt.node} loses most ({hurt.drop_db:.1f} dB against what feeds it, {hurt.sqnr_db:.1f} dB in all): look there first.")
+            said.append(
+                f"{hurt.node} loses most ({hurt.drop_db:.1f} dB against what feeds it, {hurt.sqnr_db:.1f} dB in all): look there first."
+            )
     energy_pj = metrics["energy_pj"]
     if energy_pj["snn"] > energy_pj["ann_int8"]:
-        said.append("By these prices the ANN in int8 needs less energy than this SNN; quantised weights and sparser spikes would change that.")
+        said.append(
+            "By these prices the ANN in int8 needs less energy than this SNN; quantised weights and sparser spikes would change that."
+        )
     return said
-
-

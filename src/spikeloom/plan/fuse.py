@@ -88,7 +88,9 @@ def fold(program: Program) -> tuple[Program, list[str]]:
 
 def _rescale(layer: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], scale: Tensor, shift: Tensor) -> None:
     """Put y = scale·layer(x) + shift into the layer's own weights, under new names: others may share the old ones. (1)"""
-    weight, bias = (None if value is None else tensors[str(value.target)] for value in (layer.args[1], layer.args[2] if len(layer.args) > 2 else None))  # pyright: ignore
+    weight, bias = (
+        None if value is None else tensors[str(value.target)] for value in (layer.args[1], layer.args[2] if len(layer.args) > 2 else None)
+    )  # pyright: ignore
     assert weight is not None
     if name_of(layer.target).startswith(TRANSPOSED):
         groups = int(layer.args[6]) if len(layer.args) > 6 else 1  # pyright: ignore
@@ -120,7 +122,11 @@ def commute(program: Program) -> tuple[Program, list[str]]:
 
 
 def _is_max_pool(node: Any) -> Any:
-    return isinstance(node, fx.Node) and node.op == "call_function" and function_of(node) in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d")
+    return (
+        isinstance(node, fx.Node)
+        and node.op == "call_function"
+        and function_of(node) in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d")
+    )
 
 
 @final

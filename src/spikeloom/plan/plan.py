@@ -13,7 +13,23 @@ from typing import Any, ClassVar, final
 from torch import fx
 
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import Becomes, Context, Dialect, Pass, PlanRow, Program, Signal, becomes, calls, dynamic, function_of, name_of, shaped, signals, spikeless
+from spikeloom.ir import (
+    Becomes,
+    Context,
+    Dialect,
+    Pass,
+    PlanRow,
+    Program,
+    Signal,
+    becomes,
+    calls,
+    dynamic,
+    function_of,
+    name_of,
+    shaped,
+    signals,
+    spikeless,
+)
 from spikeloom.plan.fuse import commute, fold
 
 _EXACT = frozenset({Becomes.SYNAPSES, Becomes.FOLDED, Becomes.ROUTING, Becomes.SUM, Becomes.MAX, Becomes.PRODUCT, Becomes.CONSTANT})
@@ -125,7 +141,9 @@ def refuse_unsupported(rows: Sequence[PlanRow]) -> None:
     bad = [row for row in rows if row.status == "unsupported"]
     if bad:
         found = "\n    ".join(f"{row.node}: {row.operation}: {row.reason}" for row in bad)
-        raise UnsupportedError(f"{len(bad)} operation(s) cannot be converted", found=found, todo="; ".join(sorted({row.todo for row in bad if row.todo})))
+        raise UnsupportedError(
+            f"{len(bad)} operation(s) cannot be converted", found=found, todo="; ".join(sorted({row.todo for row in bad if row.todo}))
+        )
 
 
 @final

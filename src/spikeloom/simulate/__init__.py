@@ -2,7 +2,7 @@
 
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
 from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
-from spikeloom.simulate.execute import decoded, executable, primary, repeated
+from spikeloom.simulate.execute import decoded, executable, primary, repeated, spikes_of
 from spikeloom.simulate.fidelity import Fidelity, fidelity, populations, worst
 from spikeloom.simulate.model import Profile, SpikingModel
 from spikeloom.simulate.reference import channel_function, float_function, reference
@@ -31,6 +31,7 @@ __all__ = [
     "primary",
     "reference",
     "repeated",
+    "spikes_of",
     "verdict",
     "worst",
 ]

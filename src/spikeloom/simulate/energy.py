@@ -59,7 +59,10 @@ def ann_energy(counts: Counts, bits: int) -> EnergyRow:
     """The ANN at 32 (float) or 8 (integer) bits, dense."""
     name, price = ("ANN fp32", "fp32 multiply-accumulate") if bits == 32 else ("ANN int8", "int8 multiply-accumulate")
     macs = sum(row.dense_macs for row in counts.rows)
-    moved = sum(memory_pj(row.weights * bits, row.weights * bits / 8) + memory_pj(2 * row.outputs * bits, row.outputs * bits / 8) for row in counts.rows)
+    moved = sum(
+        memory_pj(row.weights * bits, row.weights * bits / 8) + memory_pj(2 * row.outputs * bits, row.outputs * bits / 8)
+        for row in counts.rows
+    )
     return EnergyRow(name, macs * PRICE_PJ[price], moved, f"{macs:,.0f} MACs")
 
 
@@ -70,7 +73,9 @@ def snn_energy(counts: Counts, encoding: str) -> EnergyRow:
     updates = sum(row.neurons * counts.timesteps * (1 + math.ceil(math.log2(row.levels + 1))) for row in counts.rows if row.neurons)
     compute = operations * synapse + macs * PRICE_PJ["fp32 multiply-accumulate"] + updates * PRICE_PJ["fp32 addition"]
     moved = sum(_snn_memory_pj(row, counts.timesteps, encoding) for row in counts.rows)
-    return EnergyRow(f"SNN ({encoding})", compute, moved, f"{operations:,.0f} synaptic operations, {macs:,.0f} MACs, {updates:,.0f} neuron additions")
+    return EnergyRow(
+        f"SNN ({encoding})", compute, moved, f"{operations:,.0f} synaptic operations, {macs:,.0f} MACs, {updates:,.0f} neuron additions"
+    )
 
 
 def _snn_memory_pj(row: LayerCount, timesteps: int, encoding: str) -> float:

@@ -193,7 +193,9 @@ class Counter(fx.Interpreter):
 
     def _multiplies(self, node: fx.Node) -> bool:
         """Whether the ANN spends MACs here; pools and means only add."""
-        return not name_of(node.target).startswith(("aten.avg_pool", "aten.adaptive_avg", "aten.mean", "aten.sum", "aten.neg", "aten.cumsum"))
+        return not name_of(node.target).startswith(
+            ("aten.avg_pool", "aten.adaptive_avg", "aten.mean", "aten.sum", "aten.neg", "aten.cumsum")
+        )
 
     def counts(self) -> Counts:
         """What was counted so far, per inference."""
@@ -229,10 +231,10 @@ def level_of(node: fx.Node, program: Program, value: Tensor) -> tuple[Tensor, in
         shape = [1] * value.dim()
         shape[int(node.kwargs.get("axis", 1))] = -1  # pyright: ignore
         return torch.round(value / (step.view(shape) if step.dim() else step)), int(node.kwargs["levels"])  # pyright: ignore
-    table = program.tensor(node.args[2]).flatten().sort().values
-    silent = int(table.abs().argmin())
-    place = torch.bucketize(value.contiguous(), table).clamp(max=table.numel() - 1)
-    return (place - silent).to(value.dtype), (table.numel() - 1) // 2
-
-
-__all__ = ["ENCODINGS", "Counter", "Counts", "LayerCount", "fan_out", "level_of"]
+    table = torch.atleast_2d(program.tensor(node.args[2])).sort(1).values
+    silent = table.abs().argmin(1, keepdim=True)
+    axis = int(node.kwargs["axis"]) if table.shape[0] > 1 else 0  # pyright: ignore
+    rows = value.movedim(axis, 0)
+    flat = rows.reshape(table.shape[0], -1).contiguous()
+    level = (torch.searchsorted(table.contiguous(), flat) - silent).to(value.dtype)
+    return level.view(rows.shape).movedim(0, axis), int(max((table.shape[1] - 1 - silent).max(), 1))

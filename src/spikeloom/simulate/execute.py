@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 
 from spikeloom.errors import ConfigError, NumericError
 from spikeloom.ir import Kind, Program, calls, clone, dynamic, kind, note, population, staircase
-from spikeloom.neuron import difference_over_time, run_table, run_uniform
+from spikeloom.neuron import Lookup, difference_over_time, index_table, run_table, run_uniform
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
 
@@ -63,7 +63,7 @@ def _fill(value: Any, values: tuple[Any, ...]) -> Any:
 
 def check_calibrated(program: Program) -> None:
     """Raises NumericError naming the populations that have no thresholds yet."""
-    bad = [name for name, tensor in program.tensors.items() if name.startswith("spike_") and not bool(torch.isfinite(tensor).all())]
+    bad = [name for name, tensor in program.tensors.items() if name.startswith("spike_") and bool(torch.isnan(tensor).any())]
     if bad:
         found = ", ".join(sorted({name.rsplit(".", 1)[0] for name in bad})[:6])
         raise NumericError("populations have no thresholds yet", found=found, todo="calibrate the program first")
@@ -88,8 +88,10 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
         what = kind(node, live)
         if node.target is population:
             node.target, node.kwargs = run_uniform, _neuron_options(node.kwargs) | {"timesteps": timesteps}
+            node.args = (*node.args[:3], *_plain_dynamics(node, program))
         elif node.target is staircase:
-            node.target, node.kwargs = run_table, {"axis": node.kwargs["axis"], "timesteps": timesteps}
+            table = Table(*(program.tensor(operand) for operand in node.args[1:3]), int(node.kwargs["axis"]), timesteps)  # pyright: ignore
+            _put(node, graph, modules, table, (node.args[0],))
         elif timesteps > 1 and node in live and (what in NONLINEAR or "floating" in note(node)):
             _wrap(node, graph, modules, timesteps)
     return fx.GraphModule(modules, graph)
@@ -100,17 +102,59 @@ def _neuron_options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {"negative": 0, "axis": 1, "reset": kwargs.get("reset", "subtract")} | options
 
 
+def _plain_dynamics(node: fx.Node, program: Program) -> list[Any]:
+    """Decay and leak as plain numbers where they are 1 and 0 throughout (an IF neuron): then they cost nothing."""
+    told: list[Any] = []
+    for operand, neutral in zip(node.args[3:5], (1.0, 0.0), strict=True):
+        told.append(neutral if bool((program.tensor(operand) == neutral).all()) else operand)
+    return told
+
+
+def spikes_of(node: fx.Node, tensors: Mapping[str, Tensor], x: Tensor, timesteps: int) -> Tensor:
+    """What a population sends for inputs [T·B, …], with the parameters that `tensors` holds for it now."""
+    parameters = [tensors[str(operand.target)] for operand in node.args[1:]]  # pyright: ignore
+    if node.target is population:
+        return run_uniform(x, *parameters, **_neuron_options(node.kwargs), timesteps=timesteps)  # pyright: ignore
+    return Table(parameters[0], parameters[1], int(node.kwargs["axis"]), timesteps)(x)  # pyright: ignore
+
+
+@final
+class Table(nn.Module):
+    """A function staircase bound to T steps, with its table prepared for fast look-up."""
+
+    def __init__(self, thresholds: Tensor, values: Tensor, axis: int, timesteps: int) -> None:
+        super().__init__()
+        self.axis, self.timesteps = axis, timesteps
+        self.register_buffer("thresholds", thresholds)
+        self.register_buffer("values", values)
+        lookup = index_table(thresholds, values)
+        self.parts = lookup is not None
+        for name, part in zip(Lookup._fields, lookup or (), strict=False):
+            self.register_buffer(name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T·B, …] inputs to outputs of the same shape."""
+        lookup = Lookup(*(getattr(self, name) for name in Lookup._fields)) if self.parts else None
+        return run_table(x, self.thresholds, self.values, axis=self.axis, timesteps=self.timesteps, lookup=lookup)  # pyright: ignore
+
+
 def _wrap(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], timesteps: int) -> None:
     """Put an OverTime module in a node's place, under the node's name."""
     template = Template(node)
-    name = f"over_time_{node.name}"
-    modules[name] = OverTime(node.target, template, timesteps)  # pyright: ignore[reportArgumentType]
+    _put(node, graph, modules, OverTime(node.target, template, timesteps), tuple(template.operands))  # pyright: ignore
+
+
+def _put(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> None:
+    """Put a module in a node's place, under the node's name."""
+    name = f"run_{node.name}"
+    modules[name] = module
     with graph.inserting_before(node):
-        twin = graph.call_module(name, tuple(template.operands))
+        twin = graph.call_module(name, operands)
     twin.meta = node.meta
     node.replace_all_uses_with(twin)
+    kept = node.name
     graph.erase_node(node)
-    twin.name = node.name
+    twin.name = kept
 
 
 def repeated(value: Tensor, timesteps: int) -> Tensor:
@@ -132,5 +176,9 @@ def decoded(value: Any, timesteps: int) -> Any:
 def primary(value: Any) -> Tensor:
     """The output a classifier is judged by: the tensor itself, `logits` of a dict, or the first of several."""
     while not isinstance(value, Tensor):
-        value = value["logits"] if isinstance(value, dict) and "logits" in value else next(iter(value.values() if isinstance(value, dict) else value))
+        value = (
+            value["logits"]
+            if isinstance(value, dict) and "logits" in value
+            else next(iter(value.values() if isinstance(value, dict) else value))
+        )
     return value

@@ -122,5 +122,3 @@ def feeders(node: fx.Node) -> set[str]:
 def worst(rows: Iterable[Fidelity]) -> Fidelity | None:
     """The population that hurts most: the largest drop in SQNR against what feeds it."""
     return max(rows, key=lambda row: row.drop_db, default=None)
-
-

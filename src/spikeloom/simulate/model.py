@@ -145,7 +145,11 @@ class SpikingModel(
         if len(inputs) != len(specs):
             raise DataError("wrong number of inputs", found=len(inputs), allowed=", ".join(spec.name for spec in specs))
         for value, spec in zip(inputs, specs, strict=True):
-            if not isinstance(value, Tensor) or tuple(value.shape[1:]) != spec.shape[1:] or (not spec.dynamic and value.shape[0] != spec.shape[0]):
+            if (
+                not isinstance(value, Tensor)
+                or tuple(value.shape[1:]) != spec.shape[1:]
+                or (not spec.dynamic and value.shape[0] != spec.shape[0])
+            ):
                 found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 allowed = ("batch" if spec.dynamic else spec.shape[0], *spec.shape[1:])
                 raise DataError(f"input '{spec.name}' has another shape than the model takes", found=found, allowed=allowed)
@@ -162,7 +166,9 @@ class SpikingModel(
         if not folder.is_dir():
             from huggingface_hub import snapshot_download
 
-            known = {key: options[key] for key in ("revision", "cache_dir", "force_download", "token", "local_files_only") if key in options}
+            known = {
+                key: options[key] for key in ("revision", "cache_dir", "force_download", "token", "local_files_only") if key in options
+            }
             folder = Path(snapshot_download(model_id, **known))
         return cls.open(folder)
 

@@ -65,7 +65,12 @@ class Stream(fx.Interpreter):
     def _population(self, name: str, x: Tensor, step: Tensor, v0: Tensor, decay: Tensor, leak: Tensor, **options: Any) -> Tensor:
         axis = options.get("axis", 1)
         v = self.before[name] if name in self.before else init_uniform(x, v0, axis=axis)
-        kept = {"levels": options["levels"], "negative": options.get("negative", 0), "reset": options.get("reset", "subtract"), "axis": axis}
+        kept = {
+            "levels": options["levels"],
+            "negative": options.get("negative", 0),
+            "reset": options.get("reset", "subtract"),
+            "axis": axis,
+        }
         output, self.after[name] = advance_uniform(x, v, step, decay, leak, **kept)
         return output
 

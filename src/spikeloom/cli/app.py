@@ -1,0 +1,52 @@
+"""
+The commands together. Whatever needs torch is imported inside a command, so that --help answers at once.
+"""
+
+import importlib.metadata
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from spikeloom.cli import bench, check, convert, evaluate, report
+
+app = typer.Typer(
+    name="spikeloom",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Weave a trained neural network into a spiking one that keeps its accuracy, and say what that costs.",
+    epilog="Example: spikeloom convert   (trains a small CNN on digits, converts it, and reports to artifacts/converted_snn)",
+)
+app.command(epilog=check.EXAMPLE)(check.check)
+app.command(epilog=convert.EXAMPLE)(convert.convert)
+app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command(epilog=report.EXAMPLE)(report.report)
+app.command(epilog=bench.EXAMPLE)(bench.bench)
+
+
+def version(wanted: bool) -> None:
+    """Prints the version and leaves."""
+    if wanted:
+        try:
+            number = importlib.metadata.version("spikeloom")
+        except importlib.metadata.PackageNotFoundError:
+            number = "(not installed)"
+        sys.stdout.write(f"spikeloom {number}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def spikeloom(
+    show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    """Weave a trained neural network into a spiking one that keeps its accuracy, and say what that costs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line (by default the process's) and leave with its exit code."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    app(list(arguments) if arguments is not None else None, prog_name="spikeloom")

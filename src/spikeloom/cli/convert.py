@@ -1,0 +1,77 @@
+"""`spikeloom convert`: a trained network in, a spiking one out, measured and reported."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeloom.cli.boundary import guarded
+from spikeloom.cli.console import emit, output, say
+from spikeloom.cli.options import DATASETS, EXIT_CODES, SOURCES, AllowPickle, DataRoot, Debug, Json, Weights, flag, option
+from spikeloom.cli.progress import shown
+
+EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{EXIT_CODES}"
+
+
+@guarded(stopped="; the same command with --resume goes on from the last finished phase")
+def convert(
+    source: Annotated[str | None, typer.Argument(help=f"{SOURCES} Without one, a small CNN is trained on digits.")] = None,
+    weights: Weights = None,
+    dataset: Annotated[str | None, option("NAME", DATASETS)] = None,
+    data_root: DataRoot = None,
+    config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
+    method: Annotated[str | None, option("WORD", "scale_and_fire, if or lif.")] = None,
+    timesteps: Annotated[int | None, option("T", "Steps the network runs.")] = None,
+    levels: Annotated[int | None, option("N", "Levels of a scale_and_fire neuron at one step.")] = None,
+    thresholds: Annotated[str | None, option("WORD", "How thresholds are chosen: mse, maximum, percentile or hmt.")] = None,
+    compensate: Annotated[bool | None, flag("--compensate/--no-compensate", "Compensate the error of earlier layers.")] = None,
+    calibration_samples: Annotated[int | None, option("K", "Training samples to calibrate on.")] = None,
+    samples: Annotated[int | None, option("K", "Test samples to evaluate on; all of them by default.")] = None,
+    batch_size: Annotated[int | None, option("B", "Samples that run at once.")] = None,
+    train: Annotated[bool | None, flag("--train/--no-train", "Train the network here first.")] = None,
+    epochs: Annotated[int | None, option("E", "Epochs of --train.")] = None,
+    early_exit: Annotated[bool | None, flag("--early-exit/--no-early-exit", "Stop each sample once its answer is sure enough.")] = None,
+    device: Annotated[str | None, option("WORD", "cpu, cuda, cuda:<number> or mps.")] = None,
+    seed: Annotated[int | None, option("S", "Drives every random choice.")] = None,
+    output_dir: Annotated[Path | None, option("DIR", "Where everything goes.")] = None,
+    allow_pickle: AllowPickle = False,
+    resume: Annotated[bool, flag("--resume", "Go on from the last finished phase in the output folder.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Weave a trained network into a spiking one: calibrate it, measure it beside the ANN and the control, and report."""
+    from spikeloom.config import Config, load_config
+
+    asked = (Config() if config is None else load_config(config)).overridden(
+        source=source,
+        weights=weights,
+        dataset=dataset,
+        data_root=data_root,
+        method=method,
+        timesteps=timesteps,
+        levels=levels,
+        thresholds=thresholds,
+        compensate=compensate,
+        calibration_samples=calibration_samples,
+        samples=samples,
+        batch_size=batch_size,
+        train=train,
+        epochs=epochs,
+        early_exit=early_exit,
+        device=device,
+        seed=seed,
+        output_dir=output_dir,
+    )
+    with shown(quiet=as_json) as progress:
+        progress("starting", 0, 0)
+        from spikeloom import pipeline
+
+        settings = asked.settings(allow_pickle=allow_pickle, resume=resume)
+        result = pipeline.convert(settings, progress=progress)
+    if as_json:
+        emit(result.metrics)
+        return
+    from spikeloom.cli.summary import summary
+
+    output().print(summary(result.metrics, f"{settings.source} on {settings.dataset}"))
+    say(f"report: {result.folder / 'report.html'}")

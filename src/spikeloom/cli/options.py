@@ -1,0 +1,27 @@
+"""Options that several commands share. Ranges and words of a conversion are the configuration's to check, in one place."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXIT_CODES = "Exit codes: 0 done, 1 a bug, 2 something you can mend, 130 stopped."
+SOURCES = "zoo:, hf:, torchhub:, torchvision:, timm:, onnx:, pt2:, py:, or a bare name or path."
+DATASETS = "digits, cifar10, mnist, fashion_mnist, hf:, imagefolder:, idx:, npz:; rows as in digits[:500]."
+
+
+def option(metavar: str, text: str) -> Any:
+    """An option that takes a value."""
+    return typer.Option(metavar=metavar, help=text)
+
+
+def flag(names: str, text: str) -> Any:
+    """An option that takes none."""
+    return typer.Option(names, help=text)
+
+
+Json = Annotated[bool, flag("--json", "Print JSON to stdout, and nothing else there.")]
+Debug = Annotated[bool, flag("--debug", "Log what is done, and show the traceback of an error.")]
+Weights = Annotated[Path | None, option("FILE", "Weights to load: safetensors, or a state dict of torch.")]
+DataRoot = Annotated[Path | None, option("DIR", "Where data sets called by name lie: DIR/cifar10 and so on.")]
+AllowPickle = Annotated[bool, flag("--allow-pickle", "Trust a pt2: archive that holds pickled code.")]

@@ -1,0 +1,152 @@
+"""
+The configuration of a conversion: checked sections, read from one YAML, laid over by the command line.
+
+    command line  beats  YAML  beats  defaults
+
+`base_config.yaml` beside this file explains every key (DESIGN.md §6).
+"""
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from spikeloom.config.document import read_document
+from spikeloom.config.problems import Problem, allowed, did_you_mean, meant, place, section, shown
+from spikeloom.config.sections import (
+    Address,
+    BioCalibrationSection,
+    CalibrationSection,
+    ConversionSection,
+    EvaluationSection,
+    Place,
+    PreprocessingSection,
+    RobustnessSection,
+    Section,
+    TrainingSection,
+    told,
+)
+
+if TYPE_CHECKING:
+    import spikeloom.pipeline
+
+BASE_CONFIG = Path(__file__).with_name("base_config.yaml")
+"""The template: every key at its default, explained."""
+
+BUILT_IN = ("zoo:digits-cnn", "digits")
+"""The default source and data set. Nobody publishes weights of it, and training it takes seconds: it is always trained."""
+
+
+@final
+class Config(Section):
+    """A whole configuration. Paths are relative to the working directory."""
+
+    source: Annotated[Address, told("a model's address, such as zoo:digits-cnn or hf:<id or folder>")] = BUILT_IN[0]
+    weights: Place | None = None
+    dataset: Annotated[Address, told("a data set's address, such as digits or hf:<id or folder>")] = BUILT_IN[1]
+    data_root: Place | None = None
+    output_dir: Place = Path("artifacts/converted_snn")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$"), told("cpu, cuda, cuda:<number>, mps")] = "cpu"
+    conversion: ConversionSection = ConversionSection()
+    calibration: CalibrationSection = CalibrationSection()
+    bio_calibration: BioCalibrationSection = BioCalibrationSection()
+    robustness: RobustnessSection = RobustnessSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    training: TrainingSection = TrainingSection()
+    preprocessing: PreprocessingSection = PreprocessingSection()
+
+    def overridden(self, **overrides: Any) -> "Config":
+        """This configuration with other values, by the names of `OVERRIDES`; None leaves a value as it is. ConfigError as `load_config`."""
+        given = {name: value for name, value in overrides.items() if value is not None}
+        body = self.model_dump(exclude_unset=True)
+        for name, value in given.items():
+            *sections, key = OVERRIDES[name].split(".")
+            target = body
+            for part in sections:
+                target = target.setdefault(part, {})
+            target[key] = value
+        options = {OVERRIDES[name]: "--" + name.replace("_", "-") for name in given}
+        try:
+            return Config.model_validate(body)
+        except ValidationError as error:
+            problems = [_problem(detail, options.get(".".join(map(str, detail["loc"])), "")) for detail in error.errors()]
+            raise Problem.error("", problems, _TODO) from error
+
+    def settings(self, *, allow_pickle: bool = False, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.Settings":
+        """The settings of the pipeline, with `overrides` on top as in `overridden`; the built-in default is always trained."""
+        asked = self.overridden(**overrides)
+        from spikeloom.pipeline import Settings
+
+        body, values = asked.model_dump(), dict[str, Any]()
+        for name, path in OVERRIDES.items():
+            value: Any = body
+            for key in path.split("."):
+                value = value[key]
+            values[name] = value
+        values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
+        prepared = asked.preprocessing.model_dump(exclude_none=True) or None
+        return Settings(**values, preprocessing=prepared, allow_pickle=allow_pickle, resume=resume)
+
+
+OVERRIDES = {
+    "source": "source",
+    "weights": "weights",
+    "dataset": "dataset",
+    "data_root": "data_root",
+    "output_dir": "output_dir",
+    "seed": "seed",
+    "device": "device",
+    "method": "conversion.method",
+    "timesteps": "conversion.target_timesteps",
+    "levels": "conversion.levels",
+    "per_channel": "conversion.per_channel",
+    "placement": "conversion.placement",
+    "tau_mem_ms": "conversion.tau_mem_ms",
+    "dt_ms": "conversion.dt_ms",
+    "thresholds": "calibration.thresholds",
+    "percentile": "calibration.percentile",
+    "compensate": "calibration.compensate",
+    "calibration_samples": "calibration.samples",
+    "samples": "evaluation.samples",
+    "batch_size": "evaluation.batch_size",
+    "early_exit": "evaluation.early_exit",
+    "encoding": "evaluation.encoding",
+    "train": "training.enable",
+    "epochs": "training.epochs",
+}
+"""The pipeline's name of a setting (and, with hyphens, its option on the command line), and its place in the YAML."""
+
+_TODO = f"every key is explained in {BASE_CONFIG}"
+
+
+def _problem(detail: ErrorDetails, where: str) -> Problem:
+    """What pydantic says, as we say it."""
+    path, schema = detail["loc"], Config.model_json_schema()
+    key = ".".join(map(str, path))
+    if unknown(detail):
+        return Problem(where, key, f"does not exist{meant(schema, path)}", allowed=allowed(section(schema, path[:-1])))
+    said: dict[str, Any] = detail.get("ctx", {}) if detail["type"] == "refused" else {}
+    may_be = str(said.get("allowed") or allowed(section(schema, path)))
+    near = difflib.get_close_matches(str(detail["input"]), may_be.split(", "), n=1) if detail["type"] == "literal_error" else []
+    return Problem(where, key, str(said.get("what", f"cannot have this value{did_you_mean(near)}")), shown(detail["input"]), may_be)
+
+
+def unknown(detail: ErrorDetails) -> bool:
+    """Whether a problem is a key that does not exist."""
+    return detail["type"] in ("extra_forbidden", "invalid_key")
+
+
+def load_config(path: Path) -> Config:
+    """The configuration in a YAML file, over the defaults.
+
+    Raises one ConfigError for all its problems, each with its key, what was found, what is allowed and its line.
+    """
+    document = read_document(path)
+    try:
+        return Config.model_validate(document.values)
+    except ValidationError as error:
+        placed = sorted(((document.position(d["loc"], of_key=unknown(d)), d) for d in error.errors()), key=lambda pair: pair[0])
+        raise Problem.error(str(path), [_problem(detail, place(position)) for position, detail in placed], _TODO) from error

@@ -1,0 +1,154 @@
+"""
+The sections of the configuration, each value with its range (DESIGN.md §6).
+
+A phase that is not built yet is switched off, and switching it on is an error.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def refused(what: str, permitted: str) -> PydanticCustomError:
+    """The error of a value that has the right form but cannot be taken, and what can."""
+    return PydanticCustomError("refused", "{what}", {"what": what, "allowed": permitted})
+
+
+def not_built(value: bool) -> bool:
+    """False; true is an error."""
+    if value:
+        raise refused("switches on a phase that is not built yet", "false")
+    return value
+
+
+def as_path(value: object) -> object:
+    """Text as a path, with ~ as the home folder; what is no text stays for pydantic to refuse."""
+    if isinstance(value, str) and (not value or "\0" in value):
+        raise refused("is no path", "a path")
+    return Path(os.path.expanduser(value)) if isinstance(value, str) else value
+
+
+def ascending(value: tuple[float, float]) -> tuple[float, float]:
+    """The pair (low, high), low first."""
+    if value[0] > value[1]:
+        raise refused("has its ends the wrong way round", "[low, high], both from 0 to 1, low first")
+    return value
+
+
+def told(text: str) -> Any:
+    """What the schema says is allowed, where it could not say it well by itself."""
+    return Field(json_schema_extra={"allowed": text})
+
+
+Place = Annotated[Path, BeforeValidator(as_path), told("a path")]
+Address = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Unbuilt = Annotated[bool, AfterValidator(not_built), told("false")]
+Range = Annotated[tuple[Share, Share], Strict(False), AfterValidator(ascending), told("[low, high], both from 0 to 1, low first")]
+PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1), told("a list of numbers, one per channel")]
+Spread = Annotated[tuple[Positive, ...], Strict(False), Field(min_length=1), told("a list of numbers above 0, one per channel")]
+Size = Annotated[tuple[Count, Count], Strict(False), told("[height, width] in pixels")]
+
+
+class Section(BaseModel):
+    """A mapping of the YAML: unknown keys and values of another type are refused."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: object) -> object:
+        """A section whose every key is commented out is null in YAML: it is the section at its defaults."""
+        return {} if value is None else value
+
+
+@final
+class ConversionSection(Section):
+    """How activations become neurons: `levels` is N per step, `target_timesteps` is T."""
+
+    method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif")] = "scale_and_fire"
+    target_timesteps: Annotated[int, Field(ge=1, le=4096)] = 4
+    levels: Annotated[int, Field(ge=1, le=65535)] = 15
+    per_channel: bool = True
+    placement: Literal["uniform", "density"] = "uniform"
+    tau_mem_ms: Positive = 20.0
+    dt_ms: Positive = 1.0
+    enable_bio_calibration: Unbuilt = False
+
+    @field_validator("method")
+    @classmethod
+    def _built(cls, value: str) -> str:
+        if value == "logic_gated":
+            raise refused("names a method that is not built yet", "scale_and_fire, if, lif")
+        return value
+
+    @field_validator("placement")
+    @classmethod
+    def _of_levels(cls, value: str, info: ValidationInfo) -> str:
+        method = info.data.get("method", "scale_and_fire")
+        if value == "density" and method != "scale_and_fire":
+            raise refused(f"places levels, of which a neuron of the method {method} has only one", "uniform")
+        return value
+
+
+@final
+class CalibrationSection(Section):
+    """How thresholds are found, on how many samples, and whether the error of earlier layers is compensated."""
+
+    thresholds: Literal["mse", "maximum", "percentile", "hmt"] = "mse"
+    percentile: Annotated[float, Field(gt=0, le=100)] = 99.9
+    compensate: bool = True
+    samples: Count = 512
+
+
+@final
+class BioCalibrationSection(Section):
+    """The search of Deep Bio-Calibration, when `conversion.enable_bio_calibration` is on."""
+
+    algorithm: Literal["hseo"] = "hseo"
+    population_size: Annotated[int, Field(ge=2)] = 20
+    generations: Count = 10
+
+
+@final
+class RobustnessSection(Section):
+    """Input noise in training, as shares of the input's range."""
+
+    enable_noise_injection: Unbuilt = False
+    noise_range: Range = (0.0, 0.45)
+
+
+@final
+class EvaluationSection(Section):
+    """What the result is measured on; `samples` None takes all test samples."""
+
+    samples: Count | None = None
+    batch_size: Count = 64
+    early_exit: bool = False
+    encoding: Literal["graded", "unary", "binary"] = "graded"
+
+
+@final
+class TrainingSection(Section):
+    """Training the ANN here first, where no weights can be had; `epochs` None takes as many as the data set needs."""
+
+    enable: bool = False
+    epochs: Count | None = None
+
+
+@final
+class PreprocessingSection(Section):
+    """Overrides of how pictures are prepared; None leaves it to the model's own configuration."""
+
+    size: Size | None = None
+    mean: PerChannel | None = None
+    std: Spread | None = None
+    scale: Positive | None = None
+    resize: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    shorter_side: Count | None = None
+    channels: Count | None = None
