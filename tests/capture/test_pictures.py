@@ -26,6 +26,8 @@ PROCESSORS: list[tuple[str, dict[str, Any]]] = [
     ("LevitImageProcessor", {}),
     ("MobileNetV2ImageProcessor", {}),
     ("PoolFormerImageProcessor", {}),
+    ("PoolFormerImageProcessor", {"size": {"shortest_edge": 384}, "crop_size": {"height": 384, "width": 384}}),
+    ("PoolFormerImageProcessor", {"size": {"shortest_edge": 100}, "crop_size": {"height": 96, "width": 96}}),
     ("SiglipImageProcessor", {}),
     ("ViTImageProcessor", {"do_rescale": False, "size": {"height": 20, "width": 30}}),
 ]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,14 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from spikeloom.capture import capture, load, resolve
-from spikeloom.errors import SourceError, UnsupportedError
+from spikeloom.capture.opened import Request
+from spikeloom.capture.pt2 import open_pt2
+from spikeloom.errors import SourceError, UnsupportedError, UserError
 
 ROOT = "plain"
 GRAPH = "models/model.json"
 SAMPLES = "data/sample_inputs/model.pt"
 WEIGHTS = "data/weights/model_weights_config.json"
-CONSTANTS = "data/constants/model_constants_config.json"
 Edit = Callable[[dict[str, Any]], None]
 
 
@@ -314,3 +316,31 @@ def test_two_members_of_one_name_are_refused(plain: Path, tmp_path: Path) -> Non
         archive.writestr(f"{ROOT}/{GRAPH}", b"{}")
     with pytest.raises(SourceError, match="two members of one name"):
         resolve(f"pt2:{path}")
+
+
+def scrambled(value: Any, generator: random.Random) -> None:
+    """One place of a JSON value, deep inside, is something else."""
+    while isinstance(value, dict | list) and value:
+        key = generator.choice(list(value)) if isinstance(value, dict) else generator.randrange(len(value))
+        if not isinstance(value[key], dict | list) or not value[key] or generator.random() < 0.1:
+            value[key] = generator.choice([None, -1, 10**12, 2.5, "zz", [], {"as_int": 3}])
+            return
+        value = value[key]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_archive_loads_or_is_one_error_never_a_crash(plain: Path, tmp_path: Path, seed: int) -> None:
+    generator, path, refused = random.Random(seed), tmp_path / "m.pt2", 0
+    for turn in range(60):
+        if turn % 2:
+            data = bytearray(plain.read_bytes())
+            for _ in range(3):
+                data[generator.randrange(len(data))] = generator.randrange(256)
+            path.write_bytes(data)
+        else:
+            edited(plain, path, lambda body: scrambled(body, generator), generator.choice([GRAPH, WEIGHTS]))
+        try:
+            open_pt2(str(path), Request())
+        except UserError:
+            refused += 1
+    assert refused > 10

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,20 @@ def test_an_exported_program_is_sent_to_its_own_address(tmp_path: Path) -> None:
     torch.export.save(exported, tmp_path / "m.pt2")
     with pytest.raises(SourceError, match=r"pt2:.*m\.pt2"):
         read_state_dict(tmp_path / "m.pt2")
+
+
+@pytest.mark.parametrize("write", [_safetensors, _torch])
+def test_a_damaged_file_loads_or_is_one_error_never_a_crash(tmp_path: Path, write: Any) -> None:
+    generator, path, refused = random.Random(0), tmp_path / "w", 0
+    write(path)
+    whole = path.read_bytes()
+    for _ in range(100):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[generator.randrange(len(data))] = generator.randrange(256)
+        path.write_bytes(data)
+        try:
+            read_state_dict(path)
+        except SourceError:
+            refused += 1
+    assert refused > 10

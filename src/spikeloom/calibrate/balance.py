@@ -15,7 +15,7 @@ from torch import Tensor, fx
 from spikeloom.calibrate.observe import Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
-from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, note, population
+from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
 from spikeloom.neuron import fit_staircase, stack_staircases
 from spikeloom.simulate import channel_function, float_function
 
@@ -26,9 +26,9 @@ def step_of(node: fx.Node, seen: Observation, method: str, percentile: float, ti
     With T time steps a population of N levels a step has N·T levels to carry its mean, and half a step's potential to
     spread over T; the step is chosen for that resolution.
     """
-    levels, negative = int(node.kwargs["levels"]) * timesteps, int(node.kwargs.get("negative", 0)) * timesteps  # pyright: ignore
-    assert seen.counts is not None
-    z, weights = seen.centres, seen.counts.float()
+    options = kwargs_of(node)
+    levels, negative = options["levels"] * timesteps, options.get("negative", 0) * timesteps
+    z, weights = seen.centres, seen.histogram.float()
     target = float_function(node)(z) if "slope" not in note(node) else z
     if method == "maximum":
         step = maximum_step(target, weights, levels)
@@ -38,12 +38,16 @@ def step_of(node: fx.Node, seen: Observation, method: str, percentile: float, ti
         step = hmt_step(seen.mean, seen.std, levels, negative)
     else:
         step = mse_step(z, target, weights, levels, negative)
+    return settled(node, step * timesteps)
+
+
+def settled(node: fx.Node, step: Tensor) -> Tensor:
+    """Steps [G] of an identity population, N of them at most the cap of the ANN's activation (ReLU6).
+
+    Groups that never were active get the smallest step of the others, so that they stay finite and silent.
+    """
     cap = note(node).get("cap")
-    return settled(step * timesteps if cap is None else (step * timesteps).clamp(max=float(cap) / (levels // timesteps)))
-
-
-def settled(step: Tensor) -> Tensor:
-    """Steps of groups that never were active: they get the smallest step of the others, so that they stay finite and silent."""
+    step = step if cap is None else step.clamp(max=float(cap) / kwargs_of(node)["levels"])
     alive = step > 1e-9
     return torch.where(alive, step, step[alive].min() if bool(alive.any()) else torch.ones(()))
 
@@ -53,44 +57,37 @@ def balanced(program: Program, seen: Mapping[str, Observation], method: str, per
     tensors = dict(program.tensors)
     for node in calls(program.graph):
         if node.target is population:
-            step = step_of(node, seen[node.name], method, percentile, timesteps)
-            shape = program.tensor(node.args[1]).shape
-            set_step(node, tensors, step.reshape(shape))
+            set_step(node, tensors, step_of(node, seen[node.name], method, percentile, timesteps))
         elif node.target in OPERATIONS.values():
             set_table(node, tensors, *table_of(node, program, seen[node.name]))
     return tensors
 
 
 def set_step(node: fx.Node, tensors: dict[str, Tensor], step: Tensor) -> None:
-    """Give an identity population its step, and half of it as initial potential."""
-    tensors[str(node.args[1].target)] = step  # pyright: ignore
-    tensors[str(node.args[2].target)] = step / 2  # pyright: ignore
+    """Give an identity population its step ([G], or one for all), and half of it as initial potential."""
+    name, v0 = (constant_name(operand) for operand in node.args[1:3])
+    tensors[name] = step.reshape(tensors[name].shape)
+    tensors[v0] = tensors[name] / 2
 
 
 def set_table(node: fx.Node, tensors: dict[str, Tensor], thresholds: Tensor, values: Tensor) -> None:
     """Give a function population its thresholds and heights."""
-    tensors[str(node.args[1].target)] = thresholds  # pyright: ignore
-    tensors[str(node.args[2].target)] = values  # pyright: ignore
+    for operand, table in zip(node.args[1:3], (thresholds, values), strict=True):
+        tensors[constant_name(operand)] = table
 
 
 def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor, Tensor]:
     """The best staircases for a population's function and input, one per scale group: thresholds and one value more, 0 among them."""
-    assert seen.counts is not None
-    distributions = [(edges.double(), counts) for edges, counts in zip(seen.edges, seen.counts, strict=True)]
+    distributions = list(zip(seen.edges, seen.histogram, strict=True))
     return fitted(node, distributions, program.tensor(node.args[1]).shape)
 
 
 def fitted(node: fx.Node, distributions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Staircases of `shape` [K] or [C, K] for the populations' function on each distribution, padded to K thresholds."""
-    signed = note(node).get("op") not in IDENTITY_STAIRCASES
-    levels = shape[-1] // 2 if signed else shape[-1]
-    fits = [fit_staircase(channel_function(node, c), seen, levels, signed=signed, pin=0.0) for c, seen in enumerate(distributions)]
+    """Staircases of `shape` [K] or [C, K] for the population's function on each distribution, padded to K thresholds."""
+    fits = [fit_staircase(channel_function(node, c), seen, shape[-1], pin=0.0) for c, seen in enumerate(distributions)]
     thresholds, values = stack_staircases([*fits, (torch.zeros(shape[-1]).double(), torch.zeros(shape[-1] + 1).double())])
     thresholds, values = thresholds[:-1].float(), values[:-1].float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
-
-
-IDENTITY_STAIRCASES = ("aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default", "aten.clamp_min.default")
 
 
 @final
@@ -126,7 +123,8 @@ class Balance(Pass):
 
         seen = observe(program, batches_of(context), tick)
         tensors = balanced(program, seen, self.method, self.percentile, self.timesteps)
-        dead = [name for name, observed in seen.items() if bool((observed.high <= 0).all()) and "identity" not in name]
+        one_sided = {node.name for node in calls(program.graph) if kwargs_of(node).get("function") != "identity"}
+        dead = [name for name, observed in seen.items() if name in one_sided and bool((observed.high <= 0).all())]
         return program.replaced(tensors=tensors).recorded(self.record(populations=len(seen), silent=dead, histograms=summaries(seen)))
 
 
@@ -141,10 +139,9 @@ def summaries(seen: Mapping[str, Observation], bins: int = 48) -> dict[str, Any]
     """A small histogram of each population's input over all groups together, for the report."""
     out: dict[str, Any] = {}
     for name, observed in seen.items():
-        assert observed.counts is not None
         low, high = float(observed.low.min()), float(observed.high.max())
         place = ((observed.centres - low) / max(high - low, 1e-30) * bins).floor().clamp(0, bins - 1).to(torch.int64)
-        counts = torch.zeros(bins, dtype=torch.float64).index_add_(0, place.flatten(), observed.counts.flatten())
+        counts = torch.zeros(bins, dtype=torch.float64).index_add_(0, place.flatten(), observed.histogram.flatten())
         width = (high - low) / bins
         out[name] = {"edges": [low + width * k for k in range(bins + 1)], "counts": counts.tolist()}
     return out

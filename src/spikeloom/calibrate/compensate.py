@@ -15,7 +15,7 @@ At a population the step is chosen anew, for what it really receives and what th
 Source: (1) `solve`; (2) Li et al. 2021, arXiv 2106.06984 (MMSE threshold on the converted network's own input).
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -25,11 +25,31 @@ from torch import Tensor, fx
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
 from spikeloom.calibrate.frontier import Frontier
 from spikeloom.calibrate.observe import checked, scale_axis
-from spikeloom.calibrate.patches import groups_of, rows, solvable
+from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import mse_step
 from spikeloom.calibrate.solve import add, best, empty
 from spikeloom.errors import DataError
-from spikeloom.ir import OPERATIONS, Context, Dialect, Pass, Program, clone, name_of, note, population, set_weights, shaped, swept, weighted
+from spikeloom.ir import (
+    OPERATIONS,
+    Context,
+    Dialect,
+    Pass,
+    Program,
+    clone,
+    constant_name,
+    groups_of,
+    kwargs_of,
+    name_of,
+    output_channels,
+    population,
+    set_weights,
+    shaped,
+    source_of,
+    swept,
+    target_of,
+    weighted,
+    weights_of,
+)
 from spikeloom.simulate import decoded, executable, float_function, repeated, spikes_of
 
 
@@ -57,6 +77,7 @@ class Compensate(Pass):
         return shaped(after).recorded(self.record(samples=work.samples, layers=work.layers))
 
 
+@final
 class _Work:
     """One run of the compensation: both networks at the frontier, the graph and tensors being corrected."""
 
@@ -98,8 +119,8 @@ class _Work:
                 self.snn.put(node, [repeated(chunk[place], self.options.timesteps) for chunk in self.chunks])
                 place += 1
             elif node.op == "get_attr":
-                self.ann.put(node, [self.tensors[str(node.target)]])
-                self.snn.put(node, [self.tensors[str(node.target)]])
+                self.ann.put(node, [self.tensors[constant_name(node)]])
+                self.snn.put(node, [self.tensors[constant_name(node)]])
             elif node.target in OPERATIONS.values():
                 self._population(node)
             else:
@@ -108,22 +129,21 @@ class _Work:
             self.ann.drop_before(node)
             self.snn.drop_before(node)
 
-    def _spiking(self, node: fx.Node) -> Callable[..., Any]:
-        """What the SNN runs at a node: the operation itself, or what binding to T made of it."""
+    def _spiking(self, node: fx.Node) -> list[Any]:
+        """What the SNN gives at a node, per chunk: by the operation itself, or by what binding to T made of it."""
         bound = self.bound[node.name]
-        return self.modules[str(bound.target)] if bound.op == "call_module" else bound.target  # pyright: ignore
+        if bound.op == "call_module":
+            module = self.modules[str(bound.target)]
+            return [module(*values) for values in self.snn.operands(node)]
+        return self.snn.call(node, target_of(bound))
 
     def _operation(self, node: fx.Node) -> None:
-        self.ann.put(node, self.ann.call(node, node.target))  # pyright: ignore
+        self.ann.put(node, self.ann.call(node, target_of(node)))
         if weighted(node) and self.options.weights and solvable(node) and not self._untouched(node):
             self._correct(node)
         elif weighted(node) and not self._untouched(node):
             self._shift(node)
-        bound = self.bound[node.name]
-        if bound.op == "call_module":
-            self.snn.put(node, [self._spiking(node)(*values) for values in self.snn.operands(node)])
-        else:
-            self.snn.put(node, self.snn.call(node, self._spiking(node)))
+        self.snn.put(node, self._spiking(node))
 
     def _untouched(self, node: fx.Node) -> bool:
         """Whether the layer reads the network's input itself: there is no error to correct yet."""
@@ -150,9 +170,9 @@ class _Work:
         moments = [empty(groups, inputs, outputs), empty(groups, inputs, outputs)]
         positions = max(1, -(-self.options.rows_per_weight * inputs // self.samples))
         flat, offset = weight.reshape(groups, outputs, inputs), bias.reshape(groups, 1, outputs)
-        source = node.args[0]
+        received = self.snn.values[source_of(node)]
         for place, target in enumerate(self._targets(node)):
-            mean = decoded(self.snn.values[source][place], self.options.timesteps)  # pyright: ignore
+            mean = decoded(received[place], self.options.timesteps)
             x, y = rows(node, mean, target, weight, positions, self.generator)
             residual = y - (x @ flat.transpose(1, 2) + offset)
             half = x.shape[1] // 2 if len(self.chunks) == 1 else x.shape[1] * (place % 2)
@@ -167,28 +187,25 @@ class _Work:
         weight, bias = self._weights(node)
         axis = 1 if "conv" in name_of(node.target) else -1
         total, count = torch.zeros_like(bias, dtype=torch.float64), 0
-        for target, given in zip(self._targets(node), self.snn.call(node, node.target), strict=True):  # pyright: ignore
+        for target, given in zip(self._targets(node), self.snn.call(node, target_of(node)), strict=True):
             difference = (target - decoded(given, self.options.timesteps)).movedim(axis, 0).flatten(1)
             total, count = total + difference.double().sum(1), count + difference.shape[1]
         self._set(node, weight, bias + (total / count).to(bias))
         self.layers.append({"node": node.name, "ridge": None, "rows": count})
 
     def _weights(self, node: fx.Node) -> tuple[Tensor, Tensor]:
-        weight = self.tensors[str(node.args[1].target)]  # pyright: ignore
-        bias = node.args[2] if len(node.args) > 2 else None
-        if isinstance(bias, fx.Node):
-            return weight, self.tensors[str(bias.target)]
-        channels = node.meta["spec"][0][1 if "conv" in name_of(node.target) else -1]
-        return weight, torch.zeros(channels, dtype=weight.dtype)
+        """A layer's weight and bias, zeros where it has none."""
+        weight, bias = weights_of(node, self.tensors)
+        return weight, torch.zeros(output_channels(node, self.tensors)[0], dtype=weight.dtype) if bias is None else bias
 
     def _set(self, node: fx.Node, weight: Tensor, bias: Tensor) -> None:
         set_weights(node, self.graph, self.tensors, weight, bias)
         for operand in node.args[1:3]:
-            self.snn.put(operand, [self.tensors[str(operand.target)]])  # pyright: ignore
+            if isinstance(operand, fx.Node):
+                self.snn.put(operand, [self.tensors[constant_name(operand)]])
 
     def _population(self, node: fx.Node) -> None:
-        source: fx.Node = node.args[0]  # pyright: ignore
-        function = float_function(node)
+        source, function = source_of(node), float_function(node)
         self.ann.put(node, [function(z) for z in self.ann.values[source]])
         if self.options.timesteps == 1:
             axis = scale_axis(node, self.program)
@@ -196,23 +213,23 @@ class _Work:
             both = zip(self.snn.values[source], self.ann.values[node], strict=True)
             pairs = [sample(z, a, axis, per_chunk, self.generator) for z, a in both]
             z, a = torch.cat([pair[0] for pair in pairs], 1), torch.cat([pair[1] for pair in pairs], 1)
-            self._rescale(node, z, a) if node.target is population else self._refit(node, z, a)
-        spikes = [spikes_of(node, self.tensors, z, self.options.timesteps) for z in self.snn.values[source]]
-        self.snn.put(node, spikes)
+            if node.target is population:
+                self._rescale(node, z, a)
+            else:
+                self._refit(node, z, a)
+        self.snn.put(node, [spikes_of(node, self.tensors, z, self.options.timesteps) for z in self.snn.values[source]])
 
     def _refit(self, node: fx.Node, z: Tensor, a: Tensor) -> None:
         """(3) for one function population."""
-        shape = self.tensors[str(node.args[1].target)].shape  # pyright: ignore
+        shape = self.tensors[constant_name(node.args[1])].shape
         thresholds, values = fitted(node, [row.double() for row in z], tuple(shape))
         set_table(node, self.tensors, thresholds, conditional_means(z, a, thresholds, values))
 
     def _rescale(self, node: fx.Node, z: Tensor, a: Tensor) -> None:
         """(2) for one identity population."""
-        levels, negative = int(node.kwargs["levels"]), int(node.kwargs.get("negative", 0))  # pyright: ignore
-        step = mse_step(z, a, torch.ones_like(z), levels, negative)
-        cap = note(node).get("cap")
-        step = settled(step if cap is None else step.clamp(max=float(cap) / levels))
-        set_step(node, self.tensors, step.reshape(self.tensors[str(node.args[1].target)].shape))  # pyright: ignore
+        options = kwargs_of(node)
+        step = mse_step(z, a, torch.ones_like(z), options["levels"], options.get("negative", 0))
+        set_step(node, self.tensors, settled(node, step))
 
 
 def sample(z: Tensor, a: Tensor, axis: int | None, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -247,7 +264,4 @@ def _size(node: fx.Node) -> int:
     spec = node.meta.get("spec")
     if spec is None or node.op == "get_attr":
         return 0
-    size = 1
-    for length in spec[0][1:]:
-        size *= length
-    return size
+    return math.prod(spec[0][1:])

@@ -5,15 +5,15 @@ Two passes over the calibration batches: ranges and moments first, then one hist
 by the number of groups and bins, whatever the number of samples.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor, fx
 
-from spikeloom.errors import DataError, NumericError
-from spikeloom.ir import OPERATIONS, Batches, Program, calls
+from spikeloom.errors import DataError, InternalError, NumericError
+from spikeloom.ir import OPERATIONS, Batches, Program, calls, kwargs_of, source_of
 from spikeloom.simulate import reference
 
 MAX_CELLS = 2**22
@@ -49,18 +49,24 @@ class Observation:
         return variance.clamp_min(0).sqrt().float()
 
     @property
+    def histogram(self) -> Tensor:
+        """[G, bins]: the counts; InternalError before the second pass."""
+        if self.counts is None:
+            raise InternalError("a histogram is read before anything was counted")
+        return self.counts
+
+    @property
     def centres(self) -> Tensor:
         """[G, bins]: the middle of every bin."""
-        assert self.counts is not None
-        bins = self.counts.shape[1]
+        bins = self.histogram.shape[1]
         return self.low[:, None] + (self.high - self.low)[:, None] * (torch.arange(bins, device=self.low.device) + 0.5) / bins
 
     @property
     def edges(self) -> Tensor:
-        """[G, bins + 1]: where bins begin and end."""
-        assert self.counts is not None
-        bins = self.counts.shape[1]
-        return self.low[:, None] + (self.high - self.low)[:, None] * torch.arange(bins + 1, device=self.low.device) / bins
+        """[G, bins + 1]: where bins begin and end, ascending in float64 also where a group's input never changes (a pruned channel)."""
+        bins, low = self.histogram.shape[1], self.low.double()
+        span = (self.high.double() - low).clamp_min(1e-9)
+        return low[:, None] + span[:, None] * torch.arange(bins + 1, device=low.device) / bins
 
 
 def grouped(z: Tensor, axis: int | None) -> Tensor:
@@ -90,6 +96,7 @@ def see_histogram(seen: Observation, z: Tensor, bins: int) -> None:
     seen.counts += torch.bincount(place.flatten(), minlength=groups * bins).view(groups, bins)
 
 
+@final
 class Watch(fx.Interpreter):
     """Runs a program as its ANN and shows every population's input to `look`."""
 
@@ -100,21 +107,24 @@ class Watch(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         if n.name in self.names:
-            self.look(n.name, self.env[n.args[0]])  # pyright: ignore
+            self.look(n.name, self.env[source_of(n)])
         return super().run_node(n)
 
 
 def scale_axis(node: fx.Node, program: Program) -> int | None:
     """The axis a population's scale groups lie on; None where one scale (or table) serves all."""
     single = 0 if "levels" in node.kwargs else 1
-    return int(node.kwargs.get("axis", 1)) if program.tensor(node.args[1]).dim() > single else None  # pyright: ignore
+    return kwargs_of(node).get("axis", 1) if program.tensor(node.args[1]).dim() > single else None
 
 
-def checked(batches: Iterable[Any], program: Program) -> Iterable[Inputs]:
+def checked(batches: Iterable[Any], program: Program) -> Iterator[Inputs]:
     """The batches as tuples of tensors, each checked: shape and finite numbers; an empty stream is a DataError."""
     seen = False
     for batch in batches:
         inputs: Inputs = batch if isinstance(batch, tuple) else (batch,)
+        if len(inputs) != len(program.inputs):
+            allowed = ", ".join(spec.name for spec in program.inputs)
+            raise DataError("calibration data has another number of inputs than the model", found=len(inputs), allowed=allowed)
         for value, spec in zip(inputs, program.inputs, strict=True):
             if tuple(value.shape[1:]) != spec.shape[1:]:
                 raise DataError(
@@ -156,5 +166,6 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
 
 def bins_for(node: fx.Node, program: Program, groups: int) -> int:
     """How many bins a population's histogram has: at least 8 a level, 2048 if memory allows."""
-    levels = int(node.kwargs["levels"]) if "levels" in node.kwargs else program.tensor(node.args[1]).shape[-1]  # pyright: ignore
+    options = kwargs_of(node)
+    levels = options["levels"] if "levels" in options else program.tensor(node.args[1]).shape[-1]
     return max(min(max(2048, 16 * levels), MAX_CELLS // groups), 4 * levels, 256)

@@ -7,17 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from spikeloom.ir import argument, name_of
+from spikeloom.ir import argument, groups_of, name_of
 
 
 def solvable(node: fx.Node) -> bool:
     """Whether `rows` knows this layer: linear, and 1-d or 2-d convolution with numeric padding."""
     return name_of(node.target) in ("aten.linear.default", "aten.conv2d.default", "aten.conv1d.default")
-
-
-def groups_of(node: fx.Node) -> int:
-    """How many groups of channels a layer has that do not meet."""
-    return int(argument(node, 6, "groups", 1)) if "conv" in name_of(node.target) else 1
 
 
 def rows(

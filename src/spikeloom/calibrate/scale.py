@@ -12,8 +12,6 @@ Sources: (1) Diehl et al. 2015; (2) Rueckauer et al. 2017, §2.3; (3) Li et al. 
 (4) H-MT, AAAI 2026, threshold optimisation under a Gaussian assumption (the fixed point as we derive it).
 """
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -74,6 +72,3 @@ def hmt_step(mean: Float[Tensor, " c"], std: Float[Tensor, " c"], levels: int, n
         gain = first / (second * step).clamp_min(1e-12)
         step = (step * gain.clamp(0.5, 2.0)).clamp_min(1e-12)
     return step
-
-
-Chooser = Callable[[Tensor, Tensor, Tensor], Tensor]

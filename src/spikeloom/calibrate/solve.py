@@ -38,8 +38,8 @@ class Moments:
 
 def empty(groups: int, inputs: int, outputs: int) -> Moments:
     """Moments of no samples."""
-    z = lambda *shape: torch.zeros(groups, *shape, dtype=torch.float64)  # noqa: E731
-    return Moments(0.0, z(inputs), z(outputs), z(inputs, inputs), z(outputs, inputs), z(outputs))
+    shapes = ((inputs,), (outputs,), (inputs, inputs), (outputs, inputs), (outputs,))
+    return Moments(0.0, *(torch.zeros(groups, *shape, dtype=torch.float64) for shape in shapes))
 
 
 def add(moments: Moments, x: Float[Tensor, "g n i"], r: Float[Tensor, "g n o"]) -> None:

@@ -93,7 +93,8 @@ def _geometry(said: Mapping[str, Any], image_size: Sequence[int] | None) -> tupl
     if said.get("crop_pct") and size is not None:
         side = size[0]
         convnext = "convnext" in str(said.get("image_processor_type", "")).lower()
-        return size, None if convnext and side >= 384 else int(side / said["crop_pct"])
+        cut = crop if said.get("do_center_crop") and crop is not None else size
+        return cut, None if convnext and side >= 384 else int(side / said["crop_pct"])
     if shortest is not None and "levit" in str(said.get("image_processor_type", "")).lower():
         shortest = int(256 / 224 * shortest)
     if said.get("do_center_crop") and crop is not None:

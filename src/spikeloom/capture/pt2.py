@@ -20,7 +20,6 @@ Source: torch/export/pt2_archive/_package.py of torch 2.13.
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from torch.utils import _pytree as pytree
 
 from spikeloom.capture.opened import Opened, Request, existing_file, path_of, why
 from spikeloom.capture.pt2_graph import DAMAGES, DTYPES, Taken, qualified, read_graph
-from spikeloom.errors import SourceError
+from spikeloom.errors import SourceError, UserError
 
 Members = Mapping[str, bytes]
 LEGACY = "serialized_exported_program.json"
@@ -49,6 +48,15 @@ def open_pt2(target: str, request: Request) -> Opened:
     if request.allow_pickle:
         return _trusted(path)
     members = _members(path)
+    try:
+        _refuse_pickles(path, members)
+        return _opened(path, members)
+    except DAMAGES as error:
+        todo = "save it again with torch.export.save of torch 2.13"
+        raise SourceError(f"{path} is a damaged archive", found=why(error), todo=todo) from error
+
+
+def _refuse_pickles(path: Path, members: Members) -> None:
     if pickles := pickled(members):
         raise SourceError(
             f"{path} holds pickled payloads, which can run code when they are loaded",
@@ -56,12 +64,6 @@ def open_pt2(target: str, request: Request) -> Opened:
             allowed="JSON, raw tensors, and sample inputs that are tensors only",
             todo="where you trust the file give --allow-pickle; else have it saved again by torch.export.save of torch 2.13",
         )
-    try:
-        return _opened(path, members)
-    except DAMAGES as error:
-        raise SourceError(
-            f"{path} is a damaged archive", found=why(error), todo="save it again with torch.export.save of torch 2.13"
-        ) from error
 
 
 def _members(path: Path) -> Members:
@@ -75,7 +77,9 @@ def _members(path: Path) -> Members:
             if len(wanted) != len(infos):
                 raise SourceError(f"{path} holds two members of one name", todo="do not trust this file")
             return {name: archive.read(info) for name, info in wanted.items() if not name.startswith("data/aotinductor/")}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # zipfile raises many things on a damaged archive
         raise SourceError(f"{path} is not an archive of torch.export, or a damaged one", found=why(error), todo="save it again") from error
 
 
@@ -90,14 +94,12 @@ def pickled(members: Members) -> list[str]:
 
 
 def _payloads(members: Members) -> list[tuple[str, Mapping[str, Any]]]:
+    """What the configurations say of each weight and constant, with the kind it is."""
     found: list[tuple[str, Mapping[str, Any]]] = []
     for kind in ("weights", "constants"):
         for name, data in members.items():
             if name.startswith(f"data/{kind}/") and name.endswith("_config.json"):
-                try:
-                    found += [(kind, said) for said in json.loads(data)["config"].values()]
-                except DAMAGES as error:
-                    raise SourceError(f"{name} in the archive is damaged", found=why(error), todo="save it again") from error
+                found += [(kind, said) for said in json.loads(data)["config"].values()]
     return found
 
 

@@ -38,7 +38,7 @@ DTYPES = {
 }
 MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
 STRIDED = 7
-DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
+DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
 _PLAIN = frozenset({"as_int", "as_ints", "as_string", "as_strings", "as_bool", "as_bools", "as_int_lists"})
 _NUMBERS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
 _TRAINS = {"aten.batch_norm.default": "training", "aten.dropout.default": "train", "aten.dropout_.default": "train"}

@@ -72,10 +72,11 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _is_exported_program(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/archive_format") for name in archive.namelist())
+    except Exception:  # no zip, or a damaged one, on which zipfile raises many things: its reader will say so
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/archive_format") for name in archive.namelist())
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -2,14 +2,13 @@
 The commands together. Whatever needs torch is imported inside a command, so that --help answers at once.
 """
 
-import importlib.metadata
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from spikeloom import __version__
 from spikeloom.cli import bench, check, convert, evaluate, report
 
 app = typer.Typer(
@@ -28,15 +27,12 @@ app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
 
 
-def version(wanted: bool) -> None:
-    """Prints the version and leaves."""
+def version(wanted: bool) -> bool:
+    """Prints the version and leaves, where that is wanted."""
     if wanted:
-        try:
-            number = importlib.metadata.version("spikeloom")
-        except importlib.metadata.PackageNotFoundError:
-            number = "(not installed)"
-        sys.stdout.write(f"spikeloom {number}\n")
+        typer.echo(f"spikeloom {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -7,7 +7,7 @@ Text is never taken for rich's markup, and never broken in the middle of a path.
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, final
 
 from rich.console import Console
 from rich.text import Text
@@ -16,15 +16,23 @@ WIDE = 180
 """Columns of a table that goes to a file or a pipe."""
 
 
+@final
+class _Console(Console):
+    """rich's console, which leaves a broken pipe to the boundary."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704  (rich calls this where it catches BrokenPipeError)
+
+
 def output() -> Console:
     """stdout: as wide as the terminal, and wide where it is none."""
     free = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, width=None if free else WIDE)
+    return _Console(highlight=False, width=None if free else WIDE)
 
 
 def errors() -> Console:
     """stderr."""
-    return Console(stderr=True, highlight=False)
+    return _Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
@@ -40,4 +48,4 @@ def complain(text: str) -> None:
 
 def emit(value: Any) -> None:
     """A value as JSON on stdout, and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")

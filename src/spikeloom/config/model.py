@@ -7,6 +7,7 @@ The configuration of a conversion: checked sections, read from one YAML, laid ov
 """
 
 import difflib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, final
 
@@ -122,9 +123,14 @@ OVERRIDES = {
 _TODO = f"every key is explained in {BASE_CONFIG}"
 
 
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
+
+
 def _problem(detail: ErrorDetails, where: str) -> Problem:
     """What pydantic says, as we say it."""
-    path, schema = detail["loc"], Config.model_json_schema()
+    path, schema = detail["loc"], _schema()
     key = ".".join(map(str, path))
     if unknown(detail):
         return Problem(where, key, f"does not exist{meant(schema, path)}", allowed=allowed(section(schema, path[:-1])))

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -89,7 +89,7 @@ class ConversionSection(Section):
 
     @field_validator("placement")
     @classmethod
-    def _of_levels(cls, value: str, info: ValidationInfo) -> str:
+    def _of_levels(cls, value: str, info: Any) -> str:
         method = info.data.get("method", "scale_and_fire")
         if value == "density" and method != "scale_and_fire":
             raise refused(f"places levels, of which a neuron of the method {method} has only one", "uniform")

@@ -22,21 +22,25 @@ from torch import Tensor, fx
 
 from spikeloom.errors import ConfigError
 from spikeloom.ir import (
+    OPERATIONS,
     Becomes,
     Context,
     Dialect,
     Pass,
     Program,
+    args_of,
     becomes,
     bounds,
     calls,
     clone,
+    constant_name,
     dynamic,
     function_of,
     name_of,
     note,
     population,
     shaped,
+    source_of,
     spikeless,
     staircase,
 )
@@ -78,7 +82,7 @@ class Spike(Pass):
             if what is Becomes.STAIRCASE and self.functions == "quantised":
                 note(node)["floating"] = "plain quantisation keeps the function and quantises its result"
                 maker.after(node)
-            elif what in (Becomes.POPULATION, Becomes.STAIRCASE) and node.target not in (population, staircase):
+            elif what in (Becomes.POPULATION, Becomes.STAIRCASE) and node.target not in OPERATIONS.values():
                 maker.instead_of(node, what)
             elif what is Becomes.FLOATING:
                 note(node)["floating"] = reason
@@ -102,6 +106,7 @@ def check_options(options: Spike) -> None:
         )
 
 
+@final
 class _Maker:
     """Puts populations into one graph."""
 
@@ -119,18 +124,16 @@ class _Maker:
 
     def instead_of(self, node: fx.Node, what: Becomes) -> None:
         """A population in an activation's place."""
-        function, source = function_of(node), node.args[0]
         low, high = bounds(node) if what is Becomes.POPULATION else (None, None)
         dense = self.options.placement == "density" and self.options.method == "scale_and_fire"
         if what is Becomes.POPULATION and not dense and low in (0.0, None, -(high or 0.0)):
-            negative = 0 if low == 0.0 else self.levels
-            new = self._identity(source, node, function, negative, high)
+            new = self._identity(source_of(node), node, function_of(node), 0 if low == 0.0 else self.levels, high)
         else:
-            new = self._table(source, node, function)
+            new = self._table(node, low)
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
 
-    def _identity(self, source: Any, stands_for: fx.Node, function: str, negative: int, cap: float | None) -> fx.Node:
+    def _identity(self, source: fx.Node, stands_for: fx.Node, function: str, negative: int, cap: float | None) -> fx.Node:
         axis, shape = self._group(stands_for)
         name = f"spike_{stands_for.name}"
         values = {"step": math.nan, "v0": math.nan, "decay": self.decay, "leak": 0.0}
@@ -139,19 +142,20 @@ class _Maker:
         told = self._told(stands_for) if function != "identity" else {}
         return self._call(name, stands_for, population, (source, *constants), kwargs, told | ({"cap": cap} if cap is not None else {}))
 
-    def _table(self, source: Any, node: fx.Node, function: str) -> fx.Node:
+    def _table(self, node: fx.Node, low: float | None) -> fx.Node:
+        """A function staircase; where the function is clipped below, at `low`, each channel has its own."""
         axis, group = self._group(node)
-        low = bounds(node)[0] if becomes(node, {node, *node.all_input_nodes})[0] is Becomes.POPULATION else None
         name, count = f"spike_{node.name}", self.levels if low == 0.0 else 2 * self.levels
         group = group if low is not None else ()
         tables = {"thresholds": torch.full((*group, count), math.nan), "values": torch.full((*group, count + 1), math.nan)}
         constants = self._constants(name, node, tables)
-        return self._call(name, node, staircase, (source, *constants), {"axis": axis, "function": function}, self._told(node))
+        kwargs = {"axis": axis, "function": function_of(node)}
+        return self._call(name, node, staircase, (source_of(node), *constants), kwargs, self._told(node))
 
     def _told(self, node: fx.Node) -> dict[str, Any]:
         """The ANN's operation and its further arguments, as JSON."""
-        rest = node.args[1:]
-        slope = [self.tensors[str(value.target)].flatten().tolist() for value in rest if isinstance(value, fx.Node)]
+        rest = args_of(node)[1:]
+        slope = [self.tensors[constant_name(value)].flatten().tolist() for value in rest if isinstance(value, fx.Node)]
         told: dict[str, Any] = {"op": name_of(node.target), "args": [value for value in rest if not isinstance(value, fx.Node)]}
         return told | ({"kwargs": dict(node.kwargs)} if node.kwargs else {}) | ({"slope": slope[0]} if slope else {})
 

@@ -1,7 +1,7 @@
 """The artifact and its rules: programs, passes, the dialects, verification, text form, save and load (floor 1)."""
 
-from spikeloom.ir.graph import argument, calls, constant, dynamic, find, insert_call, kind, replace, swept
-from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, output_channels, set_weights, weighted
+from spikeloom.ir.graph import args_of, argument, calls, constant_name, dynamic, kind, kwargs_of, source_of, swept, target_of
+from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.ops import OPERATIONS, population, staircase
 from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
@@ -12,7 +12,6 @@ from spikeloom.ir.text import text
 from spikeloom.ir.verify import shaped, verify
 
 __all__ = [
-    "CONVOLUTIONS",
     "MONOTONE",
     "OPERATIONS",
     "RULES",
@@ -30,24 +29,24 @@ __all__ = [
     "Rule",
     "Signal",
     "TensorSpec",
+    "args_of",
     "argument",
     "becomes",
     "bounds",
     "calls",
     "check_fit",
     "clone",
-    "constant",
+    "constant_name",
     "dynamic",
-    "find",
     "function_of",
-    "insert_call",
+    "groups_of",
     "kind",
+    "kwargs_of",
     "load",
     "name_of",
     "note",
     "output_channels",
     "population",
-    "replace",
     "resolve",
     "run",
     "save",
@@ -55,12 +54,15 @@ __all__ = [
     "shaped",
     "signals",
     "silent",
+    "source_of",
     "spikeless",
     "staircase",
     "swept",
+    "target_of",
     "text",
     "verify",
     "weighted",
+    "weights_of",
     "write_bytes",
     "write_json",
 ]

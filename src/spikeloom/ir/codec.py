@@ -72,4 +72,6 @@ def decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
             found = getattr(torch, str(inner), None)
             if isinstance(found, _TORCH[key]):
                 return found
+        case _:
+            pass
     raise ProgramError("an argument has a form no program has", found=value)

@@ -1,14 +1,15 @@
 """
-Questions and edits on a program's graph: what depends on the input, what an operand is, where a population stands.
+Questions to a program's graph: what a node's operands are, what depends on the input, how an operation treats spikes.
 
 Source: torch.fx (https://docs.pytorch.org/docs/stable/fx.html); the graph is the library's own.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch import Tensor, fx
+from torch import fx
 
+from spikeloom.errors import InternalError
 from spikeloom.ir.program import Program
 from spikeloom.ir.rules import RULES, Kind, name_of
 
@@ -18,12 +19,41 @@ def calls(graph: fx.Graph) -> Iterator[fx.Node]:
     return (node for node in graph.nodes if node.op == "call_function")
 
 
-def find(graph: fx.Graph, name: str) -> fx.Node:
-    """The node of that name; KeyError where there is none."""
-    for node in graph.nodes:
-        if node.name == name:
-            return node
-    raise KeyError(name)
+def args_of(node: fx.Node) -> tuple[Any, ...]:
+    """A node's positional arguments; torch.fx types each as a union of everything an argument can be."""
+    return node.args
+
+
+def kwargs_of(node: fx.Node) -> dict[str, Any]:
+    """A node's keyword arguments, a copy."""
+    return dict(node.kwargs)
+
+
+def source_of(node: fx.Node) -> fx.Node:
+    """The value a call reads first; InternalError where its first argument is none."""
+    first = node.args[0] if node.args else None
+    if not isinstance(first, fx.Node):
+        raise InternalError(f"%{node.name} must read a value first, its arguments are {node.args}")
+    return first
+
+
+def constant_name(node: object) -> str:
+    """The name of the tensor that a get_attr node reads; InternalError for anything else."""
+    if not isinstance(node, fx.Node) or node.op != "get_attr":
+        raise InternalError(f"not a constant of a program: {node!r}")
+    return str(node.target)
+
+
+def target_of(node: fx.Node) -> Callable[..., Any]:
+    """The function that a call_function node calls; InternalError for any other node."""
+    if not callable(node.target):
+        raise InternalError(f"%{node.name} calls no function: {node.target}")
+    return node.target
+
+
+def argument(node: fx.Node, index: int, name: str, default: Any = None) -> Any:
+    """An argument of a call by position or by name, else its default."""
+    return node.args[index] if len(node.args) > index else node.kwargs.get(name, default)
 
 
 def dynamic(graph: fx.Graph) -> set[fx.Node]:
@@ -51,54 +81,14 @@ def kind(node: fx.Node, live: set[fx.Node]) -> Kind | None:
         return None
     operands = [operand for operand in node.all_input_nodes if operand in live]
     if rule.kind is Kind.PRODUCT:
-        numerator = not name_of(node.target).startswith("aten.div") or node.args[0] in live
-        twice = sum(argument is operand for operand in operands for argument in node.args) > 1
+        divides = rule.name.startswith("aten.div")
+        twice = sum(given is operand for operand in operands for given in node.args) > 1
         if len(operands) <= 1 and not twice:
-            return Kind.AFFINE if numerator else Kind.NORM
-        return Kind.PRODUCT if not name_of(node.target).startswith("aten.div") else Kind.NORM
+            return Kind.NORM if divides and node.args[0] not in live else Kind.AFFINE
+        return Kind.NORM if divides else Kind.PRODUCT
     if rule.kind is Kind.AFFINE and len(operands) > 1:
         return Kind.PRODUCT
     return rule.kind
-
-
-def argument(node: fx.Node, index: int, name: str, default: Any = None) -> Any:
-    """An argument of a call by position or by name, else its default."""
-    if len(node.args) > index:
-        return node.args[index]
-    return node.kwargs.get(name, default)
-
-
-def insert_call(
-    graph: fx.Graph, after: fx.Node, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str
-) -> fx.Node:
-    """A new call right after a node; its name is `name`, made unique by the graph."""
-    with graph.inserting_after(after):
-        return graph.create_node("call_function", target, args, dict(kwargs), name=name)
-
-
-def constant(graph: fx.Graph, tensors: dict[str, Tensor], name: str, value: Tensor) -> fx.Node:
-    """A get_attr node for a new constant, after the last input or constant; the tensor goes into `tensors`."""
-    anchor = None
-    for node in graph.nodes:
-        if node.op in ("placeholder", "get_attr"):
-            anchor = node
-        elif node.op != "placeholder":
-            break
-    tensors[name] = value
-    if anchor is None:
-        with graph.inserting_before(next(iter(graph.nodes))):
-            return graph.get_attr(name)
-    with graph.inserting_after(anchor):
-        return graph.get_attr(name)
-
-
-def replace(node: fx.Node, by: fx.Node | None, graph: fx.Graph, keep: Iterable[fx.Node] = ()) -> None:
-    """Every user of `node` but those in `keep` reads `by` from now on; a node left without users goes."""
-    if by is not None:
-        kept = set(keep) | {by}
-        node.replace_all_uses_with(by, delete_user_cb=lambda user: user not in kept)
-    if not node.users:
-        graph.erase_node(node)
 
 
 def swept(program: Program) -> Program:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from spikeloom.errors import InternalError, VerifyError
 from spikeloom.ir.ops import OPERATIONS
@@ -92,7 +92,7 @@ def check_touched(step: Pass, before: Program, after: Program) -> None:
             raise InternalError(f"{name} changed the tensor {key} but does not declare '{needed}'")
 
 
-def is_neuron_constant(node: Any) -> bool:
+def is_neuron_constant(node: fx.Node) -> bool:
     """Whether a constant is read by populations alone."""
     return bool(node.users) and all(user.target in OPERATIONS.values() for user in node.users)
 

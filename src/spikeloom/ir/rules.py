@@ -26,6 +26,7 @@ from enum import StrEnum
 from typing import Any, final
 
 import torch
+from torch._ops import OpOverload
 
 from spikeloom.ir import ops
 
@@ -120,7 +121,8 @@ _TABLE: Mapping[Kind, str] = {
         instance_norm.default _native_batch_norm_legit.no_stats rms_norm.default scaled_dot_product_attention.default
         var.correction var.dim std.correction std.dim linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
         var_mean.correction cosine_similarity.default cdist.default grid_sampler.default
-        floor_divide.default remainder.Scalar floor.default ceil.default round.default sign.default fft_fft2.default
+        floor_divide.default div.Tensor_mode pow.Scalar remainder.Scalar floor.default ceil.default round.default
+        sign.default fft_fft2.default
         """,
     Kind.SHAPE: """
         sym_size.int sym_numel.default sym_stride.int eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor gt.Scalar
@@ -174,8 +176,8 @@ RULES: Mapping[str, Rule] = _rows()
 
 def name_of(target: object) -> str:
     """The public name of a node's target: ``aten.relu.default``, ``operator.getitem``, ``spikeloom.population``."""
-    if isinstance(target, torch._ops.OpOverload):
-        return f"{target.namespace}.{target._schema.name.split('::')[1]}.{target._overloadname}"
+    if isinstance(target, OpOverload):
+        return str(target)
     for table in (_OPERATORS, ops.OPERATIONS):
         for name, function in table.items():
             if function is target:

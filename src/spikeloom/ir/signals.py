@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import fx
 
-from spikeloom.ir.graph import calls, dynamic, kind
+from spikeloom.ir.graph import args_of, argument, calls, dynamic, kind
 from spikeloom.ir.rules import Kind, name_of
 
 
@@ -42,9 +42,8 @@ NEEDS_SPIKES = frozenset({Kind.AFFINE, Kind.PRODUCT, Kind.MAX})
 _ELEMENTWISE = ("aten.mul.", "aten.div.", "aten.add.", "aten.sub.", "aten.rsub.", "aten.neg.", "aten.batch_norm.")
 _INDICES = ("aten.argmax.", "aten.topk.", "aten.max.dim", "aten.max_pool2d_with_indices.")
 _IDENTITY_STAIRCASES = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"})
-_STAIRCASES = frozenset(
-    ["leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus", "mish", "exp", "log", "reciprocal", "rsqrt", "sqrt", "square", "abs", "erf"]
-)
+_RECTIFIERS = frozenset({"leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "hardswish", "softplus", "mish"})
+_STAIRCASES = _RECTIFIERS | {"hardsigmoid", "sigmoid", "tanh", "exp", "log", "reciprocal", "rsqrt", "sqrt", "square", "abs", "erf"}
 MONOTONE = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "leaky_relu", "sigmoid", "tanh", "elu", "hardsigmoid", "softplus"})
 
 
@@ -90,7 +89,7 @@ def _activation(node: fx.Node) -> tuple[Becomes, str]:
         low, high = bounds(node)
         if high is None or high > 0 or (low is not None and low < 0):
             return Becomes.POPULATION, ""
-    if function in _STAIRCASES or (function == "pow" and node.args[1] == 2):
+    if function in _STAIRCASES or (function == "pow" and args_of(node)[1] == 2):
         return Becomes.STAIRCASE, ""
     return Becomes.FLOATING, f"no staircase is known for {function}"
 
@@ -98,16 +97,18 @@ def _activation(node: fx.Node) -> tuple[Becomes, str]:
 def bounds(node: fx.Node) -> tuple[float | None, float | None]:
     """The lowest and highest output of a clipping activation (None: unbounded)."""
     function = function_of(node)
-    plain: dict[str, tuple[float | None, float | None]] = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
-    if function in plain:
-        return plain[function]
-    given = [*node.args[1:], *node.kwargs.values()]
-    if function == "hardtanh":
-        low, high = given if given else (-1.0, 1.0)
-    else:
-        low, high = (given[0] if function != "clamp_max" else None), (given[1] if len(given) > 1 else None)
-        high = given[0] if function == "clamp_max" else high
-    return (float(low) if low is not None else None), (float(high) if high is not None else None)
+    match function:
+        case "relu":
+            low, high = 0.0, None
+        case "relu6":
+            low, high = 0.0, 6.0
+        case "hardtanh":
+            low, high = argument(node, 1, "min_val", -1.0), argument(node, 2, "max_val", 1.0)
+        case "clamp_max":
+            low, high = None, argument(node, 1, "max")
+        case _:
+            low, high = argument(node, 1, "min"), argument(node, 2, "max")
+    return (None if low is None else float(low)), (None if high is None else float(high))
 
 
 def signals(graph: fx.Graph) -> dict[fx.Node, Signal]:

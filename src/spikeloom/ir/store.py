@@ -175,9 +175,9 @@ def load(folder: Path) -> Program:
             graph=graph_of(body["graph"]),
             tensors=load_file(folder / "model.safetensors"),
             dialect=Dialect(body["dialect"]),
-            inputs=tuple(TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in body["inputs"]),
+            inputs=tuple(TensorSpec(**_with_tuple(spec, "shape")) for spec in body["inputs"]),
             plan=tuple(PlanRow(**row) for row in body["plan"]),
-            records=tuple(Record(**{**row, "papers": tuple(row["papers"])}) for row in _read_json(folder / "records.json")),
+            records=tuple(Record(**_with_tuple(row, "papers")) for row in _read_json(folder / "records.json")),
             settings=_read_json(folder / "config.json"),
         )
         program.graph.lint()
@@ -187,6 +187,11 @@ def load(folder: Path) -> Program:
             f"{folder} does not hold a valid program", found=f"{type(error).__name__}: {error}", todo="convert the model again"
         ) from error
     return program
+
+
+def _with_tuple(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A JSON object with one of its lists as a tuple."""
+    return {**row, key: tuple(row[key])}
 
 
 def _read_json(path: Path) -> Any:

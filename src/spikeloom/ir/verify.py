@@ -11,7 +11,6 @@ An edge of an SNN carries one of three things (DESIGN.md §5):
 An affine operation, a product or a maximum that reads current is illegal: a population is missing there.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -89,15 +88,14 @@ def miswired(program: Program) -> list[str]:
     return bad
 
 
-def check_shapes(program: Program, stored: Mapping[str, tuple[tuple[int, ...], str]] | None = None) -> None:
-    """The shapes that the graph gives equal those written on its nodes (or `stored`)."""
+def check_shapes(program: Program) -> None:
+    """The shapes that the graph gives equal those written on its nodes."""
     found = shapes(program)
     for node in program.graph.nodes:
-        spec = stored.get(node.name) if stored is not None else node.meta.get("spec")
-        if spec is not None and found.get(node.name) != spec:
-            now = found.get(node.name)
+        spec, now = node.meta.get("spec"), found.get(node.name)
+        if spec is not None and now != spec:
             raise VerifyError(
-                f"the shape of %{node.name} disagrees", found=f"{spec_text(*now) if now else 'no tensor'}", allowed=spec_text(*spec)
+                f"the shape of %{node.name} disagrees", found=spec_text(*now) if now else "no tensor", allowed=spec_text(*spec)
             )
 
 

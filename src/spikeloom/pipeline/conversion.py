@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from torch import nn
-
 from spikeloom import datasets
 from spikeloom.calibrate import Balance, Compensate
-from spikeloom.capture import capture, resolve
 from spikeloom.convert import Spike
 from spikeloom.datasets import Dataset
 from spikeloom.errors import ResourceError
@@ -80,7 +77,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     spiking = phases.program("2_spiking", {}, lambda: run(first, ann, context))
     spiking = phases.program("3_compensated", {}, lambda: run(second, spiking, context))
     seconds = time.perf_counter() - began
-    control = phases.program("4_control", {}, lambda: _control(settings, ann, context, progress))
+    control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
     snn = SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
     margin = _margin(snn, context.calibration, progress) if settings.early_exit else None
@@ -90,7 +87,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     return Conversion(folder, found["metrics"], snn)
 
 
-def _control(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
+def control_program(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
+    """The control for these settings: as many levels as the network has in all its steps together."""
     progress("quantising the control", 0, 0)
     levels, steps = levels_of(settings), 1 if settings.method == "scale_and_fire" else settings.timesteps
     options = {"levels": levels, "timesteps": steps, "per_channel": settings.per_channel, "percentile": settings.percentile}
@@ -190,30 +188,3 @@ def report_folder(folder: Path) -> Path:
         raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` into it first")
     write(Story.from_json(json.loads(path.read_text())), folder / "report.html")
     return folder / "report.html"
-
-
-def convert_model(
-    model: nn.Module, calibration: Any, settings: Settings | None = None, *, example: Any = None, progress: Progress = silent
-) -> SpikingModel:
-    """A spiking model of any `nn.Module`: captured at `example` (by default the first calibration batch), converted and calibrated.
-
-    `calibration` is anything `datasets.as_batches` takes: a tensor [n, …], a data loader, a data set. Raises a UserError
-    for whatever the user can mend.
-    """
-    settings = settings or Settings(timesteps=1)
-    first_batch = next(iter(datasets.as_batches(calibration, 2, size=2)))
-    source = resolve(model, example=example if example is not None else first_batch)
-    ann = capture(source.model, source.args, source.kwargs, source.settings)
-
-    def stream() -> Iterator[tuple[Any, ...]]:
-        for inputs in datasets.as_batches(
-            calibration, settings.calibration_samples, sample_shape=ann.inputs[0].shape[1:], size=settings.batch_size
-        ):
-            yield (inputs,)
-
-    context = Context(stream, settings.device, settings.seed, progress)
-    first, second = passes_of(settings)
-    spiking = run([*first, *second], ann, context)
-    control = _control(settings, ann, context, silent)
-    facts = {**spiking.settings, "levels": levels_of(settings), "encoding": settings.encoding}
-    return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)

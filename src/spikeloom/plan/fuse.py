@@ -21,10 +21,12 @@ from spikeloom.ir import (
     Kind,
     Pass,
     Program,
+    args_of,
     calls,
     clone,
     dynamic,
     function_of,
+    groups_of,
     kind,
     name_of,
     output_channels,
@@ -32,23 +34,34 @@ from spikeloom.ir import (
     shaped,
     swept,
     weighted,
+    weights_of,
 )
+
+_SCALES = frozenset({"aten.mul.Tensor", "aten.mul.Scalar", "aten.div.Tensor", "aten.div.Scalar"})
+_MAX_POOLS = frozenset({"max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d"})
 
 
 def scale_and_shift(node: fx.Node, program: Program, channels: int, axis: int) -> tuple[Tensor, Tensor] | None:
     """An operation as y = scale·x + shift per channel ([C] each), or None where it is no such thing."""
-    name = name_of(node.target)
-    if name.startswith("aten.batch_norm.") and node.args[5] is False:
-        weight, bias, mean, variance = (None if value is None else program.tensor(value) for value in node.args[1:5])
-        if mean is None or variance is None:
-            return None
-        scale = torch.rsqrt(variance + float(node.args[7])) * (1.0 if weight is None else weight)  # pyright: ignore[reportArgumentType]
-        return scale, (torch.zeros_like(mean) if bias is None else bias) - mean * scale
-    if name.startswith(("aten.mul.", "aten.div.")):
-        factor = _per_channel(node.args[1], program, node, channels, axis)
+    name, args = name_of(node.target), args_of(node)
+    if name == "aten.batch_norm.default" and args[5] is False:
+        return _normalisation(args, program)
+    if name in _SCALES:
+        factor = _per_channel(args[1], program, node, channels, axis)
         if factor is not None:
             return (1.0 / factor if name.startswith("aten.div.") else factor), torch.zeros(channels)
     return None
+
+
+def _normalisation(args: tuple[Any, ...], program: Program) -> tuple[Tensor, Tensor] | None:
+    """Scale and shift of a batch norm in eval mode (1), or None where its statistics are missing or not constant."""
+    if any(isinstance(value, fx.Node) and value.op != "get_attr" for value in args[1:5]):
+        return None
+    weight, bias, mean, variance = (None if value is None else program.tensor(value) for value in args[1:5])
+    if mean is None or variance is None:
+        return None
+    scale = torch.rsqrt(variance + float(args[7])) * (1.0 if weight is None else weight)
+    return scale, (torch.zeros_like(mean) if bias is None else bias) - mean * scale
 
 
 def _per_channel(value: Any, program: Program, node: fx.Node, channels: int, axis: int) -> Tensor | None:
@@ -88,12 +101,9 @@ def fold(program: Program) -> tuple[Program, list[str]]:
 
 def _rescale(layer: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], scale: Tensor, shift: Tensor) -> None:
     """Put y = scale·layer(x) + shift into the layer's own weights, under new names: others may share the old ones. (1)"""
-    weight, bias = (
-        None if value is None else tensors[str(value.target)] for value in (layer.args[1], layer.args[2] if len(layer.args) > 2 else None)
-    )  # pyright: ignore
-    assert weight is not None
+    weight, bias = weights_of(layer, tensors)
     if name_of(layer.target).startswith(TRANSPOSED):
-        groups = int(layer.args[6]) if len(layer.args) > 6 else 1  # pyright: ignore
+        groups = groups_of(layer)
         rows = scale.view(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1).reshape(weight.shape[0], -1)
         new = weight * rows.view(*rows.shape, *[1] * (weight.dim() - 2))
     else:
@@ -107,26 +117,23 @@ def commute(program: Program) -> tuple[Program, list[str]]:
     live = dynamic(graph)
     moved: list[str] = []
     for node in list(calls(graph)):
-        pool = node.args[0] if node.args else None
-        if function_of(node) not in MONOTONE or kind(node, live) is not Kind.ACTIVATION or not _is_max_pool(pool):
+        pool = _max_pool_before(node)
+        if pool is None or function_of(node) not in MONOTONE or kind(node, live) is not Kind.ACTIVATION:
             continue
-        if len(pool.users) != 1 or len(node.all_input_nodes) > 1:
-            continue
-        before = pool.args[0]
         node.replace_all_uses_with(pool)
-        node.args = (before, *node.args[1:])
+        node.args = (pool.args[0], *node.args[1:])
         pool.args = (node, *pool.args[1:])
         pool.prepend(node)
         moved.append(node.name)
     return program.replaced(graph=graph), moved
 
 
-def _is_max_pool(node: Any) -> Any:
-    return (
-        isinstance(node, fx.Node)
-        and node.op == "call_function"
-        and function_of(node) in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d")
-    )
+def _max_pool_before(node: fx.Node) -> fx.Node | None:
+    """The max-pool that is all a node reads, and whose only reader it is; None where there is no such thing."""
+    operands = node.all_input_nodes
+    if len(operands) != 1 or operands[0].op != "call_function" or len(operands[0].users) != 1:
+        return None
+    return operands[0] if function_of(operands[0]) in _MAX_POOLS else None
 
 
 @final

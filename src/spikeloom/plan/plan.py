@@ -6,7 +6,7 @@ unsupported, what to do about it, and its share of parameters and multiply-accum
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -80,36 +80,37 @@ def plan(program: Program) -> tuple[PlanRow, ...]:
     raw = shaped(program) if known else program
     fused, folded = fold(raw) if known else (raw, [])
     fused, moved = commute(fused)
-    carried = signals(fused.graph)
-    spiked = {node.name for node in spikeless(fused.graph)}
-    twins = {node.name: node for node in fused.graph.nodes}
+    twins = _Twins(
+        {node.name: node for node in fused.graph.nodes},
+        signals(fused.graph),
+        frozenset(node.name for node in spikeless(fused.graph)),
+        frozenset(folded),
+        frozenset(moved),
+    )
     live = dynamic(raw.graph)
-    return tuple(_row(node, raw, live, twins, carried, spiked, folded, moved) for node in calls(raw.graph))
+    return tuple(_row(node, raw, live, twins) for node in calls(raw.graph))
 
 
-def _row(
-    node: fx.Node,
-    program: Program,
-    live: set[fx.Node],
-    twins: dict[str, fx.Node],
-    carried: dict[fx.Node, Signal],
-    spiked: set[str],
-    folded: Iterable[str],
-    moved: Iterable[str],
-) -> PlanRow:
-    what, reason = becomes(node, live)
-    if node.name in folded:
-        what = Becomes.FOLDED
-    twin = twins.get(node.name)
-    operands = {carried.get(operand) for operand in twin.all_input_nodes} if twin is not None else set[Signal | None]()
-    if node.name in moved:
-        reason = "moved before the max-pool, which is exact"
-    if what is Becomes.SYNAPSES and Signal.INPUT in operands:
-        reason = "reads the analog input: multiply-accumulates"
-    elif what is Becomes.SYNAPSES and function_of(node) == "batch_norm":
-        reason = "cannot be folded into a layer before it: one synapse a channel"
-    if node.name in spiked:
-        reason = "; ".join(filter(None, [reason, "an identity population after it makes spikes of its current"]))
+@final
+@dataclass(frozen=True)
+class _Twins:
+    """The fused program beside the one as it came: nodes by name, what they carry, and what fusing did to which names."""
+
+    nodes: Mapping[str, fx.Node]
+    carried: Mapping[fx.Node, Signal]
+    spikeless: frozenset[str]
+    folded: frozenset[str]
+    moved: frozenset[str]
+
+    def reads_input(self, name: str) -> bool:
+        """Whether an operation reads the analog input once the program is fused."""
+        return name in self.nodes and any(self.carried.get(operand) is Signal.INPUT for operand in self.nodes[name].all_input_nodes)
+
+
+def _row(node: fx.Node, program: Program, live: set[fx.Node], twins: _Twins) -> PlanRow:
+    what, why = becomes(node, live)
+    what = Becomes.FOLDED if node.name in twins.folded else what
+    reason = _reason(node, what, why, twins)
     counted = 0 if what in (Becomes.FOLDED, Becomes.CONSTANT) or not _shape(node) else macs(node)
     return PlanRow(
         node=node.name,
@@ -120,14 +121,26 @@ def _row(
         todo=next((advice for key, advice in _ADVICE.items() if key in reason), "") if what is Becomes.UNSUPPORTED else "",
         parameters=parameters(node, program),
         macs=counted,
-        spiking=counted > 0 and what in (Becomes.SYNAPSES, Becomes.PRODUCT) and Signal.INPUT not in operands,
+        spiking=counted > 0 and what in (Becomes.SYNAPSES, Becomes.PRODUCT) and not twins.reads_input(node.name),
     )
 
 
+def _reason(node: fx.Node, what: Becomes, why: str, twins: _Twins) -> str:
+    """Why an operation becomes what it does, with what fusing and its neighbours add to that."""
+    if node.name in twins.moved:
+        why = "moved before the max-pool, which is exact"
+    if what is Becomes.SYNAPSES and twins.reads_input(node.name):
+        why = "reads the analog input: multiply-accumulates"
+    elif what is Becomes.SYNAPSES and function_of(node) == "batch_norm":
+        why = "cannot be folded into a layer before it: one synapse a channel"
+    if node.name in twins.spikeless:
+        return "; ".join(filter(None, [why, "an identity population after it makes spikes of its current"]))
+    return why
+
+
 def _status(what: Becomes) -> str:
-    if what in (Becomes.FLOATING, Becomes.UNSUPPORTED):
-        return "floating" if what is Becomes.FLOATING else "unsupported"
-    return "exact" if what in _EXACT else "approximate"
+    told = {Becomes.FLOATING: "floating", Becomes.UNSUPPORTED: "unsupported"}
+    return told.get(what, "exact" if what in _EXACT else "approximate")
 
 
 def spike_share(rows: Sequence[PlanRow]) -> float:

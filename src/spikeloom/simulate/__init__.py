@@ -3,7 +3,7 @@
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
 from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
 from spikeloom.simulate.execute import decoded, executable, primary, repeated, spikes_of
-from spikeloom.simulate.fidelity import Fidelity, fidelity, populations, worst
+from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
 from spikeloom.simulate.model import Profile, SpikingModel
 from spikeloom.simulate.reference import channel_function, float_function, reference
 from spikeloom.simulate.stream import State, Stream
@@ -17,6 +17,7 @@ __all__ = [
     "Fidelity",
     "LayerCount",
     "Profile",
+    "Recorder",
     "SpikingModel",
     "State",
     "Stream",

@@ -27,7 +27,8 @@ MEMORY_PJ: tuple[tuple[float, float], ...] = ((8 * 2**10, 10.0), (32 * 2**10, 20
 ASSUMPTIONS = (
     "45 nm prices (Horowitz, ISSCC 2014): fp32 MAC 4.6 pJ, fp32 addition 0.9 pJ, int8 MAC with 32-bit accumulation 0.3 pJ.",
     "Weights are floating point here: a unary or binary event costs one addition (0.9 pJ) per synapse, a graded event one MAC (4.6 pJ).",
-    "Analog input pixels and operations that stay floating cost MACs (4.6 pJ). A neuron costs ⌈log2(N+1)⌉ comparisons and one addition a step.",
+    "Analog input pixels and operations that stay floating cost MACs (4.6 pJ). "
+    "A neuron costs ⌈log2(N+1)⌉ comparisons and one addition a step.",
     "Memory: SRAM 10/20/100 pJ per 64 bits (8 KB/32 KB/1 MB), DRAM 1.95 nJ; every weight read once an inference (SNN: once a step), "
     "every value written and read once; events carry payload and address; potentials are kept in 32 bits.",
 )

@@ -20,7 +20,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import Kind, Program, Signal, calls, dynamic, kind, name_of, population, signals
+from spikeloom.ir import Kind, Program, Signal, calls, dynamic, kind, kwargs_of, name_of, population, signals, target_of
 from spikeloom.neuron import events as encoded
 from spikeloom.simulate.execute import executable, repeated
 
@@ -86,15 +86,18 @@ def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
     ones = [torch.ones_like(value) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args]
     ones[place] = probe
     with torch.enable_grad():
-        total = node.target(*ones, **node.kwargs).sum()  # pyright: ignore
+        total = target_of(node)(*ones, **node.kwargs).sum()
         (gradient,) = torch.autograd.grad(total, probe)
-    area = math.prod(_pair(args[1])) if name.startswith("aten.avg_pool") else 1
-    return (gradient * area).round()
+    return (gradient * _window(name, args)).round()
 
 
-def _pair(size: Any) -> list[int]:
-    sizes = list(size) if isinstance(size, list | tuple) else [size]
-    return sizes if len(sizes) > 1 else sizes * 2
+def _window(name: str, args: tuple[Any, ...]) -> int:
+    """How many values an average pool of 1 to 3 dimensions divides by; 1 for any other operation."""
+    if not name.startswith("aten.avg_pool"):
+        return 1
+    dimensions = int(name.removeprefix("aten.avg_pool")[0])
+    sizes = list(args[1]) if isinstance(args[1], list | tuple) else [args[1]]
+    return math.prod(sizes if len(sizes) == dimensions else sizes * dimensions)
 
 
 @final
@@ -186,8 +189,7 @@ class Counter(fx.Interpreter):
         for place, level in zip(places, levels, strict=True):
             ones[place] = torch.ones_like(args[place])
             masks[place] = ones[place] if level is None else (level != 0).to(args[place].dtype)
-        full = float(node.target(*ones, **node.kwargs).sum())  # pyright: ignore
-        pairs = float(node.target(*masks, **node.kwargs).sum())  # pyright: ignore
+        full, pairs = (float(target_of(node)(*operands, **node.kwargs).sum()) for operands in (ones, masks))
         counted = {f"op:{e}": pairs for e in ENCODINGS} if all(level is not None for level in levels) else {"macs": full}
         self._add(node.name, dense=full / self.timesteps, **counted)
 
@@ -226,14 +228,15 @@ def level_of(node: fx.Node, program: Program, value: Tensor) -> tuple[Tensor, in
 
     A function staircase counts its places from the silent one, the value nearest to zero.
     """
+    options = kwargs_of(node)
     if node.target is population:
         step = program.tensor(node.args[1])
         shape = [1] * value.dim()
-        shape[int(node.kwargs.get("axis", 1))] = -1  # pyright: ignore
-        return torch.round(value / (step.view(shape) if step.dim() else step)), int(node.kwargs["levels"])  # pyright: ignore
+        shape[options.get("axis", 1)] = -1
+        return torch.round(value / (step.view(shape) if step.dim() else step)), options["levels"]
     table = torch.atleast_2d(program.tensor(node.args[2])).sort(1).values
     silent = table.abs().argmin(1, keepdim=True)
-    axis = int(node.kwargs["axis"]) if table.shape[0] > 1 else 0  # pyright: ignore
+    axis = options["axis"] if table.shape[0] > 1 else 0
     rows = value.movedim(axis, 0)
     flat = rows.reshape(table.shape[0], -1).contiguous()
     level = (torch.searchsorted(table.contiguous(), flat) - silent).to(value.dtype)

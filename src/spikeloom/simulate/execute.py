@@ -15,7 +15,22 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeloom.errors import ConfigError, NumericError
-from spikeloom.ir import Kind, Program, calls, clone, dynamic, kind, note, population, staircase
+from spikeloom.ir import (
+    Kind,
+    Program,
+    args_of,
+    calls,
+    clone,
+    constant_name,
+    dynamic,
+    kind,
+    kwargs_of,
+    note,
+    population,
+    source_of,
+    staircase,
+    target_of,
+)
 from spikeloom.neuron import Lookup, difference_over_time, index_table, run_table, run_uniform
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
@@ -40,7 +55,10 @@ class Template:
 
     def __init__(self, node: fx.Node) -> None:
         self.operands = list(dict.fromkeys(node.all_input_nodes))
-        self.args, self.kwargs = fx.map_arg((node.args, node.kwargs), lambda operand: _Hole(self.operands.index(operand)))
+        self.args, self.kwargs = fx.map_arg((node.args, node.kwargs), self._hole)
+
+    def _hole(self, operand: fx.Node) -> Any:
+        return _Hole(self.operands.index(operand))
 
     def call(self, function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
         """The call with `values` in the places of the operands."""
@@ -87,40 +105,45 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
     for node in list(calls(graph)):
         what = kind(node, live)
         if node.target is population:
-            node.target, node.kwargs = run_uniform, _neuron_options(node.kwargs) | {"timesteps": timesteps}
+            node.target, node.kwargs = run_uniform, neuron_options(node.kwargs) | {"timesteps": timesteps}
             node.args = (*node.args[:3], *_plain_dynamics(node, program))
         elif node.target is staircase:
-            table = Table(*(program.tensor(operand) for operand in node.args[1:3]), int(node.kwargs["axis"]), timesteps)  # pyright: ignore
-            _put(node, graph, modules, table, (node.args[0],))
+            thresholds, values = (program.tensor(operand) for operand in node.args[1:3])
+            put_module(node, graph, modules, Table(thresholds, values, kwargs_of(node)["axis"], timesteps), (source_of(node),))
         elif timesteps > 1 and node in live and (what in NONLINEAR or "floating" in note(node)):
-            _wrap(node, graph, modules, timesteps)
+            template = Template(node)
+            put_module(node, graph, modules, OverTime(target_of(node), template, timesteps), tuple(template.operands))
     return fx.GraphModule(modules, graph)
 
 
-def _neuron_options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def neuron_options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What the neuron law wants of a population's keyword arguments: levels, negative, axis, reset."""
     options = {key: kwargs[key] for key in ("levels", "negative", "axis") if key in kwargs}
     return {"negative": 0, "axis": 1, "reset": kwargs.get("reset", "subtract")} | options
 
 
 def _plain_dynamics(node: fx.Node, program: Program) -> list[Any]:
     """Decay and leak as plain numbers where they are 1 and 0 throughout (an IF neuron): then they cost nothing."""
-    told: list[Any] = []
-    for operand, neutral in zip(node.args[3:5], (1.0, 0.0), strict=True):
-        told.append(neutral if bool((program.tensor(operand) == neutral).all()) else operand)
-    return told
+    given = zip(args_of(node)[3:5], (1.0, 0.0), strict=True)
+    return [neutral if bool((program.tensor(operand) == neutral).all()) else operand for operand, neutral in given]
 
 
 def spikes_of(node: fx.Node, tensors: Mapping[str, Tensor], x: Tensor, timesteps: int) -> Tensor:
     """What a population sends for inputs [T·B, …], with the parameters that `tensors` holds for it now."""
-    parameters = [tensors[str(operand.target)] for operand in node.args[1:]]  # pyright: ignore
+    parameters = [tensors[constant_name(operand)] for operand in node.args[1:]]
     if node.target is population:
-        return run_uniform(x, *parameters, **_neuron_options(node.kwargs), timesteps=timesteps)  # pyright: ignore
-    return Table(parameters[0], parameters[1], int(node.kwargs["axis"]), timesteps)(x)  # pyright: ignore
+        step, v0, decay, leak = parameters
+        return run_uniform(x, step, v0, decay, leak, **neuron_options(node.kwargs), timesteps=timesteps)
+    thresholds, values = parameters
+    return Table(thresholds, values, kwargs_of(node)["axis"], timesteps)(x)
 
 
 @final
 class Table(nn.Module):
     """A function staircase bound to T steps, with its table prepared for fast look-up."""
+
+    thresholds: Tensor
+    values: Tensor
 
     def __init__(self, thresholds: Tensor, values: Tensor, axis: int, timesteps: int) -> None:
         super().__init__()
@@ -135,16 +158,10 @@ class Table(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[T·B, …] inputs to outputs of the same shape."""
         lookup = Lookup(*(getattr(self, name) for name in Lookup._fields)) if self.parts else None
-        return run_table(x, self.thresholds, self.values, axis=self.axis, timesteps=self.timesteps, lookup=lookup)  # pyright: ignore
+        return run_table(x, self.thresholds, self.values, axis=self.axis, timesteps=self.timesteps, lookup=lookup)
 
 
-def _wrap(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], timesteps: int) -> None:
-    """Put an OverTime module in a node's place, under the node's name."""
-    template = Template(node)
-    _put(node, graph, modules, OverTime(node.target, template, timesteps), tuple(template.operands))  # pyright: ignore
-
-
-def _put(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> None:
+def put_module(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> None:
     """Put a module in a node's place, under the node's name."""
     name = f"run_{node.name}"
     modules[name] = module
@@ -176,9 +193,6 @@ def decoded(value: Any, timesteps: int) -> Any:
 def primary(value: Any) -> Tensor:
     """The output a classifier is judged by: the tensor itself, `logits` of a dict, or the first of several."""
     while not isinstance(value, Tensor):
-        value = (
-            value["logits"]
-            if isinstance(value, dict) and "logits" in value
-            else next(iter(value.values() if isinstance(value, dict) else value))
-        )
+        values = value if isinstance(value, dict) else dict(enumerate(value))
+        value = values["logits"] if "logits" in values else next(iter(values.values()))
     return value

@@ -37,7 +37,8 @@ class Fidelity:
     drop_db: float
 
 
-class _Recorder(fx.Interpreter):
+@final
+class Recorder(fx.Interpreter):
     """Runs a graph and keeps the values of some nodes."""
 
     def __init__(self, module: fx.GraphModule, wanted: Iterable[str]) -> None:
@@ -59,8 +60,8 @@ def populations(program: Program) -> list[fx.Node]:
 def fidelity(program: Program, ann: Program, batches: Iterable[tuple[Tensor, ...]], timesteps: int) -> tuple[Fidelity, ...]:
     """One row per population whose source the (fused) ANN has, over all batches of inputs [B, …]."""
     nodes = [node for node in populations(program) if any(other.name == note(node).get("source") for other in ann.graph.nodes)]
-    spiking = _Recorder(executable(program, timesteps), [node.name for node in nodes])
-    exact = _Recorder(ann.module(), [note(node)["source"] for node in nodes])
+    spiking = Recorder(executable(program, timesteps), [node.name for node in nodes])
+    exact = Recorder(ann.module(), [note(node)["source"] for node in nodes])
     sums: dict[str, dict[str, Any]] = {node.name: {} for node in nodes}
     with torch.no_grad():
         for inputs in batches:

@@ -6,13 +6,13 @@
     snn.profile(x)      spikes, synaptic operations, energy
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
 
 import torch
-from huggingface_hub import ModelHubMixin
+from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, fx, nn
 
 from spikeloom.errors import DataError, ProgramError
@@ -22,6 +22,8 @@ from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
 from spikeloom.simulate.stream import State, Stream
+
+_DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "token", "local_files_only")
 
 
 @final
@@ -82,20 +84,16 @@ class SpikingModel(
         """
         steps = self.timesteps if timesteps is None else timesteps
         check_timesteps(steps)
-        total, state, taken, answer = None, None, torch.full((inputs[0].shape[0],), steps), None
+        answer, taken = torch.zeros(()), torch.full((inputs[0].shape[0],), steps)
         waiting = torch.ones(inputs[0].shape[0], dtype=torch.bool)
-        for t in range(1, steps + 1):
-            output, state = self.step(*inputs, state=state)
-            total = primary(output) if total is None else total + primary(output)
-            mean = total / t
-            answer = mean.clone() if answer is None else torch.where(waiting[:, None], mean, answer)
+        for t, mean in enumerate(self._means(inputs, steps), start=1):
+            answer = torch.where(waiting[:, None], mean, answer)
             lead = mean.topk(2, dim=1).values
             sure = waiting & (lead[:, 0] - lead[:, 1] >= margin)
             taken[sure] = t
             waiting &= ~sure
             if not bool(waiting.any()):
                 break
-        assert answer is not None
         return answer, taken
 
     def calibrate_exit(self, batches: Iterable[tuple[Tensor, ...]], *, agreement: float = 0.99, timesteps: int | None = None) -> float:
@@ -115,14 +113,17 @@ class SpikingModel(
 
     def _leads(self, inputs: tuple[Tensor, ...], steps: int) -> tuple[Tensor, Tensor]:
         """[T, B]: the running answer's lead at every step, and whether it is the final answer."""
-        state, total, leads, answers = None, torch.zeros(()), list[Tensor](), list[Tensor]()
+        tops = [mean.topk(2, dim=1) for mean in self._means(inputs, steps)]
+        leads = torch.stack([top.values[:, 0] - top.values[:, 1] for top in tops])
+        return leads, torch.stack([top.indices[:, 0] == tops[-1].indices[:, 0] for top in tops])
+
+    def _means(self, inputs: tuple[Tensor, ...], steps: int) -> Iterator[Tensor]:
+        """The running mean of the answer [B, classes] after each step from rest, run as it is asked for."""
+        state, total = None, torch.zeros(())
         for t in range(1, steps + 1):
             output, state = self.step(*inputs, state=state)
             total = total + primary(output)
-            top = (total / t).topk(2, dim=1)
-            leads.append(top.values[:, 0] - top.values[:, 1])
-            answers.append(top.indices[:, 0])
-        return torch.stack(leads), torch.stack([answer == answers[-1] for answer in answers])
+            yield total / t
 
     def profile(self, *inputs: Tensor, timesteps: int | None = None) -> Profile:
         """Spikes, synaptic operations and energy of these inputs ([B, …]), per inference."""
@@ -164,11 +165,7 @@ class SpikingModel(
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
         folder = Path(model_id)
         if not folder.is_dir():
-            from huggingface_hub import snapshot_download
-
-            known = {
-                key: options[key] for key in ("revision", "cache_dir", "force_download", "token", "local_files_only") if key in options
-            }
+            known = {key: options[key] for key in _DOWNLOAD_OPTIONS if key in options}
             folder = Path(snapshot_download(model_id, **known))
         return cls.open(folder)
 

@@ -7,12 +7,14 @@ the program itself; before weights are changed it equals the fused ANN.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import OPERATIONS, Program, calls, clone, note, resolve
+from spikeloom.errors import ProgramError
+from spikeloom.ir import OPERATIONS, Program, calls, clone, note, resolve, source_of
+from spikeloom.simulate.execute import put_module
 
 
 def float_function(node: fx.Node) -> Callable[[Tensor], Tensor]:
@@ -20,8 +22,9 @@ def float_function(node: fx.Node) -> Callable[[Tensor], Tensor]:
     told = note(node)
     if "op" not in told:
         return _identity
-    target: Callable[..., Any] | None = resolve(told["op"])
-    assert target is not None
+    target = resolve(told["op"])
+    if target is None:
+        raise ProgramError(f"%{node.name} stands for an operation outside the allow-list", found=told["op"])
     if "slope" in told:
         return partial(_prelu, weight=torch.tensor(told["slope"]))
     return partial(_call, target=target, args=tuple(told.get("args", ())), kwargs=dict(told.get("kwargs", {})))
@@ -53,17 +56,11 @@ def reference(program: Program) -> fx.GraphModule:
     graph, modules = clone(program.graph), dict[str, Any](program.tensors)
     for node in list(calls(graph)):
         if node.target in OPERATIONS.values():
-            modules[f"function_{node.name}"] = _Function(float_function(node))
-            with graph.inserting_before(node):
-                twin = graph.call_module(f"function_{node.name}", (node.args[0],))
-            twin.meta = node.meta
-            node.replace_all_uses_with(twin)
-            name = node.name
-            graph.erase_node(node)
-            twin.name = name
+            put_module(node, graph, modules, _Function(float_function(node)), (source_of(node),))
     return fx.GraphModule(modules, graph)
 
 
+@final
 class _Function(torch.nn.Module):
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -13,9 +13,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import Program, calls, clone, dynamic, kind, note, population, staircase
+from spikeloom.ir import Program, calls, clone, dynamic, kind, note, population, staircase, target_of
 from spikeloom.neuron import advance_difference, advance_table, advance_uniform, init_difference, init_table, init_uniform
-from spikeloom.simulate.execute import NONLINEAR, Template, check_calibrated
+from spikeloom.simulate.execute import NONLINEAR, Template, check_calibrated, neuron_options
 
 
 @final
@@ -63,15 +63,9 @@ class Stream(fx.Interpreter):
         return super().run_node(n)
 
     def _population(self, name: str, x: Tensor, step: Tensor, v0: Tensor, decay: Tensor, leak: Tensor, **options: Any) -> Tensor:
-        axis = options.get("axis", 1)
-        v = self.before[name] if name in self.before else init_uniform(x, v0, axis=axis)
-        kept = {
-            "levels": options["levels"],
-            "negative": options.get("negative", 0),
-            "reset": options.get("reset", "subtract"),
-            "axis": axis,
-        }
-        output, self.after[name] = advance_uniform(x, v, step, decay, leak, **kept)
+        told = neuron_options(options)
+        v = self.before[name] if name in self.before else init_uniform(x, v0, axis=told["axis"])
+        output, self.after[name] = advance_uniform(x, v, step, decay, leak, **told)
         return output
 
     def _staircase(self, name: str, x: Tensor, thresholds: Tensor, values: Tensor, axis: int) -> Tensor:
@@ -81,8 +75,7 @@ class Stream(fx.Interpreter):
 
     def _nonlinear(self, node: fx.Node, template: Template) -> Tensor:
         values = tuple(self.env[operand] for operand in template.operands)
-        target: Callable[..., Any] = node.target  # pyright: ignore[reportAssignmentType]
-        function = partial(_call, template, target)
+        function = partial(_call, template, target_of(node))
         memory = self.before[node.name] if node.name in self.before else init_difference(function, *values)
         output, self.after[node.name] = advance_difference(function, memory, *values)
         return output

@@ -1,0 +1,97 @@
+"""The findings as rows of benchmarks/results/coverage.json and as the page docs/coverage.md."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from covered.measurement import COARSE, EQUAL_ERROR, FINE, Finding
+from harness.rows import ROOT, Row
+
+PAGE = ROOT / "docs" / "coverage.md"
+TARGET_EQUAL = 40
+PEER = "SpikingJelly 2.0.0.dev1 converts 7 of 33 (torchvision, timm)"
+COMMAND = "python benchmarks/coverage.py"
+TITLES = {
+    "equal": "Equal",
+    "floating": "Equal but for operations that stay floating",
+    "unsupported": "Unsupported",
+    "not captured": "Not captured",
+    "not built": "Not built here",
+    "not measured": "Not measured",
+    "WRONG": "Wrong",
+}
+
+
+def rows(findings: Sequence[Finding]) -> list[Row]:
+    """Counts first, then one row for each architecture."""
+    counts = Counter(found.status for found in findings)
+    equal, wrong = counts["equal"], counts["WRONG"]
+    out = [
+        Row("architectures equal", equal, "architectures", COMMAND, peer=PEER, target=f">= {TARGET_EQUAL}", holds=equal >= TARGET_EQUAL),
+        Row("silent wrong answers", wrong, "architectures", COMMAND, target="0", holds=wrong == 0),
+        *(Row(f"architectures {status}", counts[status], "architectures", COMMAND) for status in TITLES if status not in ("equal", "WRONG")),
+    ]
+    return out + [_row(found) for found in findings]
+
+
+def _row(found: Finding) -> Row:
+    judged = found.error_1023 is not None
+    return Row(
+        name=found.address,
+        value=found.error_1023 if judged else found.status,
+        unit=f"relative error at T=1, N={FINE}" if judged else "status",
+        command=f"{COMMAND} --only {found.address}",
+        control={"status": found.status, "detail": found.detail, f"error at N={COARSE}": found.error_255},
+        target=f"<= {EQUAL_ERROR:.0%}, or operations that stay floating are named" if judged else "a reason",
+        holds=found.status != "WRONG",
+    )
+
+
+def write_page(findings: Sequence[Finding], path: Path = PAGE) -> None:
+    """Write docs/coverage.md whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(findings))
+
+
+def page(findings: Sequence[Finding]) -> str:
+    """The page: what was done, how many, one table for each status."""
+    counts = Counter(found.status for found in findings)
+    said = ", ".join(f"{counts[status]} {title.lower()}" for status, title in TITLES.items() if counts[status])
+    head = f"""# Coverage: which image classifiers convert
+
+Made by `{COMMAND}`; do not edit. Every image classifier of transformers, and the smallest ones of the families of torchvision
+and timm, each built from its configuration with small random weights, captured, checked, converted (Scale-and-Fire, T=1,
+thresholds by maximum), and compared with the ANN on the calibration pictures.
+
+{len(findings)} architectures: {said}. {PEER}.
+
+Error: ‖snn − ann‖ / ‖ann‖ of the logits. *Equal*: no floating operation, error at most {EQUAL_ERROR:.0%} at N={FINE} levels, and falling
+with N as a quantiser's must (N={COARSE} beside it; 4 times is ideal). *Of differences*: the same, the mean over pictures taken out.
+*Spiking*: the share of multiply-accumulates that become spike-driven.
+"""
+    parts = [_section(title, [found for found in findings if found.status == status]) for status, title in TITLES.items() if counts[status]]
+    return "\n".join([head, *parts])
+
+
+def _section(title: str, findings: Sequence[Finding]) -> str:
+    measured = any(found.error_1023 is not None for found in findings)
+    detailed = any(found.detail for found in findings)
+    heads = ["architecture"]
+    heads += [f"error N={FINE}", f"N={COARSE}", "of differences", "populations", "spiking"] if measured else []
+    heads += ["what"] if detailed else []
+    lines = [f"## {title}: {len(findings)}", "", _line(heads), _line(["---"] + ["---:"] * (5 if measured else 0) + ["---"] * detailed)]
+    return "\n".join([*lines, *(_line(_cells(found, measured, detailed)) for found in findings), ""])
+
+
+def _cells(found: Finding, measured: bool, detailed: bool) -> list[str]:
+    numbers = [_percent(found.error_1023), _percent(found.error_255), _percent(found.differences_1023), str(found.populations)]
+    numbers += [f"{found.spike_share:.0%}" if found.spike_share is not None else ""]
+    return [f"`{found.address}`", *(numbers if measured else []), *([found.detail.replace("|", "\\|")] if detailed else [])]
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,1 @@
+"""What all benchmarks share: rows, and where they are written."""

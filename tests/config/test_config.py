@@ -1,0 +1,260 @@
+"""The configuration: defaults, the template, precedence, and what is refused with which words."""
+
+import contextlib
+import dataclasses
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spikeloom.config import BASE_CONFIG, Config, load_config
+from spikeloom.config.model import OVERRIDES
+from spikeloom.errors import ConfigError
+from spikeloom.pipeline import Settings
+
+Load = Callable[[str], Config]
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Load:
+    """`loaded(text)` is the configuration that the text says."""
+
+    def load(text: str) -> Config:
+        path = tmp_path / "my.yaml"
+        path.write_text(textwrap.dedent(text))
+        return load_config(path)
+
+    return load
+
+
+def refusal(load: Load, text: str) -> str:
+    """The message of the error that a text gives, with the file's folder cut off."""
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    return "\n".join(line[line.find("my.yaml") :] if "my.yaml" in line else line for line in str(caught.value).splitlines())
+
+
+def keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield above + key
+        if isinstance(value, dict):
+            yield from keys(value, f"{above}{key}.")
+
+
+# --- defaults and the template -------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_those_of_the_pipeline_and_the_built_in_is_trained() -> None:
+    assert Config().settings() == dataclasses.replace(Settings(), train=True)
+
+
+def test_every_setting_of_the_pipeline_can_be_configured() -> None:
+    only_on_the_command_line, a_section = {"allow_pickle", "resume"}, {"preprocessing"}
+    assert {field.name for field in dataclasses.fields(Settings)} == {*OVERRIDES, *only_on_the_command_line, *a_section}
+
+
+def test_the_template_in_the_repository_is_the_one_in_the_package() -> None:
+    repository = Path(__file__).resolve().parents[2]
+    assert (repository / "configs" / "templates" / "base_config.yaml").read_bytes() == BASE_CONFIG.read_bytes()
+
+
+def test_the_template_holds_every_key_at_its_default() -> None:
+    assert load_config(BASE_CONFIG) == Config()
+    assert set(keys(yaml.safe_load(BASE_CONFIG.read_text()))) == set(keys(Config().model_dump()))
+
+
+def test_the_template_holds_what_the_design_asks_for() -> None:
+    found = yaml.safe_load(BASE_CONFIG.read_text())
+    asked = {
+        "conversion": {"method": "scale_and_fire", "target_timesteps": 4},
+        "bio_calibration": {"algorithm": "hseo", "population_size": 20, "generations": 10},
+        "robustness": {"noise_range": [0.0, 0.45]},
+    }
+    assert all(found[section].items() >= values.items() for section, values in asked.items())
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "calibration:\n", "conversion: {}\n"])
+def test_what_is_left_out_keeps_its_default(loaded: Load, text: str) -> None:
+    assert loaded(text) == Config()
+
+
+# --- values reach the pipeline -------------------------------------------------------------------------------------------
+
+
+def test_values_reach_the_settings(loaded: Load) -> None:
+    found = loaded("""
+        source: zoo:lenet
+        weights: ~/w.safetensors
+        dataset: mnist
+        seed: 7
+        conversion: {method: lif, target_timesteps: 32, tau_mem_ms: 1e1, per_channel: false}
+        calibration: {thresholds: percentile, percentile: 99, compensate: false, samples: 9}
+        evaluation: {samples: 11, batch_size: 3, early_exit: true, encoding: unary}
+        training: {enable: true, epochs: 2}
+        preprocessing: {mean: [0.5], std: [0.25], size: [28, 28], scale: 3.0e-3}
+    """).settings()
+    assert found == Settings(
+        source="zoo:lenet",
+        weights=Path.home() / "w.safetensors",
+        dataset="mnist",
+        seed=7,
+        method="lif",
+        timesteps=32,
+        tau_mem_ms=10.0,
+        per_channel=False,
+        thresholds="percentile",
+        percentile=99.0,
+        compensate=False,
+        calibration_samples=9,
+        samples=11,
+        batch_size=3,
+        early_exit=True,
+        encoding="unary",
+        train=True,
+        epochs=2,
+        preprocessing={"mean": (0.5,), "std": (0.25,), "size": (28, 28), "scale": 0.003},
+    )
+
+
+def test_the_command_line_beats_the_file_and_the_file_beats_the_defaults(loaded: Load) -> None:
+    found = loaded("conversion: {levels: 7, target_timesteps: 2}").settings(levels=31, resume=True)
+    assert (found.levels, found.timesteps, found.seed, found.resume) == (31, 2, 0, True)
+
+
+def test_an_override_of_none_or_false(loaded: Load) -> None:
+    config = loaded("calibration: {compensate: true}\ntraining: {enable: true}\nsource: zoo:lenet")
+    assert config.settings(compensate=None).compensate
+    assert not config.settings(compensate=False, train=False).compensate
+    assert not config.settings(train=False).train
+
+
+@pytest.mark.parametrize(
+    ("overrides", "trained"),
+    [
+        ({}, True),
+        ({"source": "zoo:lenet"}, False),
+        ({"dataset": "mnist"}, False),
+        ({"weights": Path("w.pt")}, False),
+        ({"source": "zoo:lenet", "train": True}, True),
+    ],
+)
+def test_only_the_built_in_default_is_trained_unasked(overrides: dict[str, Any], trained: bool) -> None:
+    assert Config().settings(**overrides).train is trained
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------------
+
+REFUSED = [
+    ("conversion:\n  levels: 0\n", "line 2, column 11: conversion.levels", "found: 0", "allowed: a whole number from 1 to 65535"),
+    ("conversion:\n  levels: 15.5\n", "conversion.levels", "found: 15.5", "a whole number"),
+    ("conversion: {levels: '15'}\n", "line 1, column 22: conversion.levels", "found: '15'", "a whole number"),
+    ("conversion: {levels: true}\n", "conversion.levels", "found: true", "a whole number"),
+    ("conversion: {target_timesteps: 5000}\n", "conversion.target_timesteps", "found: 5000", "from 1 to 4096"),
+    ("conversion: {method: lifs}\n", "conversion.method", "did you mean lif?", "allowed: scale_and_fire, if, lif"),
+    ("conversion: {method: logic_gated}\n", "conversion.method", "not built yet", "allowed: scale_and_fire, if, lif"),
+    ("conversion: {enable_bio_calibration: true}\n", "conversion.enable_bio_calibration", "not built yet", "allowed: false"),
+    ("conversion: {method: if, placement: density}\n", "conversion.placement", "found: 'density'", "allowed: uniform"),
+    ("conversion: {tau_mem_ms: 0}\n", "conversion.tau_mem_ms", "found: 0", "a number above 0"),
+    ("conversion: {dt_ms: .nan}\n", "conversion.dt_ms", "found: nan", "a number above 0"),
+    ("conversion: fast\n", "line 1, column 13: conversion", "found: 'fast'", "the keys method, target_timesteps"),
+    ("robustness: {enable_noise_injection: true}\n", "robustness.enable_noise_injection", "not built yet", "allowed: false"),
+    ("robustness: {noise_range: [0.5, 0.1]}\n", "robustness.noise_range", "found: [0.5, 0.1]", "low first"),
+    ("robustness: {noise_range: [0, 2]}\n", "line 1, column 31: robustness.noise_range.1", "found: 2", "from 0 to 1"),
+    ("calibration: {percentile: 101}\n", "calibration.percentile", "found: 101", "above 0, at most 100"),
+    ("calibration: {thresholds: mean}\n", "calibration.thresholds", "found: 'mean'", "mse, maximum, percentile, hmt"),
+    ("bio_calibration: {population_size: 1}\n", "bio_calibration.population_size", "found: 1", "from 2 on"),
+    ("evaluation: {samples: 0}\n", "evaluation.samples", "found: 0", "a whole number from 1 on, or null"),
+    ("evaluation: {early_exit: 1}\n", "evaluation.early_exit", "found: 1", "true or false"),
+    ("preprocessing: {std: [1.0, 0.0]}\n", "preprocessing.std.1", "found: 0.0", "numbers above 0"),
+    ("preprocessing: {size: 32}\n", "preprocessing.size", "found: 32", "[height, width] in pixels"),
+    ("seed: -1\n", "line 1, column 7: seed", "found: -1", "from 0 to 4294967295"),
+    ("device: gpu\n", "device", "found: 'gpu'", "cpu, cuda, cuda:<number>, mps"),
+    ("output_dir: ''\n", "output_dir", "found: ''", "allowed: a path"),
+    ("source: null\n", "source", "found: null", "a model's address"),
+    ("convertion: {levels: 1}\n", "line 1, column 1: convertion does not exist", "did you mean conversion?", "allowed: the keys source,"),
+    ("conversion:\n  levls: 3\n", "line 2, column 3: conversion.levls does not exist", "did you mean levels?", "allowed: the keys method,"),
+    ("levels: 3\n", "line 1, column 1: levels does not exist", "did you mean conversion.levels?", "allowed: the keys source,"),
+    ("seed: 1\nseed: 2\n", "line 2, column 1: seed stands twice", "found: also in line 1, column 1", "allowed: once"),
+    ("evaluation: {samples: 1, samples: 1}\n", "line 1, column 26: evaluation.samples stands twice", "line 1, column 14", ""),
+    ("seed: [1\n", "line 2, column 1: this is no YAML", "found: expected ',' or ']'", ""),
+    ("seed: !!python/object/apply:os.getcwd []\n", "line 1, column 7: this is no YAML", "python/object/apply:os.getcwd", ""),
+    ("- seed\n", "is not a configuration", "found: ['seed']", "keys with values"),
+    ("1: 2\n", "is not a configuration", "found: 1", "keys with values"),
+    ("seed: 2020-13-45\n", "this is no YAML", "month must be in 1..12", ""),
+    ("seed: \x07\n", "this is no YAML", "special characters", ""),
+    ("[" * 999, "this is no YAML", "recursion", ""),
+    ("a: &a {b: *a}\n", "line 1, column 1: a does not exist", "", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "parts"), [(text, parts) for text, *parts in REFUSED], ids=[text[:50] for text, *_ in REFUSED])
+def test_what_cannot_be_used_is_named_with_its_line(loaded: Load, text: str, parts: list[str]) -> None:
+    message = refusal(loaded, text)
+    assert message.startswith("my.yaml")
+    assert all(part in message for part in parts), message
+
+
+def test_all_problems_come_at_once_in_the_order_of_their_lines(loaded: Load) -> None:
+    text = "seed: -1\nevaluation:\n  sample: 3\n  encoding: radio\nconversion:\n  levels: 0\ndevice: gpu\n"
+    lines = refusal(loaded, text).splitlines()
+    assert lines[0] == "my.yaml has 5 problems"
+    headlines = [line.strip() for line in lines if line.strip().startswith("line ")]
+    assert [headline.split(",")[0] for headline in headlines] == ["line 1", "line 3", "line 4", "line 6", "line 7"]
+    assert "evaluation.sample does not exist, did you mean samples?" in headlines[1]
+    assert [line.strip() for line in lines[3:4]] == ["allowed: a whole number from 0 to 4294967295"]
+    assert lines[-1] == f"  what to do: every key is explained in {BASE_CONFIG}"
+
+
+def test_a_value_from_the_command_line_is_named_by_its_option() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config().settings(calibration_samples=0)
+    assert str(caught.value).startswith("--calibration-samples: calibration.samples cannot have this value\n  found: 0\n")
+
+
+def test_an_option_that_does_not_go_with_the_file_is_refused(loaded: Load) -> None:
+    config = loaded("conversion: {placement: density}")
+    with pytest.raises(ConfigError, match=r"conversion\.placement places levels"):
+        config.settings(method="if")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(Path.mkdir, "directory"), (lambda path: path.write_bytes(b"\xff\xfe\x00"), "not UTF-8"), (lambda path: None, "No such file")],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
+    path = tmp_path / "my.yaml"
+    make(path)
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        load_config(path)
+    assert said in str(caught.value)
+
+
+def test_a_merged_anchor_may_be_overridden(loaded: Load) -> None:
+    assert loaded("conversion: &c {levels: 7}\ntraining: {epochs: 3}\n").conversion.levels == 7
+    merged = loaded("calibration: &c {samples: 5}\nevaluation: {<<: *c, samples: 6}\n")
+    assert (merged.calibration.samples, merged.evaluation.samples) == (5, 6)
+
+
+def test_an_exponential_value_costs_nothing(loaded: Load) -> None:
+    levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    assert "does not exist" in refusal(loaded, "l0: &l0 [a]\n" + levels + "seed: *l11\n")
+
+
+KNOWN = sorted({part for key in keys(Config().model_dump()) for part in key.split(".")})
+names = st.sampled_from(KNOWN) | st.text(max_size=3)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates()
+sections = st.dictionaries(names | st.integers(), leaves | st.lists(leaves, max_size=3), max_size=4)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(names, sections | leaves, max_size=5).map(yaml.safe_dump) | st.text(max_size=40))
+def test_any_file_is_a_configuration_or_a_configuration_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with contextlib.suppress(ConfigError):  # any other error fails the test
+        assert load_config(path).seed >= 0
