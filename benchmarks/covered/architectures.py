@@ -17,6 +17,7 @@ _PYRAMID = {"hidden_sizes": [16, 32, 32, 32], "num_attention_heads": [1, 2, 2, 2
 _STAGES = {"embedding_size": 16, "hidden_sizes": [16, 32, 32, 32], **_ONES}
 _NAVIT = {key: value for key, value in _VIT.items() if key != "image_size"}
 _GEMMA = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+_GEMMA |= {"intermediate_size": 64, "vocab_size": 99}
 
 TRANSFORMERS: dict[str, dict[str, Any]] = {
     "beit": _VIT,
@@ -24,7 +25,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "clip": _TOWERS,
     "convnext": {"hidden_sizes": [8, 16, 16, 32], **_ONES},
     "convnextv2": {"hidden_sizes": [8, 16, 16, 32], **_ONES},
-    "cvt": {"embed_dim": [16, 32, 32], "num_heads": [1, 2, 2], "depth": [1, 1, 1]},
+    "cvt": {"embed_dim": [16, 32, 32], "num_heads": [1, 2, 2], "depth": [1, 2, 3]},
     "data2vec-vision": _VIT,
     "deit": _VIT,
     "dinat": {"embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2]},
@@ -34,7 +35,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.25, "image_size": 64, "hidden_dim": 320},
     "focalnet": {"image_size": 64, "embed_dim": 16, "hidden_sizes": [16, 32, 32, 32], **_ONES},
     "hgnet_v2": {"embedding_size": 16, "stem_channels": [3, 8, 16], "stage_in_channels": [16, 32, 64, 64], "stage_mid_channels": [8, 8, 16, 16]}
-    | {"stage_out_channels": [32, 64, 64, 128], "stage_num_blocks": [1, 1, 1, 1], "stage_numb_of_layers": [2, 2, 2, 2]},
+    | {"stage_out_channels": [32, 64, 64, 128], "stage_num_blocks": [1, 1, 1, 1], "stage_numb_of_layers": [2, 2, 2, 2], "hidden_sizes": [32, 64, 64, 128]},
     "hiera": {"image_size": [64, 64], "embed_dim": 16, **_ONES},
     "ijepa": _VIT,
     "imagegpt": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 32},
@@ -52,7 +53,8 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "regnet": {**_STAGES, "groups_width": 8},
     "resnet": _STAGES,
     "segformer": _PYRAMID,
-    "shieldgemma2": {"vision_config": {**_VIT, "patch_size": 16}, "text_config": {**_GEMMA, "intermediate_size": 64, "vocab_size": 99}},
+    "shieldgemma2": {"vision_config": {**_VIT, "patch_size": 16}, "text_config": _GEMMA, "mm_tokens_per_image": 4}
+    | {"image_token_index": 98, "boi_token_index": 97, "eoi_token_index": 96, "yes_token_index": 1, "no_token_index": 2},
     "siglip": _TOWERS,
     "siglip2": {"vision_config": {**_NAVIT, "num_patches": 16}, "text_config": _TEXT},
     "swiftformer": {"image_size": 64, "embed_dims": [16, 32, 32, 32], **_ONES},

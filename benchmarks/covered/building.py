@@ -57,6 +57,7 @@ def _of_transformers(architecture: Architecture) -> tuple[nn.Module, str]:
     chosen = next(name for name in classes if name.endswith(f"ForImageClassification{apart}"))
     config = transformers.CONFIG_MAPPING[key](**architecture.options)
     config.num_labels = CLASSES
+    config.use_cache = False
     model = getattr(transformers, chosen)._from_config(config, attn_implementation="eager", dtype=torch.float32)
     return model, "inputs" if key == "perceiver" else model.main_input_name
 
@@ -73,6 +74,9 @@ def inputs_of(model: nn.Module, architecture: Architecture, keyword: str | None,
         rows = nn.functional.unfold(pictures(count, 3, side * patch, SEED + count), patch, stride=patch).transpose(1, 2)
         grid = torch.full((count, 2), side)
         return {"pixel_values": rows, "pixel_attention_mask": torch.ones(rows.shape[:2], dtype=torch.long), "spatial_shapes": grid}
+    if architecture.name == "shieldgemma2":
+        tokens = torch.tensor([3, config.boi_token_index, *[config.image_token_index] * config.mm_tokens_per_image, config.eoi_token_index, 5])
+        return {"input_ids": tokens.expand(count, -1).contiguous(), "pixel_values": x}
     if architecture.name == "imagegpt":
         return {"input_ids": torch.randint(0, config.vocab_size - 1, (count, config.n_positions))}
     return {keyword: x}

@@ -1,8 +1,8 @@
 """Calibration: thresholds from activations, and layer-by-layer compensation (floor 4)."""
 
-from spikeloom.calibrate.balance import Balance
+from spikeloom.calibrate.balance import Balance, batches_of
 from spikeloom.calibrate.compensate import Compensate
 from spikeloom.calibrate.observe import Observation, observe
 from spikeloom.calibrate.scale import METHODS
 
-__all__ = ["METHODS", "Balance", "Compensate", "Observation", "observe"]
+__all__ = ["METHODS", "Balance", "Compensate", "Observation", "batches_of", "observe"]

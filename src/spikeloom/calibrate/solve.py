@@ -43,7 +43,8 @@ def empty(groups: int, inputs: int, outputs: int) -> Moments:
 
 
 def add(moments: Moments, x: Float[Tensor, "g n i"], r: Float[Tensor, "g n o"]) -> None:
-    """Add n samples of inputs and residuals."""
+    """Add n samples of inputs and residuals; products too are float64, or variances small beside their mean drown in rounding."""
+    x, r = x.double(), r.double()
     moments.count += x.shape[1]
     moments.x += x.sum(1)
     moments.r += r.sum(1)

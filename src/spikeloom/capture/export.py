@@ -22,7 +22,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import RULES, Dialect, Program, TensorSpec, dynamic, name_of, shaped, swept
+from spikeloom.ir import RULES, Dialect, Program, TensorSpec, calls, constant_name, dynamic, name_of, shaped, source_of, swept, target_of
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def program_of(exported: ExportedProgram, is_dynamic: bool, settings: Mapping[st
 
 
 def _all_known(program: Program) -> bool:
-    return all(name_of(node.target) in RULES for node in program.graph.nodes if node.op == "call_function")
+    return all(name_of(node.target) in RULES for node in calls(program.graph))
 
 
 def _lifted(exported: ExportedProgram, is_dynamic: bool) -> tuple[fx.Graph, dict[str, Tensor], tuple[TensorSpec, ...]]:
@@ -140,7 +140,7 @@ def _lifted(exported: ExportedProgram, is_dynamic: bool) -> tuple[fx.Graph, dict
             structure = exported.call_spec.out_spec
             graph.output(_plain(flat if structure is None else pytree.tree_unflatten(flat, structure)))
         elif _is_idle_cast(node):
-            seen[node] = seen[node.args[0]]
+            seen[node] = seen[source_of(node)]
         else:
             seen[node] = graph.node_copy(node, lambda operand: seen[operand])
             seen[node].meta = {}
@@ -179,8 +179,8 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_batch_norm(graph: fx.Graph) -> None:
-    for node in list(graph.nodes):
-        if node.op == "call_function" and name_of(node.target) == "aten._native_batch_norm_legit_no_training.default":
+    for node in list(calls(graph)):
+        if name_of(node.target) == "aten._native_batch_norm_legit_no_training.default":
             x, weight, bias, mean, variance, momentum, epsilon = node.args
             with graph.inserting_before(node):
                 args = (x, weight, bias, mean, variance, False, momentum, epsilon, False)
@@ -192,21 +192,19 @@ def _plain_batch_norm(graph: fx.Graph) -> None:
 
 
 def _without_copies(graph: fx.Graph) -> None:
-    for node in list(graph.nodes):
-        if node.op != "call_function":
-            continue
+    for node in list(calls(graph)):
         name = name_of(node.target)
         if name in _GUARDS:
             graph.erase_node(node)
         elif name in _COPIES or _is_whole_slice(node, name):
-            node.replace_all_uses_with(node.args[0])
+            node.replace_all_uses_with(source_of(node))
             graph.erase_node(node)
 
 
 def _views_as_reshapes(graph: fx.Graph) -> None:
     """Views become reshapes: with the copies gone, a value may have other strides than the view was traced with."""
-    for node in graph.nodes:
-        if node.op == "call_function" and name_of(node.target) in _VIEWS:
+    for node in calls(graph):
+        if name_of(node.target) in _VIEWS:
             node.target = torch.ops.aten.reshape.default
 
 
@@ -219,8 +217,8 @@ def _is_whole_slice(node: fx.Node, name: str) -> bool:
 
 def _unfused(graph: fx.Graph) -> None:
     """a + v·b·c and a + v·b/c, one operation in ATen, become the product and the sum they are."""
-    for node in list(graph.nodes):
-        name = name_of(node.target) if node.op == "call_function" else ""
+    for node in list(calls(graph)):
+        name = name_of(node.target)
         if name in _FUSED:
             addend, left, right = node.args
             with graph.inserting_before(node):
@@ -239,11 +237,11 @@ def folded(program: Program) -> Program:
     tensors = dict(program.tensors)
     for node in list(program.graph.nodes):
         if node.op == "get_attr":
-            values[node] = tensors[str(node.target)]
+            values[node] = tensors[constant_name(node)]
         elif node.op == "call_function" and node not in live and node not in sized and _computable(node, values):
             args, kwargs = fx.map_arg((node.args, node.kwargs), lambda operand: values[operand])
             with torch.no_grad():
-                values[node] = node.target(*args, **kwargs)
+                values[node] = target_of(node)(*args, **kwargs)
     for node in [node for node in values if node.op == "call_function"]:
         if isinstance(values[node], Tensor) and any(user not in values for user in node.users):
             with program.graph.inserting_before(node):
@@ -269,6 +267,3 @@ def _computable(node: fx.Node, values: Mapping[fx.Node, Any]) -> bool:
         return False
     size = sum(value.nbytes for operand in node.all_input_nodes if isinstance(value := values[operand], Tensor))
     return size <= FOLD_LIMIT_BYTES
-
-
-__all__ = ["capture", "export_model", "folded", "program_of", "set_eval"]

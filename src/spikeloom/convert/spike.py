@@ -77,8 +77,8 @@ class Spike(Pass):
             maker.after(node)
         live = dynamic(graph)
         floating: list[str] = []
-        for node in list(calls(graph)):
-            what, reason = becomes(node, live)
+        decided = [(node, *becomes(node, live)) for node in calls(graph)]  # all before the first is rewritten
+        for node, what, reason in decided:
             if what is Becomes.STAIRCASE and self.functions == "quantised":
                 note(node)["floating"] = "plain quantisation keeps the function and quantises its result"
                 maker.after(node)
@@ -93,13 +93,15 @@ class Spike(Pass):
 
 
 def check_options(options: Spike) -> None:
-    """Raises ConfigError for a method, level count, placement or time constant that makes no neuron."""
+    """Raises ConfigError for a method, level count, placement, choice of functions or time constant that makes no neuron."""
     if options.method not in METHODS:
         raise ConfigError("conversion.method is unknown", found=options.method, allowed=", ".join(METHODS))
     if not 1 <= options.levels <= 65535:
         raise ConfigError("conversion.levels is out of range", found=options.levels, allowed="1 to 65535")
     if options.placement not in ("uniform", "density"):
         raise ConfigError("conversion.placement is unknown", found=options.placement, allowed="uniform, density")
+    if options.functions not in ("staircase", "quantised"):
+        raise ConfigError("conversion.functions is unknown", found=options.functions, allowed="staircase, quantised")
     if options.method == "lif" and not (options.tau_mem_ms > 0 and options.dt_ms > 0):
         raise ConfigError(
             "a time constant must be positive", found=(options.tau_mem_ms, options.dt_ms), allowed="tau_mem_ms > 0, dt_ms > 0"
@@ -126,7 +128,7 @@ class _Maker:
         """A population in an activation's place."""
         low, high = bounds(node) if what is Becomes.POPULATION else (None, None)
         dense = self.options.placement == "density" and self.options.method == "scale_and_fire"
-        if what is Becomes.POPULATION and not dense and low in (0.0, None, -(high or 0.0)):
+        if what is Becomes.POPULATION and not dense and low in (0.0, -(high or 0.0)):
             new = self._identity(source_of(node), node, function_of(node), 0 if low == 0.0 else self.levels, high)
         else:
             new = self._table(node, low)
@@ -143,14 +145,17 @@ class _Maker:
         return self._call(name, stands_for, population, (source, *constants), kwargs, told | ({"cap": cap} if cap is not None else {}))
 
     def _table(self, node: fx.Node, low: float | None) -> fx.Node:
-        """A function staircase; where the function is clipped below, at `low`, each channel has its own."""
+        """A function staircase; each channel has its own where the function is clipped below, at `low`, or differs by channel."""
         axis, group = self._group(node)
-        name, count = f"spike_{node.name}", self.levels if low == 0.0 else 2 * self.levels
-        group = group if low is not None else ()
+        told, name, count = self._told(node), f"spike_{node.name}", self.levels if low == 0.0 else 2 * self.levels
+        if len(slopes := told.get("slope", ())) > 1:
+            axis, group = 1, (len(slopes),)
+        elif low is None:
+            group = ()
         tables = {"thresholds": torch.full((*group, count), math.nan), "values": torch.full((*group, count + 1), math.nan)}
         constants = self._constants(name, node, tables)
         kwargs = {"axis": axis, "function": function_of(node)}
-        return self._call(name, node, staircase, (source_of(node), *constants), kwargs, self._told(node))
+        return self._call(name, node, staircase, (source_of(node), *constants), kwargs, told)
 
     def _told(self, node: fx.Node) -> dict[str, Any]:
         """The ANN's operation and its further arguments, as JSON."""

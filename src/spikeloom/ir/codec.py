@@ -7,6 +7,7 @@ Scalars, strings and lists stand for themselves; everything else is a one-key ob
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,22 +55,22 @@ def decode(value: Any, nodes: Mapping[str, fx.Node]) -> Any:
         raise ProgramError("an argument has a form no program has", found=value)
     key, inner = next(iter(value.items()))
     match key:
-        case "%":
+        case "%" if isinstance(inner, str):
             if inner not in nodes:
                 raise ProgramError("an operation reads a value that does not exist yet", found=f"%{inner}")
             return nodes[inner]
-        case "tuple":
+        case "tuple" if isinstance(inner, list):
             return tuple(decode(item, nodes) for item in inner)
-        case "dict":
+        case "dict" if isinstance(inner, dict):
             return {name: decode(item, nodes) for name, item in inner.items()}
-        case "slice":
+        case "slice" if isinstance(inner, list) and len(inner) == 3:
             return slice(*(decode(part, nodes) for part in inner))
         case "float" if inner in ("inf", "-inf", "nan"):
             return float(inner)
-        case "device" if inner in ("cpu", "cuda", "meta") or str(inner).startswith("cuda:"):
+        case "device" if isinstance(inner, str) and re.fullmatch(r"cpu|meta|cuda(:\d{1,3})?", inner):
             return torch.device(inner)
-        case "dtype" | "layout" | "memory_format":
-            found = getattr(torch, str(inner), None)
+        case "dtype" | "layout" | "memory_format" if isinstance(inner, str):
+            found = getattr(torch, inner, None)
             if isinstance(found, _TORCH[key]):
                 return found
         case _:

@@ -79,11 +79,12 @@ def kind(node: fx.Node, live: set[fx.Node]) -> Kind | None:
     rule = RULES.get(name_of(node.target))
     if rule is None:
         return None
-    operands = [operand for operand in node.all_input_nodes if operand in live]
+    read: list[fx.Node] = []
+    fx.map_arg((node.args, node.kwargs), read.append)  # once for each place a value stands in: x·x reads x twice
+    operands = [operand for operand in read if operand in live]
     if rule.kind is Kind.PRODUCT:
         divides = rule.name.startswith("aten.div")
-        twice = sum(given is operand for operand in operands for given in node.args) > 1
-        if len(operands) <= 1 and not twice:
+        if len(operands) <= 1:
             return Kind.NORM if divides and node.args[0] not in live else Kind.AFFINE
         return Kind.NORM if divides else Kind.PRODUCT
     if rule.kind is Kind.AFFINE and len(operands) > 1:

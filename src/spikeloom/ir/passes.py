@@ -84,6 +84,10 @@ def check_touched(step: Pass, before: Program, after: Program) -> None:
     name = type(step).__name__
     if not {"nodes", "neurons"} & step.touches and text(before) != text(after):
         raise InternalError(f"{name} changed the graph but does not declare it")
+    if "plan" not in step.touches and before.plan != after.plan:
+        raise InternalError(f"{name} changed the plan but does not declare it")
+    if after.dialect is not (declared := step.gives or before.dialect):
+        raise InternalError(f"{name} gave the dialect {after.dialect} but declares {declared}")
     owners = {str(node.target) for node in after.graph.nodes if node.op == "get_attr" and is_neuron_constant(node)}
     for key, tensor in before.tensors.items():
         same = key not in after.tensors or after.tensors[key] is tensor

@@ -31,6 +31,7 @@ from spikeloom.ir.verify import verify
 
 FORMAT = 1
 FILES = ("model.safetensors", "config.json", "records.json")
+_DISTRUST = "nothing was run; do not trust this folder"
 
 
 def graph_rows(graph: fx.Graph) -> list[dict[str, Any]]:
@@ -52,33 +53,56 @@ def graph_rows(graph: fx.Graph) -> list[dict[str, Any]]:
 
 
 def graph_of(rows: list[Any]) -> fx.Graph:
-    """The graph behind its JSON rows; ProgramError for an operation outside the allow-list."""
+    """The graph behind its JSON rows; ProgramError for an operation outside the allow-list, or a name that is no plain name."""
     graph, nodes = fx.Graph(), dict[str, fx.Node]()
     for row in rows:
-        target: Any = row["target"]
-        if row["op"] not in ("placeholder", "get_attr", "call_function", "output"):
-            raise ProgramError("a node of a kind no program has", found=row["op"])
-        if row["op"] == "call_function":
-            target = resolve(row["target"])
-            if target is None:
-                raise ProgramError(
-                    "an operation outside the allow-list", found=row["target"], todo="nothing was run; do not trust this folder"
-                )
         args, kwargs = tuple(decode(row["args"], nodes)), {key: decode(value, nodes) for key, value in row["kwargs"].items()}
-        node = graph.create_node(row["op"], target, args, kwargs, name=row["name"])
+        if not all(key.isidentifier() for key in kwargs):
+            raise ProgramError("a keyword that is none", found=list(kwargs), todo=_DISTRUST)
+        node = graph.create_node(row["op"], _target(row), args, kwargs, name=row["name"])
         if node.name != row["name"]:
             raise ProgramError("two nodes with one name", found=row["name"])
         node.meta["note"] = dict(row.get("note", {}))
         if "spec" in row:
             node.meta["spec"] = (tuple(row["spec"][0]), row["spec"][1])
         nodes[row["name"]] = node
+    if [place for place, row in enumerate(rows) if row["op"] == "output"] != [len(rows) - 1]:
+        raise ProgramError("a graph ends with its one output", found=[row["op"] for row in rows][-3:])
     return graph
+
+
+def _target(row: Mapping[str, Any]) -> Any:
+    """What a row's node stands for. torch.fx writes the names of inputs and constants into source code: none may leave its quotes."""
+    name = row["target"]
+    match row["op"]:
+        case "call_function":
+            found = resolve(name)
+            if found is None:
+                raise ProgramError("an operation outside the allow-list", found=name, todo=_DISTRUST)
+            return found
+        case "placeholder":
+            plain = name == row["name"]
+        case "get_attr":
+            plain = isinstance(name, str) and name.isprintable() and not {'"', "\\"} & set(name)
+        case "output":
+            plain = name == "output"
+        case _:
+            raise ProgramError("a node of a kind no program has", found=row["op"])
+    if not plain:
+        raise ProgramError("a name that is no plain name", found=repr(name), todo=_DISTRUST)
+    return name
 
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def body_digest(body: Mapping[str, Any]) -> str:
+    """SHA-256 of what program.json says, but for its own digest, in hex."""
+    others = {name: value for name, value in body["digests"].items() if name != "program.json"}
+    return hashlib.sha256(json.dumps({**body, "digests": others}).encode()).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -129,7 +153,7 @@ def _write(program: Program, folder: Path) -> None:
     save_file(_unshared(tensors), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(dict(program.settings), indent=1))
     (folder / "records.json").write_text(json.dumps([dataclasses.asdict(record) for record in program.records], indent=1))
-    body = {
+    body: dict[str, Any] = {
         "format": FORMAT,
         "dialect": program.dialect,
         "inputs": [dataclasses.asdict(spec) for spec in program.inputs],
@@ -137,6 +161,7 @@ def _write(program: Program, folder: Path) -> None:
         "digests": {name: digest(folder / name) for name in FILES},
         "graph": graph_rows(program.graph),
     }
+    body["digests"]["program.json"] = body_digest(body)
     (folder / "program.json").write_text(json.dumps(body, indent=1))
 
 
@@ -170,7 +195,7 @@ def load(folder: Path) -> Program:
     try:
         if body["format"] != FORMAT:
             raise ProgramError(f"{folder} was saved in another format", found=body["format"], allowed=FORMAT)
-        _check_digests(folder, body["digests"])
+        _check_digests(folder, body)
         program = Program(
             graph=graph_of(body["graph"]),
             tensors=load_file(folder / "model.safetensors"),
@@ -180,9 +205,10 @@ def load(folder: Path) -> Program:
             records=tuple(Record(**_with_tuple(row, "papers")) for row in _read_json(folder / "records.json")),
             settings=_read_json(folder / "config.json"),
         )
+        _check_inputs(program)
         program.graph.lint()
         verify(program)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError, VerifyError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OSError, SafetensorError, VerifyError) as error:
         raise ProgramError(
             f"{folder} does not hold a valid program", found=f"{type(error).__name__}: {error}", todo="convert the model again"
         ) from error
@@ -197,20 +223,26 @@ def _with_tuple(row: Mapping[str, Any], key: str) -> dict[str, Any]:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ProgramError(
             f"{path.parent} is not a saved program", found=f"no {path.name}", todo="give a folder that `convert` wrote"
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProgramError(f"{path} is truncated or altered", found=str(error), todo="convert the model again") from error
 
 
-def _check_digests(folder: Path, digests: Mapping[str, str]) -> None:
-    for name in FILES:
+def _check_digests(folder: Path, body: Mapping[str, Any]) -> None:
+    for name in ("program.json", *FILES):
         path = folder / name
         if not path.is_file():
             raise ProgramError(f"{folder} is not a whole program", found=f"no {name}", todo="convert the model again")
-        if digest(path) != digests[name]:
+        if body["digests"][name] != (body_digest(body) if name == "program.json" else digest(path)):
             raise ProgramError(
                 f"{path} is truncated or altered", found="its SHA-256 differs from the one saved", todo="convert the model again"
             )
+
+
+def _check_inputs(program: Program) -> None:
+    declared, found = [spec.name for spec in program.inputs], [node.name for node in program.graph.nodes if node.op == "placeholder"]
+    if declared != found:
+        raise ProgramError("the graph takes other inputs than the program declares", found=found, allowed=declared)

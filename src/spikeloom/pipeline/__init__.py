@@ -8,4 +8,16 @@ from spikeloom.pipeline.conversion import report_folder as report
 from spikeloom.pipeline.library import convert_model, load_model, report_model
 from spikeloom.pipeline.settings import Settings
 
-__all__ = ["CheckResult", "Conversion", "Progress", "Settings", "check", "convert", "convert_model", "evaluate", "load_model", "report", "report_model"]
+__all__ = [
+    "CheckResult",
+    "Conversion",
+    "Progress",
+    "Settings",
+    "check",
+    "convert",
+    "convert_model",
+    "evaluate",
+    "load_model",
+    "report",
+    "report_model",
+]

@@ -10,4 +10,5 @@ def card(story: Story) -> str:
     head = "---\nlibrary_name: spikeloom\ntags:\n- spiking-neural-network\n---\n"
     facts = "\n".join(f"- {key}: {value}" for key, value in story.settings.items() if key != "class_names")
     use = '```python\nfrom spikeloom import SpikingModel\n\nsnn = SpikingModel.from_pretrained("this folder")\n```'
-    return f"{head}\n# {story.title}, as a spiking network\n\n{text(sentence(story))}\n\nSee `report.html` for everything measured.\n\n{use}\n\n{facts}\n"
+    paragraphs = (f"# {story.title}, as a spiking network", text(sentence(story)), "See `report.html` for everything measured.", use, facts)
+    return f"{head}\n" + "\n\n".join(paragraphs) + "\n"

@@ -7,7 +7,7 @@ maximum, percentile and mean-squared error on the calibration data, with the sam
 
 import torch
 
-from spikeloom.calibrate import Balance
+from spikeloom.calibrate import Balance, batches_of
 from spikeloom.convert import Spike
 from spikeloom.ir import Context, Program, run
 from spikeloom.plan import Fuse
@@ -28,10 +28,9 @@ def control_of(
 
 def output_error(program: Program, ann: Program, context: Context, samples: int) -> float:
     """Σ‖outputs − ANN's outputs‖² over the first calibration samples."""
-    assert context.calibration is not None
     module, exact, total, seen = executable(program, 1), ann.module(), 0.0, 0
     with torch.no_grad():
-        for inputs in context.calibration():
+        for inputs in batches_of(context)():
             total += float((primary(module(*inputs)) - primary(exact(*inputs))).square().sum())
             seen += inputs[0].shape[0]
             if seen >= samples:

@@ -18,7 +18,7 @@ from spikeloom.errors import ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, save, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.control import control_of
-from spikeloom.pipeline.evaluation import Batch, Evaluation, evaluate
+from spikeloom.pipeline.evaluation import Batch, evaluate
 from spikeloom.pipeline.ingest import calibration_stream, ingest, load_data
 from spikeloom.pipeline.metrics import metrics_of
 from spikeloom.pipeline.phases import Phases
@@ -47,8 +47,7 @@ def passes_of(settings: Settings) -> tuple[list[Pass], list[Pass]]:
     spike = Spike(
         settings.method, settings.levels, settings.per_channel, settings.placement, "staircase", settings.tau_mem_ms, settings.dt_ms
     )
-    # A Scale-and-Fire population carries its value in every single step; IF and LIF need all T for it.
-    resolution = 1 if settings.method == "scale_and_fire" else settings.timesteps
+    resolution = resolution_of(settings)
     first: list[Pass] = [Plan(), Fuse(), spike, Balance(settings.thresholds, settings.percentile, resolution)]
     return first, [Compensate(timesteps=resolution)] if settings.compensate else []
 
@@ -56,6 +55,11 @@ def passes_of(settings: Settings) -> tuple[list[Pass], list[Pass]]:
 def levels_of(settings: Settings) -> int:
     """N: the positive levels a population has at one step."""
     return settings.levels if settings.method == "scale_and_fire" else 1
+
+
+def resolution_of(settings: Settings) -> int:
+    """The steps a value takes: a Scale-and-Fire population carries it in every single step, IF and LIF need all T for it."""
+    return 1 if settings.method == "scale_and_fire" else settings.timesteps
 
 
 def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
@@ -70,8 +74,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     asked = _asked(settings)
     ann = phases.program("1_ann", asked, lambda: ingest(settings, phases.place("0_training"), progress))
     data = load_data(settings.dataset, "calibration", ann.settings, settings, settings.calibration_samples)
-    shape = ann.inputs[0].shape[1:]
-    context = Context(calibration_stream(data, settings.batch_size, shape), settings.device, settings.seed, progress)
+    stream = calibration_stream(data, settings.batch_size, ann.inputs[0].shape[1:])
+    context = Context(stream, settings.device, settings.seed, progress)
     began = time.perf_counter()
     first, second = passes_of(settings)
     spiking = phases.program("2_spiking", {}, lambda: run(first, ann, context))
@@ -80,7 +84,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
     snn = SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
-    margin = _margin(snn, context.calibration, progress) if settings.early_exit else None
+    margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
     save(snn.program, folder, {"ann": ann, "control": control})
     _publish(folder, found)
@@ -90,9 +94,15 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
 def control_program(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
     """The control for these settings: as many levels as the network has in all its steps together."""
     progress("quantising the control", 0, 0)
-    levels, steps = levels_of(settings), 1 if settings.method == "scale_and_fire" else settings.timesteps
-    options = {"levels": levels, "timesteps": steps, "per_channel": settings.per_channel, "percentile": settings.percentile}
-    return control_of(ann, dataclasses.replace(context, progress=silent), samples=256, **options)
+    return control_of(
+        ann,
+        dataclasses.replace(context, progress=silent),
+        levels=levels_of(settings),
+        timesteps=resolution_of(settings),
+        per_channel=settings.per_channel,
+        percentile=settings.percentile,
+        samples=256,
+    )
 
 
 def _asked(settings: Settings) -> dict[str, Any]:
@@ -110,8 +120,7 @@ def _check_folder(folder: Path) -> None:
         raise ResourceError(f"cannot write to {folder}", found=error.strerror, todo="choose another --output-dir") from error
 
 
-def _margin(snn: SpikingModel, stream: Batches | None, progress: Progress) -> float:
-    assert stream is not None
+def _margin(snn: SpikingModel, stream: Batches, progress: Progress) -> float:
     progress("calibrating early exit", 0, 0)
     return snn.calibrate_exit(stream(), agreement=0.99)
 
@@ -129,8 +138,9 @@ def judged(
         progress("evaluating", done, total)
 
     size = max(1, settings.batch_size * 4 // settings.timesteps)
-    options = {"timesteps": settings.timesteps, "classes": data.num_classes, "progress": tick, "margin": margin}
-    found: Evaluation = evaluate(snn, lambda: _batches(data, size, snn), **options)
+    found = evaluate(
+        snn, lambda: _batches(data, size, snn), timesteps=settings.timesteps, classes=data.num_classes, progress=tick, margin=margin
+    )
     counter = Counter(snn.program, settings.timesteps)
     sample = [inputs for inputs, _ in _batches(data, min(size, 32), snn, PROFILED)]
     for place, inputs in enumerate(sample):

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
-from scipy.stats import binomtest  # pyright: ignore[reportMissingTypeStubs]
+from scipy.stats import binomtest
 from torch import Tensor
 
 from spikeloom.errors import DataError
-from spikeloom.ir import Program
 from spikeloom.simulate import SpikingModel, executable, primary, repeated
 
 Batch = tuple[tuple[Tensor, ...], Tensor | None]
@@ -90,46 +89,61 @@ def evaluate(
     margin: float | None = None,
 ) -> Evaluation:
     """Run SNN, ANN and control over all batches ((inputs, labels) pairs); `margin` lets the SNN stop early."""
-    modules = {name: program.module() if name == "ann" else executable(program, 1) for name, program in _programs(snn).items()}
-    answers: dict[str, list[Tensor]] = {name: [] for name in ("snn", *modules, "labels")}
-    points = checkpoints(timesteps)
-    over_time: list[Tensor] = []
-    seconds, taken, offset = dict.fromkeys(("ann", "snn"), 0.0), list[Tensor](), 0
+    tally = _Tally(snn, timesteps, classes, margin)
     with torch.inference_mode():
         for inputs, labels in batches():
-            began = time.perf_counter()
-            running = _running(snn, inputs, timesteps)
-            if margin is not None:
-                running, steps = _stopped(running, margin)
-                taken.append(steps)
-            seconds["snn"] += time.perf_counter() - began
-            offset = label_offset(running.shape[2], classes)
-            over_time.append(running[[t - 1 for t in points]].argmax(2))
-            answers["snn"].append(running[-1].argmax(1) - offset)
-            for name, module in modules.items():
-                began = time.perf_counter()
-                answers[name].append(primary(module(*inputs)).argmax(1) - offset)
-                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
-            if labels is not None:
-                answers["labels"].append(labels)
+            tally.add(inputs, labels)
             progress(inputs[0].shape[0])
-    if not answers["snn"]:
-        raise DataError("there is nothing to evaluate on", found="an empty data set")
-    joined = {name: torch.cat(parts) for name, parts in answers.items() if parts}
-    count = joined["snn"].numel()
-    return Evaluation(
-        joined,
-        _curve(torch.cat(over_time, 1) - offset, points, joined),
-        {name: seconds[name] / count if name in (*modules, "snn") else None for name in ("ann", "snn")},
-        timesteps,
-        count,
-        _reasons(joined),
-        float(torch.cat(taken).float().mean()) if taken else None,
-    )
+    return tally.evaluation()
 
 
-def _programs(snn: SpikingModel) -> dict[str, Program]:
-    return {name: program for name, program in (("ann", snn.ann), ("control", snn.control)) if program is not None}
+@final
+class _Tally:
+    """Answers and seconds of the networks, batch after batch."""
+
+    def __init__(self, snn: SpikingModel, timesteps: int, classes: int | None, margin: float | None) -> None:
+        self.snn, self.timesteps, self.classes, self.margin = snn, timesteps, classes, margin
+        known = {name: program for name, program in (("ann", snn.ann), ("control", snn.control)) if program is not None}
+        self.modules = {name: program.module() if name == "ann" else executable(program, 1) for name, program in known.items()}
+        self.answers: dict[str, list[Tensor]] = {name: [] for name in ("snn", *self.modules, "labels")}
+        self.seconds: dict[str, float] = dict.fromkeys(("snn", *self.modules), 0.0)
+        self.points = checkpoints(timesteps)
+        self.over_time: list[Tensor] = []
+        self.taken: list[Tensor] = []
+
+    def add(self, inputs: tuple[Tensor, ...], labels: Tensor | None) -> None:
+        """One batch through every network."""
+        began = time.perf_counter()
+        running = _running(self.snn, inputs, self.timesteps)
+        if self.margin is not None:
+            running, steps = _stopped(running, self.margin)
+            self.taken.append(steps)
+        self.seconds["snn"] += time.perf_counter() - began
+        offset = label_offset(running.shape[2], self.classes)
+        self.over_time.append(running[[t - 1 for t in self.points]].argmax(2) - offset)
+        self.answers["snn"].append(running[-1].argmax(1) - offset)
+        for name, module in self.modules.items():
+            began = time.perf_counter()
+            self.answers[name].append(primary(module(*inputs)).argmax(1) - offset)
+            self.seconds[name] += time.perf_counter() - began
+        if labels is not None:
+            self.answers["labels"].append(labels)
+
+    def evaluation(self) -> Evaluation:
+        """What was found; DataError where there was no batch."""
+        if not self.answers["snn"]:
+            raise DataError("there is nothing to evaluate on", found="an empty data set")
+        joined = {name: torch.cat(parts) for name, parts in self.answers.items() if parts}
+        count = joined["snn"].numel()
+        return Evaluation(
+            answers=joined,
+            curve=_curve(torch.cat(self.over_time, 1), self.points, joined),
+            seconds={name: self.seconds[name] / count if name in self.seconds else None for name in ("ann", "snn")},
+            timesteps=self.timesteps,
+            samples=count,
+            reasons=_reasons(joined),
+            mean_timesteps=float(torch.cat(self.taken).float().mean()) if self.taken else None,
+        )
 
 
 def _running(snn: SpikingModel, inputs: tuple[Tensor, ...], timesteps: int) -> Tensor:

@@ -38,16 +38,6 @@ class Phases:
         self._leave(place)
         return program
 
-    def data(self, name: str, options: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """The JSON value this phase makes, likewise."""
-        place, done = self._enter(name, options)
-        if done:
-            return json.loads((place / "data.json").read_text())
-        value = make()
-        write_json(place / "data.json", value)
-        self._leave(place)
-        return value
-
     def place(self, name: str) -> Path:
         """The folder of a phase."""
         return self.folder / name

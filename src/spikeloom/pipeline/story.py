@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import Context, Program, population, run
+from spikeloom.ir import Context, Program, Record, kwargs_of, population, run
 from spikeloom.pipeline.evaluation import Evaluation
 from spikeloom.plan import Fuse, spike_share
 from spikeloom.report import Story
@@ -17,6 +17,7 @@ from spikeloom.simulate import (
     ASSUMPTIONS,
     Counts,
     Fidelity,
+    Recorder,
     SpikingModel,
     energy,
     executable,
@@ -29,6 +30,18 @@ from spikeloom.simulate import (
 )
 
 RASTER_POPULATIONS, RASTER_NEURONS = 3, 40
+_METRICS = (
+    "accuracy",
+    "agreement",
+    "timesteps",
+    "levels",
+    "samples",
+    "spikes_per_inference",
+    "synaptic_operations",
+    "energy_pj",
+    "seconds",
+    "reasons",
+)
 
 
 def story_of(
@@ -45,9 +58,7 @@ def story_of(
     rows = fidelities(snn, sample, found.timesteps)
     hurt = worst(rows)
     table = energy(counts)
-    shown = [row for row in table if not row.network.startswith("SNN") or row.network == f"SNN ({encoding})"] + [
-        row for row in table if row.network.startswith("SNN") and row.network != f"SNN ({encoding})"
-    ]
+    shown = sorted(table, key=lambda row: row.network.startswith("SNN") and row.network != f"SNN ({encoding})")
     return Story(
         title=f"{program.settings.get('source', 'model')} on {dataset}",
         source=str(program.settings.get("source", "")),
@@ -68,20 +79,6 @@ def story_of(
         records=[_record(record) for record in program.records],
         recommendation=advice(metrics, hurt),
     )
-
-
-_METRICS = (
-    "accuracy",
-    "agreement",
-    "timesteps",
-    "levels",
-    "samples",
-    "spikes_per_inference",
-    "synaptic_operations",
-    "energy_pj",
-    "seconds",
-    "reasons",
-)
 
 
 def fidelities(snn: SpikingModel, sample: Sequence[tuple[Tensor, ...]], timesteps: int) -> tuple[Fidelity, ...]:
@@ -106,7 +103,7 @@ def thresholds_of(program: Program) -> list[dict[str, Any]]:
             continue
         row: dict[str, Any] = {"node": node.name, **seen[node.name]}
         if node.target is population:
-            step, levels = float(program.tensor(node.args[1]).float().mean()), int(node.kwargs["levels"])  # pyright: ignore
+            step, levels = float(program.tensor(node.args[1]).float().mean()), kwargs_of(node)["levels"]
             row |= {"step": step, "levels": levels, "threshold": step * levels}
         rows.append(row)
     return rows
@@ -118,18 +115,10 @@ def raster_of(program: Program, sample: Sequence[tuple[Tensor, ...]], timesteps:
     if not nodes or not sample:
         return []
     chosen = [nodes[place] for place in sorted({0, len(nodes) // 2, len(nodes) - 1})][:RASTER_POPULATIONS]
-    kept: dict[str, Tensor] = {}
-
-    class Keep(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if n.name in {node.name for node in chosen}:
-                kept[n.name] = value
-            return value
-
+    recorder = Recorder(executable(program, timesteps), [node.name for node in chosen])
     with torch.no_grad():
-        Keep(executable(program, timesteps)).run(*(repeated(value[:1], timesteps) for value in sample[0]))
-    return [_raster_row(node, program, kept[node.name], timesteps) for node in chosen]
+        recorder.run(*(repeated(value[:1], timesteps) for value in sample[0]))
+    return [_raster_row(node, program, recorder.kept[node.name], timesteps) for node in chosen]
 
 
 def _raster_row(node: fx.Node, program: Program, spikes: Tensor, timesteps: int) -> dict[str, Any]:
@@ -140,7 +129,7 @@ def _raster_row(node: fx.Node, program: Program, spikes: Tensor, timesteps: int)
     return {"node": node.name, "timesteps": timesteps, "neurons": count, "events": events}
 
 
-def _record(record: Any) -> dict[str, Any]:
+def _record(record: Record) -> dict[str, Any]:
     told = dataclasses.asdict(record)
     told["numbers"] = {key: value for key, value in told["numbers"].items() if key != "histograms"}
     return told

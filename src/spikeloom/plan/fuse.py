@@ -22,6 +22,7 @@ from spikeloom.ir import (
     Pass,
     Program,
     args_of,
+    argument,
     calls,
     clone,
     dynamic,
@@ -38,13 +39,14 @@ from spikeloom.ir import (
 )
 
 _SCALES = frozenset({"aten.mul.Tensor", "aten.mul.Scalar", "aten.div.Tensor", "aten.div.Scalar"})
+_BELOW_ZERO = {"leaky_relu": "negative_slope", "elu": "alpha"}
 _MAX_POOLS = frozenset({"max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d"})
 
 
 def scale_and_shift(node: fx.Node, program: Program, channels: int, axis: int) -> tuple[Tensor, Tensor] | None:
     """An operation as y = scale·x + shift per channel ([C] each), or None where it is no such thing."""
     name, args = name_of(node.target), args_of(node)
-    if name == "aten.batch_norm.default" and args[5] is False:
+    if name == "aten.batch_norm.default" and args[5] is False and axis == 1:
         return _normalisation(args, program)
     if name in _SCALES:
         factor = _per_channel(args[1], program, node, channels, axis)
@@ -89,6 +91,8 @@ def fold(program: Program) -> tuple[Program, list[str]]:
         layer = node.args[0] if node.args else None
         if not isinstance(layer, fx.Node) or not weighted(layer) or len(layer.users) != 1:
             continue
+        if node.meta.get("spec") != layer.meta.get("spec"):  # broadcast to another shape, or promoted to another dtype
+            continue
         channels, axis = output_channels(layer, tensors)
         found = scale_and_shift(node, program.replaced(tensors=tensors), channels, axis)
         if found is not None:
@@ -111,6 +115,13 @@ def _rescale(layer: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], scale:
     set_weights(layer, graph, tensors, new.to(weight.dtype), (shift if bias is None else bias * scale + shift).to(weight.dtype))
 
 
+def monotone(node: fx.Node) -> bool:
+    """Whether an operation is a scalar function that never falls; leaky ReLU and ELU are where their branch below zero rises."""
+    function = function_of(node)
+    rises = function not in _BELOW_ZERO or float(argument(node, 1, _BELOW_ZERO[function], 1.0)) >= 0
+    return function in MONOTONE and rises
+
+
 def commute(program: Program) -> tuple[Program, list[str]]:
     """The program with monotone activations moved before the max-pools they follow, and their names; outputs are equal. (2)"""
     graph = clone(program.graph)
@@ -118,7 +129,7 @@ def commute(program: Program) -> tuple[Program, list[str]]:
     moved: list[str] = []
     for node in list(calls(graph)):
         pool = _max_pool_before(node)
-        if pool is None or function_of(node) not in MONOTONE or kind(node, live) is not Kind.ACTIVATION:
+        if pool is None or not monotone(node) or kind(node, live) is not Kind.ACTIVATION:
             continue
         node.replace_all_uses_with(pool)
         node.args = (pool.args[0], *node.args[1:])

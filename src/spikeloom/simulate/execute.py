@@ -8,7 +8,7 @@ The T steps are folded into the batch, step by step ([T·B, …], time first), s
     everything else                linear or routing: as it is
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, final
 
 import torch
@@ -45,16 +45,18 @@ class OverTime(nn.Module):
         self.function, self.arguments, self.timesteps = function, arguments, timesteps
 
     def forward(self, *values: Tensor) -> Tensor:
-        """[T·B, …] operands to [T·B, …] differences."""
-        return difference_over_time(lambda *means: self.arguments.call(self.function, means), *values, timesteps=self.timesteps)
+        """[T·B, …] operands to [T·B, …] differences; constants are taken as they are."""
+        function, moving = self.arguments.of_moving(self.function, values)
+        return difference_over_time(function, *moving, timesteps=self.timesteps)
 
 
 @final
 class Template:
-    """The arguments of a call with its graph values taken out, to be filled in by position."""
+    """The arguments of a call with its graph values taken out, to be filled in by position; `moving` ones depend on the input."""
 
-    def __init__(self, node: fx.Node) -> None:
+    def __init__(self, node: fx.Node, live: Container[fx.Node]) -> None:
         self.operands = list(dict.fromkeys(node.all_input_nodes))
+        self.moving = [place for place, operand in enumerate(self.operands) if operand in live]
         self.args, self.kwargs = fx.map_arg((node.args, node.kwargs), self._hole)
 
     def _hole(self, operand: fx.Node) -> Any:
@@ -63,6 +65,15 @@ class Template:
     def call(self, function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
         """The call with `values` in the places of the operands."""
         return function(*(_fill(value, values) for value in self.args), **{key: _fill(value, values) for key, value in self.kwargs.items()})
+
+    def of_moving(self, function: Callable[..., Any], values: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """The call as a function of its moving operands alone, and what those are in `values`; the others stay as they are there."""
+
+        def call(*moving: Tensor) -> Any:
+            filled = dict(enumerate(values)) | dict(zip(self.moving, moving, strict=True))
+            return self.call(function, tuple(filled.values()))
+
+        return call, tuple(values[place] for place in self.moving)
 
 
 @final
@@ -109,10 +120,12 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
             node.args = (*node.args[:3], *_plain_dynamics(node, program))
         elif node.target is staircase:
             thresholds, values = (program.tensor(operand) for operand in node.args[1:3])
-            put_module(node, graph, modules, Table(thresholds, values, kwargs_of(node)["axis"], timesteps), (source_of(node),))
+            table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps)
+            live.add(put_module(node, graph, modules, table, (source_of(node),)))
         elif timesteps > 1 and node in live and (what in NONLINEAR or "floating" in note(node)):
-            template = Template(node)
-            put_module(node, graph, modules, OverTime(target_of(node), template, timesteps), tuple(template.operands))
+            template = Template(node, live)
+            over_time = OverTime(target_of(node), template, timesteps)
+            live.add(put_module(node, graph, modules, over_time, tuple(template.operands)))
     return fx.GraphModule(modules, graph)
 
 
@@ -161,8 +174,8 @@ class Table(nn.Module):
         return run_table(x, self.thresholds, self.values, axis=self.axis, timesteps=self.timesteps, lookup=lookup)
 
 
-def put_module(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> None:
-    """Put a module in a node's place, under the node's name."""
+def put_module(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> fx.Node:
+    """Put a module in a node's place, under the node's name; returns the node that calls it."""
     name = f"run_{node.name}"
     modules[name] = module
     with graph.inserting_before(node):
@@ -172,6 +185,7 @@ def put_module(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: 
     kept = node.name
     graph.erase_node(node)
     twin.name = kept
+    return twin
 
 
 def repeated(value: Tensor, timesteps: int) -> Tensor:
@@ -193,6 +207,6 @@ def decoded(value: Any, timesteps: int) -> Any:
 def primary(value: Any) -> Tensor:
     """The output a classifier is judged by: the tensor itself, `logits` of a dict, or the first of several."""
     while not isinstance(value, Tensor):
-        values = value if isinstance(value, dict) else dict(enumerate(value))
+        values: dict[Any, Any] = value if isinstance(value, dict) else dict(enumerate(value))
         value = values["logits"] if "logits" in values else next(iter(values.values()))
     return value

@@ -58,8 +58,12 @@ def populations(program: Program) -> list[fx.Node]:
 
 
 def fidelity(program: Program, ann: Program, batches: Iterable[tuple[Tensor, ...]], timesteps: int) -> tuple[Fidelity, ...]:
-    """One row per population whose source the (fused) ANN has, over all batches of inputs [B, …]."""
-    nodes = [node for node in populations(program) if any(other.name == note(node).get("source") for other in ann.graph.nodes)]
+    """One row per population whose source the ANN has in the same shape, over all batches of inputs [B, …].
+
+    Give the fused ANN: in an unfused one, an activation may still stand behind its max-pool.
+    """
+    specs = {node.name: node.meta.get("spec") for node in ann.graph.nodes}
+    nodes = [node for node in populations(program) if specs.get(note(node).get("source"), ()) == node.meta.get("spec")]
     spiking = Recorder(executable(program, timesteps), [node.name for node in nodes])
     exact = Recorder(ann.module(), [note(node)["source"] for node in nodes])
     sums: dict[str, dict[str, Any]] = {node.name: {} for node in nodes}

@@ -5,9 +5,8 @@ Each population keeps its membrane potential, each nonlinear operation its runni
 T steps of `advance` from an empty state equal one folded run of T steps, step by step.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, final
 
 import torch
@@ -36,7 +35,7 @@ class Stream(fx.Interpreter):
         graph = clone(program.graph)
         live = dynamic(graph)
         self.templates = {
-            node.name: Template(node)
+            node.name: Template(node, live)
             for node in calls(graph)
             if node in live and (kind(node, live) in NONLINEAR or "floating" in note(node)) and node.target not in (population, staircase)
         }
@@ -74,12 +73,7 @@ class Stream(fx.Interpreter):
         return output
 
     def _nonlinear(self, node: fx.Node, template: Template) -> Tensor:
-        values = tuple(self.env[operand] for operand in template.operands)
-        function = partial(_call, template, target_of(node))
-        memory = self.before[node.name] if node.name in self.before else init_difference(function, *values)
-        output, self.after[node.name] = advance_difference(function, memory, *values)
+        function, moving = template.of_moving(target_of(node), tuple(self.env[operand] for operand in template.operands))
+        memory = self.before[node.name] if node.name in self.before else init_difference(function, *moving)
+        output, self.after[node.name] = advance_difference(function, memory, *moving)
         return output
-
-
-def _call(template: Template, target: Callable[..., Any], *values: Tensor) -> Any:
-    return template.call(target, values)

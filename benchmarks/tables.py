@@ -1,0 +1,97 @@
+"""
+The README's numbers: the table in README.md and README.ja.md and the picture docs/accuracy.svg, made from benchmarks/results/*.json.
+
+    python benchmarks/tables.py [--check]
+
+With --check nothing is written; the exit status says whether the README is in step with the results.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness.rows import RESULTS, ROOT, read
+
+BEGIN, END = "<!-- numbers: made by benchmarks/tables.py -->", "<!-- end of numbers -->"
+HEADS = {"README.md": ("what", "value", "beside it", "target"), "README.ja.md": ("項目", "値", "比較対象", "目標")}
+LABELS = {"README.ja.md": {"holds": "達成", "missed": "未達"}, "README.md": {"holds": "holds", "missed": "missed"}}
+PEER = {"T": (16, 32, 64, 128), "accuracy": (29.4, 73.8, 87.0, 89.8)}
+"""SpikingJelly 2.0.0.dev1, RateCoding 99.9 %, on the same network and lossless images (measured beside the control, ANCHORS.md A)."""
+
+
+def beside(row: dict[str, Any]) -> str:
+    """What a number stands beside, in a few words."""
+    told = {**(row["control"] or {}), **(row["peer"] or {})} if isinstance(row["control"], dict | None) else {"control": row["control"]}
+    parts = [f"{key} {value:.3g}" if isinstance(value, float) and abs(value) < 1 else f"{key} {value}" for key, value in told.items() if value is not None]
+    return ", ".join(part for part in parts if len(part) < 60)
+
+
+def table(name: str) -> str:
+    """The table of every row that has a target."""
+    lines = ["| " + " | ".join(HEADS[name]) + " |", "|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        for row in read(path.stem):
+            if row["target"] is None:
+                continue
+            verdict = "" if row["holds"] is None else f" ({LABELS[name]['holds' if row['holds'] else 'missed']})"
+            lines.append(f"| {row['name']} | {row['value']} {row['unit']} | {beside(row)} | {row['target']}{verdict} |")
+    return "\n".join(lines)
+
+
+def updated(name: str) -> str:
+    """A README with its table made anew."""
+    text = (ROOT / name).read_text()
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}\n{table(name)}\n{END}{rest.split(END)[1]}"
+
+
+def picture() -> bytes:
+    """Accuracy against time steps: ours at T=1 by levels, plain IF, and the peer, on the lossless CIFAR-10 images."""
+    import io
+
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams["svg.hashsalt"], mpl.rcParams["svg.fonttype"] = "spikeloom", "none"
+    rows = {row["name"]: row for row in read("cifar")}
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(PEER["T"], PEER["accuracy"], "o--", color="#8a8a8a", label="SpikingJelly 2.0 (RateCoding 99.9 %)")
+    plain = [(t, rows[key]["value"]) for t in (32, 64) if (key := f"ResNet-20 IF T={t} accuracy, lossless") in rows]
+    if plain:
+        axes.plot(*zip(*plain, strict=True), "s-", color="#0072b2", label="Spikeloom, plain IF neurons")
+    for levels, offset in ((7, -1.9), (15, -0.9), (31, 0.5)):
+        key = f"ResNet-20 N={levels} density T=1 accuracy, lossless"
+        if key in rows:
+            axes.plot([1], [rows[key]["value"]], "D", color="#d55e00", label="Spikeloom, Scale-and-Fire neurons, T=1" if levels == 7 else None)
+            axes.annotate(f"N={levels}: {rows[key]['value']:.1f} %", (1, rows[key]["value"]), (1.15, rows[key]["value"] + offset), fontsize=8)
+    axes.axhline(90.4, color="#009e73", lw=1)
+    axes.text(128, 90.9, "the ANN: 90.4 %", color="#009e73", ha="right", fontsize=8)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([1, 2, 4, 8, 16, 32, 64, 128], ["1", "2", "4", "8", "16", "32", "64", "128"])
+    axes.set(xlabel="time steps T", ylabel="accuracy, % of 1,000 images", ylim=(25, 95), title="CIFAR-10 ResNet-20, converted")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower left", fontsize=8, bbox_to_anchor=(0.02, 0.12))
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+def main() -> None:
+    """Write both READMEs and the picture, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = [name for name in HEADS if (ROOT / name).read_text() != updated(name)]
+    if check:
+        sys.exit(f"not in step with benchmarks/results: {', '.join(stale)}; run python benchmarks/tables.py" if stale else 0)
+    for name in stale:
+        (ROOT / name).write_text(updated(name))
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "accuracy.svg").write_bytes(picture())
+
+
+if __name__ == "__main__":
+    main()
