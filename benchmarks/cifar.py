@@ -19,7 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.rows import ROOT, SHARED, Row, write
-
 from spikeloom.pipeline import Settings, convert, evaluate
 
 WORK = ROOT / "artifacts" / "benchmarks"
@@ -106,15 +105,32 @@ def rows(run: Run, found: dict[str, dict[str, Any]]) -> list[Row]:
         p = metrics["mcnemar"]["p"] if metrics["mcnemar"] else None
         # two images of a thousand are within counting noise on the lossless set (0.2 points)
         slack = 0.2 if place == "lossless" else 0.0
-        holds = None if most is None and least is None else bool((most is None or loss <= most + slack) and (least is None or accuracy["snn"] >= least))
+        holds = (
+            None
+            if most is None and least is None
+            else bool((most is None or loss <= most + slack) and (least is None or accuracy["snn"] >= least))
+        )
         target = f"at most {most} under the ANN" if most is not None else f"at least {least}" if least is not None else None
         beside = {"ann": accuracy["ann"], "control": accuracy["control"], "mcnemar_p": p, "images": metrics["samples"]}
-        peer = {"SpikingJelly 2.0.0.dev1": PEER[run.timesteps]} if run.depth == 20 and place == "lossless" and run.timesteps in PEER else None
+        peer = (
+            {"SpikingJelly 2.0.0.dev1": PEER[run.timesteps]} if run.depth == 20 and place == "lossless" and run.timesteps in PEER else None
+        )
         made.append(Row(f"{run.name} accuracy, {place}", accuracy["snn"], "%", command, beside, peer, target, holds))
         agreement = round(100 * metrics["agreement"], 2)
         asked = run.jpeg_agreement if place == "jpeg" else None
         told = f"at least {asked}" if asked else None
-        made.append(Row(f"{run.name} agreement, {place}", agreement, "%", command, {"images": metrics["samples"]}, None, told, agreement >= asked if asked else None))
+        made.append(
+            Row(
+                f"{run.name} agreement, {place}",
+                agreement,
+                "%",
+                command,
+                {"images": metrics["samples"]},
+                None,
+                told,
+                agreement >= asked if asked else None,
+            )
+        )
     return made
 
 

@@ -20,7 +20,6 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.rows import ROOT, SHARED, Row, write
-
 from spikeloom import zoo
 from spikeloom.calibrate import Balance, Compensate
 from spikeloom.capture import capture, load_weights
@@ -56,7 +55,16 @@ def fastest(functions: dict[str, Callable[[], object]], seconds: float) -> dict[
 
 def ratio_row(name: str, value: float, most: float, control: dict[str, float]) -> Row:
     """One ratio with its limit."""
-    return Row(name, round(value, 3), "x", COMMAND, {key: float(f"{number:.4g}") for key, number in control.items()}, None, f"at most {most}", value <= most)
+    return Row(
+        name,
+        round(value, 3),
+        "x",
+        COMMAND,
+        {key: float(f"{number:.4g}") for key, number in control.items()},
+        None,
+        f"at most {most}",
+        value <= most,
+    )
 
 
 def speed(ann: Program, snn: SpikingModel, seconds: float) -> list[Row]:
@@ -132,7 +140,14 @@ def main() -> None:
     snn = SpikingModel(run(PASSES, ann, Context(lambda: ((part,) for part in x[:128].split(64)))), timesteps=1)
     rows = [*speed(ann, snn, options.seconds), conversion(ann, x)]
     peak = {kind: memory(kind) for kind in ("ann", "conversion")}
-    rows.append(ratio_row("peak memory of a conversion / of ANN inference, 512 images", peak["conversion"] / peak["ann"], 2.5, {f"{k}_mib": v for k, v in peak.items()}))
+    rows.append(
+        ratio_row(
+            "peak memory of a conversion / of ANN inference, 512 images",
+            peak["conversion"] / peak["ann"],
+            2.5,
+            {f"{k}_mib": v for k, v in peak.items()},
+        )
+    )
     for row in rows:
         sys.stdout.write(f"{row.name}: {row.value} {row.control} holds={row.holds}\n")
     write("runtime", rows)

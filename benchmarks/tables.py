@@ -24,7 +24,11 @@ PEER = {"T": (16, 32, 64, 128), "accuracy": (29.4, 73.8, 87.0, 89.8)}
 def beside(row: dict[str, Any]) -> str:
     """What a number stands beside, in a few words."""
     told = {**(row["control"] or {}), **(row["peer"] or {})} if isinstance(row["control"], dict | None) else {"control": row["control"]}
-    parts = [f"{key} {value:.3g}" if isinstance(value, float) and abs(value) < 1 else f"{key} {value}" for key, value in told.items() if value is not None]
+    parts = [
+        f"{key} {value:.3g}" if isinstance(value, float) and abs(value) < 1 else f"{key} {value}"
+        for key, value in told.items()
+        if value is not None
+    ]
     return ", ".join(part for part in parts if len(part) < 60)
 
 
@@ -65,8 +69,12 @@ def picture() -> bytes:
     for levels, offset in ((7, -1.9), (15, -0.9), (31, 0.5)):
         key = f"ResNet-20 N={levels} density T=1 accuracy, lossless"
         if key in rows:
-            axes.plot([1], [rows[key]["value"]], "D", color="#d55e00", label="Spikeloom, Scale-and-Fire neurons, T=1" if levels == 7 else None)
-            axes.annotate(f"N={levels}: {rows[key]['value']:.1f} %", (1, rows[key]["value"]), (1.15, rows[key]["value"] + offset), fontsize=8)
+            axes.plot(
+                [1], [rows[key]["value"]], "D", color="#d55e00", label="Spikeloom, Scale-and-Fire neurons, T=1" if levels == 7 else None
+            )
+            axes.annotate(
+                f"N={levels}: {rows[key]['value']:.1f} %", (1, rows[key]["value"]), (1.15, rows[key]["value"] + offset), fontsize=8
+            )
     axes.axhline(90.4, color="#009e73", lw=1)
     axes.text(128, 90.9, "the ANN: 90.4 %", color="#009e73", ha="right", fontsize=8)
     axes.set_xscale("log", base=2)

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spikeloom.errors import SpikeloomError, UserError
-    from spikeloom.pipeline import CheckResult, Settings, check, convert_model as convert, load_model as load, report_model as report
+    from spikeloom.pipeline import CheckResult, Settings, check
+    from spikeloom.pipeline import convert_model as convert
+    from spikeloom.pipeline import load_model as load
+    from spikeloom.pipeline import report_model as report
     from spikeloom.simulate import SpikingModel
 
 __version__ = "0.1.0"

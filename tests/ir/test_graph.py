@@ -82,7 +82,9 @@ def test_the_kind_of_a_call_follows_from_its_operands(target: Callable[..., Any]
         (A.clamp_max.default, (4,), {}, (None, 4.0)),
     ],
 )
-def test_bounds_of_a_clip_are_read_from_wherever_they_stand(target: Any, args: Any, kwargs: Any, wanted: tuple[float | None, float | None]) -> None:
+def test_bounds_of_a_clip_are_read_from_wherever_they_stand(
+    target: Any, args: Any, kwargs: Any, wanted: tuple[float | None, float | None]
+) -> None:
     graph = fx.Graph()
     assert bounds(graph.call_function(target, (graph.placeholder("x"), *args), kwargs)) == wanted
 

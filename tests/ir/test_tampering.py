@@ -127,7 +127,15 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "is not a saved program")
 
 
-@pytest.mark.parametrize("text", ["null", "[]", "1", '"program"', "{}", "[" * 100_000, '{"format": 1}', '{"format": 1, "digests": []}', "\udcff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["null", "[]", "1", '"program"', "{}", '{"format": 1}', '{"format": 1, "digests": []}'],
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param("1" * 10_000, id="long"),
+        pytest.param("\udcff", id="not UTF-8"),
+    ],
+)
 def test_json_that_is_no_program_is_refused(text: str, folder: Path) -> None:
     (folder / "program.json").write_bytes(text.encode(errors="surrogateescape"))
     refused(folder)
@@ -169,7 +177,15 @@ def test_a_node_of_another_kind_is_refused(op: object, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "form",
-    ["input_1={code}", "*input_1", "**input_1", "input_1, other={code}", "input_1):\n        return {code}\n    def other(self, y", 3, None],
+    [
+        "input_1={code}",
+        "*input_1",
+        "**input_1",
+        "input_1, other={code}",
+        "input_1):\n        return {code}\n    def other(self, y",
+        3,
+        None,
+    ],
 )
 def test_no_name_of_an_input_becomes_source_code(form: Any, folder: Path, tmp_path: Path) -> None:
     evil = form.format(code=payload(tmp_path)) if isinstance(form, str) else form

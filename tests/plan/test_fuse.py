@@ -99,7 +99,11 @@ def test_weights_already_named_like_a_node_stay_their_owners() -> None:
 
 
 NOT_FOLDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[str]]] = {
-    "norm after a sum": (lambda: Wired(lambda x, c, n: n(c(x) + x), conv(3, 3), nn.BatchNorm2d(3)), PICTURE, ["conv2d", "add", "batch_norm"]),
+    "norm after a sum": (
+        lambda: Wired(lambda x, c, n: n(c(x) + x), conv(3, 3), nn.BatchNorm2d(3)),
+        PICTURE,
+        ["conv2d", "add", "batch_norm"],
+    ),
     "result read twice": (
         lambda: Wired(lambda x, c, n: torch.cat([n(y := c(x)), y], 1), conv(3, 3), nn.BatchNorm2d(3)),
         PICTURE,
@@ -110,7 +114,11 @@ NOT_FOLDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[str]]
     "norm over tokens": (lambda: nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(4)), TOKENS, ["linear", "batch_norm"]),
     "scale along rows": (lambda: Wired(lambda x, c: c(x) * torch.arange(6.0), conv(3, 3)), PICTURE, ["conv2d", "mul"]),
     "scale of another shape": (lambda: Wired(lambda x, c: c(x) * torch.ones(1, 1, 1), nn.Linear(3, 3)), ROW, ["linear", "mul"]),
-    "scale to another dtype": (lambda: Wired(lambda x, c: (c(x) * torch.ones(3).double()).float(), nn.Linear(3, 3)), ROW, ["linear", "mul", "_to_copy"]),
+    "scale to another dtype": (
+        lambda: Wired(lambda x, c: (c(x) * torch.ones(3).double()).float(), nn.Linear(3, 3)),
+        ROW,
+        ["linear", "mul", "_to_copy"],
+    ),
     "scale by a value": (lambda: Wired(lambda x, c: c(x) * x, conv(3, 3)), PICTURE, ["conv2d", "mul"]),
     "divisor": (lambda: Wired(lambda x, c: x / (c(x).square() + 1), conv(3, 3)), PICTURE, ["conv2d", "square", "add", "div"]),
 }

@@ -139,7 +139,10 @@ PLANS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[str]]] = {
     ),
     "squeeze and excite": (
         lambda: Wired(
-            lambda x, c, d, e: e((y := F.relu(c(x))) * torch.sigmoid(d(y.mean((2, 3), keepdim=True)))), conv(3, 4), conv(4, 4, 1), conv(4, 2)
+            lambda x, c, d, e: e((y := F.relu(c(x))) * torch.sigmoid(d(y.mean((2, 3), keepdim=True)))),
+            conv(3, 4),
+            conv(4, 4, 1),
+            conv(4, 2),
         ),
         PICTURE,
         [

@@ -20,7 +20,7 @@ METHODS = ("mse", "maximum", "percentile", "hmt")
 _ROOT_2, _ROOT_2PI = 2.0**0.5, (2.0 * torch.pi) ** 0.5
 
 
-def quantised(z: Float[Tensor, "*any"], step: Float[Tensor, "*any"], levels: int, negative: int) -> Float[Tensor, "*any"]:
+def quantised(z: Float[Tensor, "*any"], step: Float[Tensor, "*#any"], levels: int, negative: int) -> Float[Tensor, "*any"]:
     """q_s(z) of (3), with the default initial potential of half a step."""
     return torch.floor(z / step + 0.5).clamp_(-negative, levels) * step
 

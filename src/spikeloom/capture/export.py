@@ -105,7 +105,7 @@ def program_of(exported: ExportedProgram, is_dynamic: bool, settings: Mapping[st
     """An exported program (already functional, ATen level) as a program of the ANN dialect."""
     graph, tensors, inputs = _lifted(exported, is_dynamic)
     program = Program(graph, tensors, Dialect.ANN, inputs, settings=dict(settings))
-    for tidy in (_plain_batch_norm, _without_copies, _views_as_reshapes, _unfused):
+    for tidy in (_plain_batch_norm, _plain_maximum, _without_copies, _views_as_reshapes, _unfused):
         tidy(program.graph)
     program = folded(swept(program))
     return shaped(program) if _all_known(program) else program
@@ -189,6 +189,20 @@ def _plain_batch_norm(graph: fx.Graph) -> None:
                 user.replace_all_uses_with(twin)
                 graph.erase_node(user)
             graph.erase_node(node)
+
+
+def _plain_maximum(graph: fx.Graph) -> None:
+    """A maximum along a dimension whose indices nothing reads is the maximum alone."""
+    for node in list(graph.nodes):
+        if node.op != "call_function" or name_of(node.target) != "aten.max.dim" or any(user.args[1] != 0 for user in node.users):
+            continue
+        x, dim, *keep = node.args
+        with graph.inserting_before(node):
+            twin = graph.call_function(torch.ops.aten.amax.default, (x, [dim], *keep))
+        for user in list(node.users):
+            user.replace_all_uses_with(twin)
+            graph.erase_node(user)
+        graph.erase_node(node)
 
 
 def _without_copies(graph: fx.Graph) -> None:

@@ -50,7 +50,7 @@ class EnergyRow:
         return self.compute_pj + self.memory_pj
 
 
-def memory_pj(bits: float, held_bytes: float) -> float:
+def memory_pj(bits: int | float, held_bytes: int | float) -> float:
     """Moving `bits` in or out of the smallest memory that holds `held_bytes`. (1)"""
     price = next(price for size, price in MEMORY_PJ if held_bytes <= size)
     return bits / 64.0 * price
@@ -60,7 +60,7 @@ def ann_energy(counts: Counts, bits: int) -> EnergyRow:
     """The ANN at 32 (float) or 8 (integer) bits, dense."""
     name, price = ("ANN fp32", "fp32 multiply-accumulate") if bits == 32 else ("ANN int8", "int8 multiply-accumulate")
     macs = sum(row.dense_macs for row in counts.rows)
-    moved = sum(
+    moved = math.fsum(
         memory_pj(row.weights * bits, row.weights * bits / 8) + memory_pj(2 * row.outputs * bits, row.outputs * bits / 8)
         for row in counts.rows
     )
@@ -73,7 +73,7 @@ def snn_energy(counts: Counts, encoding: str) -> EnergyRow:
     macs, operations = sum(row.macs for row in counts.rows), counts.operations(encoding)
     updates = sum(row.neurons * counts.timesteps * (1 + math.ceil(math.log2(row.levels + 1))) for row in counts.rows if row.neurons)
     compute = operations * synapse + macs * PRICE_PJ["fp32 multiply-accumulate"] + updates * PRICE_PJ["fp32 addition"]
-    moved = sum(_snn_memory_pj(row, counts.timesteps, encoding) for row in counts.rows)
+    moved = math.fsum(_snn_memory_pj(row, counts.timesteps, encoding) for row in counts.rows)
     return EnergyRow(
         f"SNN ({encoding})", compute, moved, f"{operations:,.0f} synaptic operations, {macs:,.0f} MACs, {updates:,.0f} neuron additions"
     )

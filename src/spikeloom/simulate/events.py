@@ -12,20 +12,19 @@ DESIGN.md §5 gives the encodings of a level k:
     binary   popcount(|k|) spikes with shifted weights
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import Kind, Program, Signal, calls, dynamic, kind, kwargs_of, name_of, population, signals, target_of
+from spikeloom.ir import Kind, Program, Signal, argument, calls, dynamic, kind, kwargs_of, name_of, population, signals, target_of
 from spikeloom.neuron import events as encoded
 from spikeloom.simulate.execute import executable, repeated
 
 ENCODINGS = ("graded", "unary", "binary")
-_ONE_EACH = ("aten.mean", "aten.sum", "aten.adaptive_avg", "aten.mul", "aten.div", "aten.neg", "aten.batch_norm", "aten.cumsum")
+_ONE_EACH = ("aten.mean", "aten.sum", "aten.mul", "aten.div", "aten.neg", "aten.batch_norm", "aten.cumsum")
 
 
 @final
@@ -65,11 +64,11 @@ class Counts:
 
     def spikes(self, encoding: str = "graded") -> float:
         """Spikes sent per inference by all populations."""
-        return sum(row.events.get(encoding, 0.0) for row in self.rows)
+        return sum((row.events.get(encoding, 0.0) for row in self.rows), 0.0)
 
     def operations(self, encoding: str = "graded") -> float:
         """Synaptic operations per inference; MACs on analog inputs are not among them."""
-        return sum(row.operations.get(encoding, 0.0) for row in self.rows)
+        return sum((row.operations.get(encoding, 0.0) for row in self.rows), 0.0)
 
     def spike_share(self) -> float:
         """The share of the ANN's MACs that ran spike-driven."""
@@ -81,23 +80,44 @@ def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
     """How many weights each element of operand `place` meets: [1, …] like the operand for one sample. (1)"""
     name = name_of(node.target)
     probe = torch.ones_like(args[place][:1], requires_grad=True)
+    if name.startswith("aten.adaptive_avg"):
+        return _windows(probe.shape, args[1]).to(probe)
     if name.startswith(_ONE_EACH):
         return probe.detach()
     ones = [torch.ones_like(value) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args]
     ones[place] = probe
     with torch.enable_grad():
-        total = target_of(node)(*ones, **node.kwargs).sum()
+        pools = name.startswith("aten.avg_pool")
+        total = (_window_sums(node, probe) if pools else target_of(node)(*ones, **node.kwargs)).sum()
         (gradient,) = torch.autograd.grad(total, probe)
-    return (gradient * _window(name, args)).round()
+    return gradient.round()
 
 
-def _window(name: str, args: tuple[Any, ...]) -> int:
-    """How many values an average pool of 1 to 3 dimensions divides by; 1 for any other operation."""
-    if not name.startswith("aten.avg_pool"):
-        return 1
-    dimensions = int(name.removeprefix("aten.avg_pool")[0])
-    sizes = list(args[1]) if isinstance(args[1], list | tuple) else [args[1]]
-    return math.prod(sizes if len(sizes) == dimensions else sizes * dimensions)
+def _window_sums(node: fx.Node, x: Tensor) -> Tensor:
+    """The sum over every window of an average pool of 1 to 3 dimensions, whatever the average divides by."""
+    dimensions = x.dim() - 2
+    before = [1] * (3 - dimensions)
+    kernel = [*before, *_of_each(argument(node, 1, "kernel_size"), dimensions)]
+    stride = [*before, *_of_each(argument(node, 2, "stride") or kernel[-dimensions:], dimensions)]
+    padding = [0 for _ in before] + _of_each(argument(node, 3, "padding", 0), dimensions)
+    volume = x.reshape(*x.shape[:2], *before, *x.shape[2:])
+    return torch.ops.aten.avg_pool3d(volume, kernel, stride, padding, argument(node, 4, "ceil_mode", False), True, 1)
+
+
+def _of_each(value: int | list[int], dimensions: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values if len(values) == dimensions else values * dimensions
+
+
+def _windows(shape: Sequence[int], sizes: int | list[int]) -> Tensor:
+    """How many windows of an adaptive pool each value [1, C, …] lies in: output o covers ⌊o·n/m⌋ up to ⌈(o+1)·n/m⌉."""
+    found = torch.ones(tuple(shape))
+    for axis, m in enumerate(_of_each(sizes, len(shape) - 2), start=2):
+        n, along = shape[axis], [1] * len(shape)
+        along[axis] = n
+        met = [sum(o * n // m <= i < -(-(o + 1) * n // m) for o in range(m)) for i in range(n)]
+        found = found * torch.tensor(met, dtype=found.dtype).view(along)
+    return found
 
 
 @final

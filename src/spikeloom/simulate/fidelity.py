@@ -4,7 +4,7 @@ Fidelity: how close each population's mean output is to the ANN's activation it 
     SQNR = 10·log10( Σ a² / Σ (a − ō)² ) dB,   cosine = Σ a·ō / √(Σ a² · Σ ō²)               (1)
 
 a is the ANN's value, ō the mean of the spikes over T. Sums stream over batches. A population's own share of the error
-is its SQNR against what reaches it: the one with the largest drop from the populations that feed it hurts most.
+is what its error, as a share of its signal, exceeds that of the populations that feed it by: the one that adds most hurts most.
 """
 
 import math
@@ -18,6 +18,9 @@ from torch import Tensor, fx
 from spikeloom.ir import OPERATIONS, Program, calls, note
 from spikeloom.simulate.events import level_of
 from spikeloom.simulate.execute import decoded, executable, repeated
+
+PERFECT_DB = 200.0
+"""The ratio of a population without any error: a number, so that it can be compared and written as JSON."""
 
 
 @final
@@ -57,22 +60,36 @@ def populations(program: Program) -> list[fx.Node]:
     return [node for node in calls(program.graph) if node.target in OPERATIONS.values()]
 
 
-def fidelity(program: Program, ann: Program, batches: Iterable[tuple[Tensor, ...]], timesteps: int) -> tuple[Fidelity, ...]:
-    """One row per population whose source the ANN has in the same shape, over all batches of inputs [B, …].
+def counterparts(program: Program, ann: Program) -> dict[str, str]:
+    """For each population, by name, the ANN's value that it stands for, where the ANN has it.
 
-    Give the fused ANN: in an unfused one, an activation may still stand behind its max-pool.
+    In an ANN that is not fused yet, a layer's counterpart is what stands behind the batch norms that were folded into it;
+    an activation that was moved before its max-pool has none.
     """
-    specs = {node.name: node.meta.get("spec") for node in ann.graph.nodes}
-    nodes = [node for node in populations(program) if specs.get(note(node).get("source"), ()) == node.meta.get("spec")]
-    spiking = Recorder(executable(program, timesteps), [node.name for node in nodes])
-    exact = Recorder(ann.module(), [note(node)["source"] for node in nodes])
+    fused = next((record.numbers for record in program.records if record.name == "Fuse"), {})
+    moved = () if any(record.name == "Fuse" for record in ann.records) else fused.get("moved", ())
+    values, found = {node.name: node for node in ann.graph.nodes}, dict[str, str]()
+    for node in populations(program):
+        value = values.get(note(node).get("source", ""))
+        while value is not None and len(value.users) == 1 and next(iter(value.users)).name in fused.get("folded", ()):
+            value = next(iter(value.users))
+        if value is not None and value.name not in moved and value.meta.get("spec") == node.meta.get("spec"):
+            found[node.name] = value.name
+    return found
+
+
+def fidelity(program: Program, ann: Program, batches: Iterable[tuple[Tensor, ...]], timesteps: int) -> tuple[Fidelity, ...]:
+    """One row per population that the ANN, fused or as captured, has a counterpart of, over all batches of inputs [B, …]."""
+    stand_for = counterparts(program, ann)
+    nodes = [node for node in populations(program) if node.name in stand_for]
+    spiking, exact = Recorder(executable(program, timesteps), stand_for), Recorder(ann.module(), stand_for.values())
     sums: dict[str, dict[str, Any]] = {node.name: {} for node in nodes}
     with torch.no_grad():
         for inputs in batches:
             spiking.run(*(repeated(value, timesteps) for value in inputs))
             exact.run(*inputs)
             for node in nodes:
-                _add(sums[node.name], node, program, exact.kept[note(node)["source"]], spiking.kept[node.name], timesteps)
+                _add(sums[node.name], node, program, exact.kept[stand_for[node.name]], spiking.kept[node.name], timesteps)
     ratios = {name: _sqnr_db(total) for name, total in sums.items()}
     return tuple(_row(node, sums[node.name], ratios) for node in nodes)
 
@@ -89,8 +106,8 @@ def _add(sums: dict[str, Any], node: fx.Node, program: Program, a: Tensor, spike
 
 def _sqnr_db(sums: Mapping[str, Any]) -> float:
     if sums["error"] == 0.0:
-        return math.inf
-    return 10.0 * math.log10(max(sums["aa"], 1e-30) / sums["error"])
+        return PERFECT_DB
+    return min(10.0 * math.log10(max(sums["aa"], 1e-30) / sums["error"]), PERFECT_DB)
 
 
 def _row(node: fx.Node, sums: Mapping[str, Any], ratios: Mapping[str, float]) -> Fidelity:
@@ -125,5 +142,5 @@ def feeders(node: fx.Node) -> set[str]:
 
 
 def worst(rows: Iterable[Fidelity]) -> Fidelity | None:
-    """The population that hurts most: the largest drop in SQNR against what feeds it."""
-    return max(rows, key=lambda row: row.drop_db, default=None)
+    """The population that hurts most: it adds the most error, as a share of its signal, to that of what feeds it."""
+    return max(rows, key=lambda row: 10.0 ** (-row.sqnr_db / 10.0) - 10.0 ** (-(row.sqnr_db + row.drop_db) / 10.0), default=None)

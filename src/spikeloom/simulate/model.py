@@ -9,7 +9,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, final
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
@@ -162,7 +162,7 @@ class SpikingModel(
         save(program, save_directory, extra)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "SpikingModel":
         folder = Path(model_id)
         if not folder.is_dir():
             known = {key: options[key] for key in _DOWNLOAD_OPTIONS if key in options}
@@ -170,7 +170,7 @@ class SpikingModel(
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path) -> "SpikingModel":
         """The network saved in a folder, with its ANN and control where they are there. Executes nothing from it."""
         program = load(folder)
         others: Mapping[str, Program | None] = {
