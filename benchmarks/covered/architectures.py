@@ -45,7 +45,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "mobilenet_v2": {"image_size": 64, "depth_multiplier": 0.25},
     "mobilevit": {"image_size": 64, "hidden_sizes": [32, 48, 64], "neck_hidden_sizes": [16, 16, 16, 32, 32, 32, 64]},
     "mobilevitv2": {"image_size": 64, "width_multiplier": 0.5},
-    "perceiver": {"d_latents": 64, "num_latents": 16, "image_size": 64, "num_blocks": 1, "num_self_attends_per_block": 2},
+    "perceiver": {"d_latents": 64, "num_cross_attention_heads": 1, "num_latents": 16, "image_size": 64, "num_blocks": 1, "num_self_attends_per_block": 2},
     "poolformer": {"hidden_sizes": [16, 16, 32, 32], **_ONES},
     "pp_lcnet": {"scale": 0.25},
     "pvt": {"image_size": 64, **_PYRAMID},

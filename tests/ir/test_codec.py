@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import fx
 
@@ -45,6 +45,7 @@ def same(left: Any, right: Any) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(VALUES)
+@example([math.inf, (-math.inf, {"nan": math.nan})])
 def test_what_is_written_as_json_is_read_back_the_same(value: Any) -> None:
     assert same(decode(json.loads(json.dumps(encode(value), allow_nan=False)), {}), value)
 

@@ -52,7 +52,7 @@ def test_a_missing_population_is_found_and_the_edge_named(snn: Program) -> None:
         (lambda x, a, b: F.max_pool2d(a(x), 2), "max_pool2d"),
         (lambda x, a, b: F.avg_pool2d(a(x), 2), "avg_pool2d"),
         (lambda x, a, b: a(x) * b(a(x)).relu(), "mul"),
-        (lambda x, a, b: b(torch.cat([a(x), x + 1], 1)[:, :2]), "conv2d_1"),
+        (lambda x, a, b: b(torch.cat([x + 1, a(x)], 1)[:, :2]), "conv2d_1"),
         (lambda x, a, b: b(F.pad(F.relu(a(x)) + a(x), (0, 1))), "conv2d"),
     ],
     ids=["maximum", "average", "product", "through routing", "sum of spikes and current"],

@@ -84,7 +84,7 @@ def remaining(m: Moments, change: Float[Tensor, "g o i"], shift: Float[Tensor, "
 def best(first: Moments, second: Moments) -> tuple[Float[Tensor, "g o i"], Float[Tensor, "g o"], float | None]:
     """ΔW, Δb and the λ that the two halves of the samples agree on (None: mean shift alone)."""
     candidates: list[tuple[float, int, float | None]] = []
-    for place, ridge in enumerate((*RIDGES, None)):
+    for place, ridge in enumerate((None, *RIDGES)):
         loss = remaining(second, *solution(first, ridge)) + remaining(first, *solution(second, ridge))
         candidates.append((loss, place, ridge))
     ridge = min(candidates)[2]

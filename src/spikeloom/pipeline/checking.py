@@ -11,6 +11,7 @@ from torch import nn
 from spikeloom.capture import load
 from spikeloom.ir import PlanRow
 from spikeloom.plan import plan, spike_share
+from spikeloom.zoo import ARCHITECTURES
 
 
 @final
@@ -43,10 +44,11 @@ def check(
     """What a model's operations would become, all problems at once; unsupported operations are rows, not errors.
 
     `source` is an address or a module, `example` its inputs (a tensor or a tuple). Raises a UserError only where there
-    is no model, or `torch.export` cannot capture it.
+    is no model, or `torch.export` cannot capture it. Our own architectures need no weights to be checked.
     """
     options = {"weights": weights, "classes": classes, "input_shape": input_shape, "allow_pickle": allow_pickle}
-    program = load(source, example=example, random_weights=random_weights, **options)
+    untrained = random_weights or (isinstance(source, str) and weights is None and source.removeprefix("zoo:") in ARCHITECTURES)
+    program = load(source, example=example, random_weights=untrained, **options)
     rows = plan(program)
     parameters = sum(tensor.numel() for tensor in program.tensors.values())
     return CheckResult(rows, spike_share(rows), sum(row.macs for row in rows), parameters, dict(program.settings))

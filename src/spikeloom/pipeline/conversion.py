@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import torch
+
 from spikeloom import datasets
 from spikeloom.calibrate import Balance, Compensate
 from spikeloom.convert import Spike
@@ -69,6 +71,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     for whatever the user can mend; files of an earlier conversion stay until the new ones are whole.
     """
     folder = settings.output_dir
+    check_device(settings.device)
     _check_folder(folder)
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)
@@ -111,6 +114,15 @@ def _asked(settings: Settings) -> dict[str, Any]:
     for key in ("output_dir", "resume", "samples"):
         told.pop(key)
     return told
+
+
+def check_device(device: str) -> None:
+    """Raises ResourceError for a device that this machine's torch cannot use."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        found = str(error).splitlines()[0]
+        raise ResourceError(f"the device {device!r} cannot be used here", found=found, todo="use --device cpu") from error
 
 
 def _check_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 Ingestion: the data set, and the ANN as a program, trained here first where that was asked for.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,17 @@ def ingest(settings: Settings, checkpoint: Path, progress: Progress) -> Program:
     data = load_data(settings.dataset, "test", source.settings, settings, 1)
     if source.settings["classes"] is not None:
         label_offset(source.settings["classes"], data.num_classes)
-    program = capture(source.model, source.args, source.kwargs, {**source.settings, "dataset": settings.dataset})
+    program = capture(source.model, source.args, source.kwargs, facts_of(source, settings))
     progress("loading the model", 1, 1)
     return program
+
+
+def facts_of(source: Source, settings: Settings) -> dict[str, Any]:
+    """What is kept with the program: what the source says, the data set, and the preprocessing really used."""
+    prepared = preprocessing_of(source.settings, settings.preprocessing)
+    told = dataclasses.asdict(prepared).items() if prepared else ()
+    used = {key: list(value) if isinstance(value, tuple) else value for key, value in told} or None
+    return {**source.settings, "preprocessing": used, "dataset": settings.dataset}
 
 
 def trained(settings: Settings, checkpoint: Path, progress: Progress) -> Program:
@@ -98,7 +107,7 @@ def trained(settings: Settings, checkpoint: Path, progress: Progress) -> Program
         resume=checkpoint.exists(),
         progress=_shown(progress),
     )
-    facts = {**source.settings, "weights": f"trained here: {epochs} epochs, seed {settings.seed}", "dataset": settings.dataset}
+    facts = {**facts_of(source, settings), "weights": f"trained here: {epochs} epochs, seed {settings.seed}"}
     model: nn.Module = result.model.to("cpu")
     return capture(model, source.args, source.kwargs, facts)
 

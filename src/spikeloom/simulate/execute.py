@@ -68,12 +68,11 @@ class Template:
 
     def of_moving(self, function: Callable[..., Any], values: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
         """The call as a function of its moving operands alone, and what those are in `values`; the others stay as they are there."""
+        return lambda *moving: self.call(function, self._renewed(values, moving)), tuple(values[place] for place in self.moving)
 
-        def call(*moving: Tensor) -> Any:
-            filled = dict(enumerate(values)) | dict(zip(self.moving, moving, strict=True))
-            return self.call(function, tuple(filled.values()))
-
-        return call, tuple(values[place] for place in self.moving)
+    def _renewed(self, values: tuple[Any, ...], moving: tuple[Tensor, ...]) -> tuple[Any, ...]:
+        renewed = dict(zip(self.moving, moving, strict=True))
+        return tuple(renewed.get(place, value) for place, value in enumerate(values))
 
 
 @final
@@ -85,8 +84,9 @@ class _Hole:
 def _fill(value: Any, values: tuple[Any, ...]) -> Any:
     if isinstance(value, _Hole):
         return values[value.place]
-    if isinstance(value, list | tuple):
-        return type(value)(_fill(item, values) for item in value)
+    if isinstance(value, list | tuple):  # plain ones: torch.compile cannot take the graph's immutable lists
+        filled = [_fill(item, values) for item in value]
+        return filled if isinstance(value, list) else tuple(filled)
     return value
 
 
