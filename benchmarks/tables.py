@@ -23,7 +23,10 @@ PEER = {"T": (16, 32, 64, 128), "accuracy": (29.4, 73.8, 87.0, 89.8)}
 
 def beside(row: dict[str, Any]) -> str:
     """What a number stands beside, in a few words."""
-    told = {**(row["control"] or {}), **(row["peer"] or {})} if isinstance(row["control"], dict | None) else {"control": row["control"]}
+    told: dict[str, Any] = {}
+    for key in ("control", "peer"):
+        value = row[key]
+        told |= value if isinstance(value, dict) else {key: value}
     parts = [
         f"{key} {value:.3g}" if isinstance(value, float) and abs(value) < 1 else f"{key} {value}"
         for key, value in told.items()

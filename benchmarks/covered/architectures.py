@@ -34,18 +34,41 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "donut-swin": _SWIN,
     "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.25, "image_size": 64, "hidden_dim": 320},
     "focalnet": {"image_size": 64, "embed_dim": 16, "hidden_sizes": [16, 32, 32, 32], **_ONES},
-    "hgnet_v2": {"embedding_size": 16, "stem_channels": [3, 8, 16], "stage_in_channels": [16, 32, 64, 64], "stage_mid_channels": [8, 8, 16, 16]}
-    | {"stage_out_channels": [32, 64, 64, 128], "stage_num_blocks": [1, 1, 1, 1], "stage_numb_of_layers": [2, 2, 2, 2], "hidden_sizes": [32, 64, 64, 128]},
+    "hgnet_v2": {
+        "embedding_size": 16,
+        "stem_channels": [3, 8, 16],
+        "stage_in_channels": [16, 32, 64, 64],
+        "stage_mid_channels": [8, 8, 16, 16],
+    }
+    | {
+        "stage_out_channels": [32, 64, 64, 128],
+        "stage_num_blocks": [1, 1, 1, 1],
+        "stage_numb_of_layers": [2, 2, 2, 2],
+        "hidden_sizes": [32, 64, 64, 128],
+    },
     "hiera": {"image_size": [64, 64], "embed_dim": 16, **_ONES},
     "ijepa": _VIT,
     "imagegpt": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 32},
-    "levit": {"image_size": 64, "hidden_sizes": [32, 64, 64], "num_attention_heads": [2, 2, 2], "depths": [1, 1, 1], "key_dim": [16, 16, 16]},
+    "levit": {
+        "image_size": 64,
+        "hidden_sizes": [32, 64, 64],
+        "num_attention_heads": [2, 2, 2],
+        "depths": [1, 1, 1],
+        "key_dim": [16, 16, 16],
+    },
     "metaclip_2": _TOWERS,
     "mobilenet_v1": {"image_size": 64, "depth_multiplier": 0.25},
     "mobilenet_v2": {"image_size": 64, "depth_multiplier": 0.25},
     "mobilevit": {"image_size": 64, "hidden_sizes": [32, 48, 64], "neck_hidden_sizes": [16, 16, 16, 32, 32, 32, 64]},
     "mobilevitv2": {"image_size": 64, "width_multiplier": 0.5},
-    "perceiver": {"d_latents": 64, "num_cross_attention_heads": 1, "num_latents": 16, "image_size": 64, "num_blocks": 1, "num_self_attends_per_block": 2},
+    "perceiver": {
+        "d_latents": 64,
+        "num_cross_attention_heads": 1,
+        "num_latents": 16,
+        "image_size": 64,
+        "num_blocks": 1,
+        "num_self_attends_per_block": 2,
+    },
     "poolformer": {"hidden_sizes": [16, 16, 32, 32], **_ONES},
     "pp_lcnet": {"scale": 0.25},
     "pvt": {"image_size": 64, **_PYRAMID},
@@ -77,9 +100,9 @@ TIMM = """
     resnet10t@64 resnet18d@64 seresnet18@64 legacy_seresnet18@64 ecaresnet26t@64 skresnet18@64 resnest14d@64 resnetv2_18@64
     resnetblur18@64 res2net50_14w_8s@48 vgg11_bn@32 densenet121@48 densenetblur121d@48 dla34@64 dla46_c@64 dpn48b@48 hrnet_w18_small@64
     regnetx_002@64 regnety_002@64 regnetz_005@64 repvgg_a0@48 mobileone_s0@48 gernet_s@64 eca_resnext26ts@64 gcresnext26ts@64
-    bat_resnext26ts@64 lambda_resnet26t@64 botnet26t_256@64 halonet26t@64
+    bat_resnext26ts@256 lambda_resnet26t@64 botnet26t_256@128 halonet26t@256
     cspresnet50@64 cspdarknet53@64 cs3darknet_s@64 darknet17@64 vovnet39a@64 ese_vovnet19b_slim_dw@64 selecsls42@64 tresnet_m@64
-    xception41@64 legacy_xception@64 inception_v3@96 inception_v4@96 inception_resnet_v2@96 nasnetalarge@64 pnasnet5large@64
+    xception41@64 legacy_xception@64 inception_v3@96 inception_v4@96 inception_resnet_v2@96 nasnetalarge@64
     efficientnet_b0@64 tf_efficientnet_lite0@64 efficientnet_es@64 mnasnet_small@64 mobilenetv2_035@64 mobilenetv3_small_050@64
     tf_mobilenetv3_small_minimal_100@64 mobilenetv4_conv_small_035@64 lcnet_035@64 lcnetv2_small@64 tinynet_e@64 fbnetc_100@64
     hardcorenas_a@64 mixnet_s@64 rexnet_100@64 rexnetr_100@64 ghostnet_050@64 ghostnetv2_100@64 repghostnet_050@64 starnet_s050@64
@@ -92,7 +115,6 @@ TIMM = """
 """
 
 SMALLER: dict[str, dict[str, Any]] = {
-    "torchvision:vit_b_16": {"image_size": 224},
     "timm:vit_tiny_patch16_224": {"img_size": 32, "depth": 2},
     "timm:deit_tiny_patch16_224": {"img_size": 32, "depth": 2},
     "timm:mixer_s32_224": {"img_size": 64, "num_blocks": 2},
@@ -105,8 +127,8 @@ SMALLER: dict[str, dict[str, Any]] = {
     "timm:visformer_tiny": {"img_size": 64},
     "timm:tiny_vit_5m_224": {"img_size": 64},
     "timm:convmixer_768_32": {"dim": 64, "depth": 4},
-    "timm:nasnetalarge": {"num_conv_filters": 1},
-    "timm:mobileone_s0": {"inference_mode": False},
+    "timm:nasnetalarge": {"stem_size": 16, "num_features": 192},
+    "timm:botnet26t_256": {"img_size": 128},
 }
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from covered.architectures import Architecture
 from covered.networks import pictures, randomise, settle
-from torch import Tensor, nn
 
 CLASSES = 10
 SAMPLES = 4
@@ -75,7 +76,9 @@ def inputs_of(model: nn.Module, architecture: Architecture, keyword: str | None,
         grid = torch.full((count, 2), side)
         return {"pixel_values": rows, "pixel_attention_mask": torch.ones(rows.shape[:2], dtype=torch.long), "spatial_shapes": grid}
     if architecture.name == "shieldgemma2":
-        tokens = torch.tensor([3, config.boi_token_index, *[config.image_token_index] * config.mm_tokens_per_image, config.eoi_token_index, 5])
+        tokens = torch.tensor(
+            [3, config.boi_token_index, *[config.image_token_index] * config.mm_tokens_per_image, config.eoi_token_index, 5]
+        )
         return {"input_ids": tokens.expand(count, -1).contiguous(), "pixel_values": x}
     if architecture.name == "imagegpt":
         return {"input_ids": torch.randint(0, config.vocab_size - 1, (count, config.n_positions))}

@@ -56,7 +56,11 @@ def _value(module: nn.Module, name: str, now: Tensor, generator: torch.Generator
     middle = float(now.mean())
     if abs(middle) > 0.01:
         return middle * (1 + 0.1 * noise.clamp(-2, 2))
-    return 0.35 + 0.07 * noise.clamp(-2, 2) if any(word in f"{name} {type(module).__name__}".lower() for word in BRANCH_SCALES) else 0.1 * noise
+    return (
+        0.35 + 0.07 * noise.clamp(-2, 2)
+        if any(word in f"{name} {type(module).__name__}".lower() for word in BRANCH_SCALES)
+        else 0.1 * noise
+    )
 
 
 def settle(model: nn.Module, kwargs: dict[str, Tensor]) -> None:

@@ -29,7 +29,11 @@ def rows(findings: Sequence[Finding]) -> list[Row]:
     out = [
         Row("architectures equal", equal, "architectures", COMMAND, peer=PEER, target=f">= {TARGET_EQUAL}", holds=equal >= TARGET_EQUAL),
         Row("silent wrong answers", wrong, "architectures", COMMAND, target="0", holds=wrong == 0),
-        *(Row(f"architectures {status}", counts[status], "architectures", COMMAND) for status in TITLES if status not in ("equal", "WRONG")),
+        *(
+            Row(f"architectures {status}", counts[status], "architectures", COMMAND)
+            for status in TITLES
+            if status not in ("equal", "WRONG")
+        ),
     ]
     return out + [_row(found) for found in findings]
 

@@ -62,6 +62,7 @@ def serve(pipe: Connection, threads: int) -> None:
 
     shim_torchvision()
     import transformers
+
     from covered.measurement import measure
 
     warnings.simplefilter("ignore")

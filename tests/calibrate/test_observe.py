@@ -13,7 +13,7 @@ from spikeloom.calibrate.observe import bins_for, checked, grouped, scale_axis
 from spikeloom.capture import capture
 from spikeloom.errors import DataError, InternalError, NumericError
 from spikeloom.ir import Program
-from spikeloom.simulate import populations
+from spikeloom.simulate import Recorder, populations, reference
 
 NAMES = ["linear", "residual", "attention", "gate"]
 
@@ -30,8 +30,6 @@ def seen(program: Program, x: Tensor, size: int = 64) -> dict[str, Observation]:
 
 def inputs_of(program: Program, x: Tensor) -> dict[str, Tensor]:
     """What each population reads in the ANN."""
-    from spikeloom.simulate import Recorder, reference
-
     nodes = populations(program)
     recorder = Recorder(reference(program), [str(node.args[0]) for node in nodes])
     with torch.no_grad():

@@ -175,6 +175,26 @@ def test_weights_computed_from_weights_are_computed_once() -> None:
     assert operations(capture(Standardised(), (image(2),))) == ["aten.conv2d.default"]
 
 
+class Maximum(nn.Module):
+    """A maximum along a dimension gives values and indices."""
+
+    def __init__(self, indices: bool) -> None:
+        super().__init__()
+        self.indices = indices
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        values, places = x.max(dim=1, keepdim=True)
+        return (values, places, values) if self.indices else (values, x.max(dim=2).values)
+
+
+def test_a_maximum_whose_indices_nothing_reads_is_the_maximum_alone() -> None:
+    program, x = capture(Maximum(indices=False), (torch.randn(2, 3, 4),)), torch.randn(5, 3, 4)
+    assert operations(program) == ["aten.amax.default", "aten.amax.default"]
+    for found, wanted in zip(program.module()(x), Maximum(indices=False)(x), strict=True):
+        assert torch.equal(found, wanted)
+    assert "aten.max.dim" in operations(capture(Maximum(indices=True), (torch.randn(2, 3, 4),)))
+
+
 def test_dropout_copies_and_casts_to_the_same_type_are_gone() -> None:
     half = operations(capture(Half(), (image(2),)))
     assert sum(name.startswith("aten.to.") or name == "aten._to_copy.default" for name in half) == 2

@@ -66,3 +66,11 @@ def test_constant_sequences_are_cut_without_loss() -> None:
     cuts = segment(np.full(5000, 2.0), np.ones(5000), 3)
     assert cuts[0] == 0
     assert cuts[-1] == 5000
+
+
+def test_a_stretch_of_one_entry_is_never_parted() -> None:
+    """A layer that hardly ever fires: zeros, and fewer values than stretches."""
+    y = np.concatenate([np.zeros(708), [15.4, 48.6, 92.4, 125.6]])
+    cuts = segment(y, np.random.default_rng(0).integers(1, 6, 712) / 1024, 32)
+    assert (np.diff(cuts) > 0).all()
+    assert all(np.ptp(y[start:end]) == 0 for start, end in pairwise(cuts))

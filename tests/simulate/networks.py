@@ -1,5 +1,6 @@
 """What the tests of simulate and calibrate share: tiny networks, one for each kind of node, captured once and turned into spiking programs."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -75,6 +76,15 @@ def ann(name: str) -> Program:
 def samples(program: Program, count: int, seed: int = 0) -> Tensor:
     """Normal inputs [count, …] for a program."""
     return torch.randn(count, *program.inputs[0].shape[1:], generator=torch.Generator().manual_seed(seed))
+
+
+def correlated(program: Program, count: int, seed: int = 0) -> Tensor:
+    """Inputs [count, …] that mostly lie in four directions, as those of pictures do in a few: an error in them can be corrected."""
+    shape = program.inputs[0].shape[1:]
+    basis = torch.randn(4, math.prod(shape), generator=torch.Generator().manual_seed(7))
+    generator = torch.Generator().manual_seed(seed)
+    mixed, noise = (torch.randn(count, n, generator=generator) for n in (4, math.prod(shape)))
+    return (0.4 * mixed @ basis + 0.3 * noise + 0.3).view(count, *shape)
 
 
 def stream_of(x: Tensor, size: int = 64) -> Callable[[], Iterator[tuple[Tensor, ...]]]:

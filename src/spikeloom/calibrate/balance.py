@@ -5,7 +5,7 @@ Identity staircases get a step (`scale`), function staircases the thresholds and
 best (`neuron.fit_staircase`). The initial potential is half a step, so that the staircase rounds instead of truncating.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -77,14 +77,21 @@ def set_table(node: fx.Node, tensors: dict[str, Tensor], thresholds: Tensor, val
 
 
 def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor, Tensor]:
-    """The best staircases for a population's function and input, one per scale group: thresholds and one value more, 0 among them."""
+    """The best staircases for a population's function and input, one per scale group: thresholds and one value more, one of them 0."""
     distributions = list(zip(seen.edges, seen.histogram, strict=True))
     return fitted(node, distributions, program.tensor(node.args[1]).shape)
 
 
+def silence(function: Callable[[Tensor], Tensor]) -> float | None:
+    """0, the value where a neuron is silent; None for a function whose own bound keeps it above 0: max(x, ε) guards a division."""
+    lowest = float(function(torch.tensor(-torch.inf, dtype=torch.float64)))
+    return None if 0 < lowest < torch.inf else 0.0
+
+
 def fitted(node: fx.Node, distributions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Staircases of `shape` [K] or [C, K] for the population's function on each distribution, padded to K thresholds."""
-    fits = [fit_staircase(channel_function(node, c), seen, shape[-1], pin=0.0) for c, seen in enumerate(distributions)]
+    functions = [channel_function(node, c) for c in range(len(distributions))]
+    fits = [fit_staircase(f, seen, shape[-1], pin=silence(f)) for f, seen in zip(functions, distributions, strict=True)]
     thresholds, values = stack_staircases([*fits, (torch.zeros(shape[-1]).double(), torch.zeros(shape[-1] + 1).double())])
     thresholds, values = thresholds[:-1].float(), values[:-1].float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
@@ -123,7 +130,7 @@ class Balance(Pass):
 
         seen = observe(program, batches_of(context), tick)
         tensors = balanced(program, seen, self.method, self.percentile, self.timesteps)
-        one_sided = {node.name for node in calls(program.graph) if kwargs_of(node).get("function") != "identity"}
+        one_sided = {node.name for node in calls(program.graph) if node.target is population and not kwargs_of(node).get("negative", 0)}
         dead = [name for name, observed in seen.items() if name in one_sided and bool((observed.high <= 0).all())]
         return program.replaced(tensors=tensors).recorded(self.record(populations=len(seen), silent=dead, histograms=summaries(seen)))
 

@@ -153,7 +153,7 @@ class _Work:
         """What the layer should give: the ANN's value, plus the error of the branch it is added to. (1)"""
         targets = self.ann.values[node]
         users = list(node.users)
-        if len(users) != 1 or not name_of(users[0].target).startswith("aten.add.Tensor"):
+        if len(users) != 1 or not name_of(users[0].target).startswith("aten.add.Tensor") or users[0].kwargs.get("alpha", 1) != 1:
             return targets
         others = [operand for operand in users[0].args if isinstance(operand, fx.Node) and operand is not node]
         other = others[0] if len(others) == 1 else None

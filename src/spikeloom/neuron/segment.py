@@ -127,7 +127,7 @@ def moved_stretches(sums: Sums, cuts: Places) -> Places:
     each = score(sums, cuts[:-1], cuts[1:])
     loss = each[:-1] + each[1:] - score(sums, cuts[:-2], cuts[2:])  # of the inner cut k + 1, between stretches k and k + 1
     splits, halves = best_splits(sums, cuts[:-1], cuts[1:])
-    gain = halves - each
+    gain = np.where(np.diff(cuts) > 1, halves - each, -np.inf)  # one entry cannot be parted
     dropped: list[int] = []
     added: list[int] = []
     busy = np.zeros(len(each), dtype=bool)

@@ -22,9 +22,11 @@ from spikeloom.pipeline.card import card
 from spikeloom.pipeline.control import control_of
 from spikeloom.pipeline.evaluation import Batch, evaluate
 from spikeloom.pipeline.ingest import calibration_stream, ingest, load_data
+from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import metrics_of
 from spikeloom.pipeline.phases import Phases
 from spikeloom.pipeline.settings import Settings
+from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.plan import Fuse, Plan
 from spikeloom.report import Story, write
@@ -64,6 +66,7 @@ def resolution_of(settings: Settings) -> int:
     return 1 if settings.method == "scale_and_fire" else settings.timesteps
 
 
+@within_memory()
 def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     """Run all phases into `settings.output_dir`: program, `ann/`, `control/`, metrics.json, story.json, report.html, README.md.
 
@@ -82,7 +85,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     began = time.perf_counter()
     first, second = passes_of(settings)
     spiking = phases.program("2_spiking", {}, lambda: run(first, ann, context))
-    spiking = phases.program("3_compensated", {}, lambda: run(second, spiking, context))
+    spiking = phases.program("3_compensated", {}, lambda: audible(run(second, spiking, context), stream(), resolution_of(settings)))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
@@ -177,6 +180,7 @@ def _publish(folder: Path, found: Mapping[str, Any]) -> None:
     write_bytes(folder / "README.md", card(story).encode())
 
 
+@within_memory()
 def evaluate_folder(
     folder: Path,
     dataset: str | None = None,

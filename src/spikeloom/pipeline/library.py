@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from spikeloom import datasets
 from spikeloom.capture import capture, resolve
 from spikeloom.ir import Context, Progress, run, silent
-from spikeloom.pipeline.conversion import control_program, levels_of, passes_of
+from spikeloom.pipeline.conversion import control_program, levels_of, passes_of, resolution_of
 from spikeloom.pipeline.evaluation import evaluate
+from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import metrics_of
 from spikeloom.pipeline.settings import Settings
+from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.report import write
 from spikeloom.simulate import Counter, SpikingModel
 
 
+@within_memory()
 def convert_model(
     model: nn.Module | str, calibration: Any, config: Settings | None = None, *, example: Any = None, progress: Progress = silent
 ) -> SpikingModel:
@@ -30,6 +33,8 @@ def convert_model(
     to Scale-and-Fire with N = 15 levels at T = 1. Raises a UserError for whatever the user can mend.
     """
     settings = config or Settings(timesteps=1)
+    if isinstance(calibration, Iterator):  # it can be read only once, calibration reads several times
+        calibration = list(datasets.as_batches(calibration, settings.calibration_samples))
     first_batch = next(iter(datasets.as_batches(calibration, 2, size=2)))
     source = resolve(model, example=example if example is not None else first_batch)
     ann = capture(source.model, source.args, source.kwargs, source.settings)
@@ -41,7 +46,7 @@ def convert_model(
 
     context = Context(stream, settings.device, settings.seed, progress)
     first, second = passes_of(settings)
-    spiking = run([*first, *second], ann, context)
+    spiking = audible(run([*first, *second], ann, context), stream(), resolution_of(settings))
     control = control_program(settings, ann, context, silent)
     facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
     return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
@@ -52,6 +57,7 @@ def load_model(folder: str | Path) -> SpikingModel:
     return SpikingModel.open(Path(folder))
 
 
+@within_memory()
 def report_model(snn: SpikingModel, path: str | Path, data: Any, *, samples: int = 512) -> Path:
     """Write the report of a network on `data` (inputs, or (inputs, labels) batches) to `path`; returns the path.
 

@@ -122,7 +122,7 @@ def raster_of(program: Program, sample: Sequence[tuple[Tensor, ...]], timesteps:
 
 
 def _raster_row(node: fx.Node, program: Program, spikes: Tensor, timesteps: int) -> dict[str, Any]:
-    level = level_of(node, program, spikes)[0].view(timesteps, -1)
+    level = level_of(node, program, spikes)[0].reshape(timesteps, -1)
     count = min(RASTER_NEURONS, level.shape[1])
     picked = level[:, torch.linspace(0, level.shape[1] - 1, count).long()]
     events = [[int(t), int(neuron), int(picked[t, neuron])] for t, neuron in picked.nonzero().tolist()]

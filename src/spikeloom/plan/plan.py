@@ -133,7 +133,7 @@ def _reason(node: fx.Node, what: Becomes, why: str, twins: _Twins) -> str:
         why = "reads the analog input: multiply-accumulates"
     elif what is Becomes.SYNAPSES and function_of(node) == "batch_norm":
         why = "cannot be folded into a layer before it: one synapse a channel"
-    if node.name in twins.spikeless:
+    if node.name in twins.spikeless and what is not Becomes.UNSUPPORTED:
         return "; ".join(filter(None, [why, "an identity population after it makes spikes of its current"]))
     return why
 
