@@ -10,7 +10,22 @@ import pytest
 import spikeloom
 
 NAMES = ["CheckResult", "Settings", "SpikeloomError", "SpikingModel", "UserError", "__version__", "check", "convert", "load", "report"]
-PACKAGES = ["calibrate", "capture", "cli", "config", "convert", "datasets", "ir", "neuron", "pipeline", "plan", "report", "simulate", "train", "zoo"]
+PACKAGES = [
+    "calibrate",
+    "capture",
+    "cli",
+    "config",
+    "convert",
+    "datasets",
+    "ir",
+    "neuron",
+    "pipeline",
+    "plan",
+    "report",
+    "simulate",
+    "train",
+    "zoo",
+]
 
 
 def test_the_public_names_are_these() -> None:
@@ -65,6 +80,8 @@ def test_importing_spikeloom_imports_nothing_heavy_and_the_order_of_imports_does
         "assert type(sys.modules['spikeloom.convert']).__name__ == 'module'; print(spikeloom.__version__)"
     )
     source = Path(spikeloom.__file__).resolve().parents[1]
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(source), "PATH": ""})
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(source), "PATH": ""}
+    )
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == spikeloom.__version__

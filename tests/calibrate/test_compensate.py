@@ -36,13 +36,18 @@ def subtracted(x: Tensor, a: nn.Module, b: nn.Module, c: nn.Module) -> Tensor:
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "depthwise": (
-        lambda: nn.Sequential(conv(2, 6), nn.ReLU(), conv(6, 6, groups=6, bias=False), nn.ReLU6(), conv(6, 4, 1), nn.Flatten(), nn.Linear(144, 3)),
+        lambda: nn.Sequential(
+            conv(2, 6), nn.ReLU(), conv(6, 6, groups=6, bias=False), nn.ReLU6(), conv(6, 4, 1), nn.Flatten(), nn.Linear(144, 3)
+        ),
         (2, 6, 6),
     ),
     "transposed": (lambda: Wired(transposed, conv(2, 4), nn.ConvTranspose2d(4, 4, 3, groups=2, bias=False), conv(4, 2)), (2, 6, 6)),
     "shared": (lambda: Wired(shared, conv(2, 4), conv(4, 4), nn.Linear(144, 3)), (2, 6, 6)),
     "subtracted": (lambda: Wired(subtracted, conv(2, 4), conv(4, 4), conv(4, 2)), (2, 6, 6)),
-    "1d": (lambda: nn.Sequential(nn.Conv1d(2, 5, 3), nn.ReLU(), nn.Conv1d(5, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)), (2, 11)),
+    "1d": (
+        lambda: nn.Sequential(nn.Conv1d(2, 5, 3), nn.ReLU(), nn.Conv1d(5, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)),
+        (2, 11),
+    ),
     "same padding": (lambda: nn.Sequential(conv(2, 4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding="same"), nn.ReLU(), conv(3, 2)), (2, 6, 6)),
 }
 NAMES = [*NETWORKS, "linear", "residual", "gate", "attention", "normed", "prelu"]
@@ -59,7 +64,9 @@ def network(name: str) -> Program:
     return capture(make().eval(), (torch.randn(2, *shape),))
 
 
-def converted(program: Program, timesteps: int = 1, x: Tensor | None = None, options: dict[str, Any] | None = None, **spike: Any) -> tuple[Program, Program]:
+def converted(
+    program: Program, timesteps: int = 1, x: Tensor | None = None, options: dict[str, Any] | None = None, **spike: Any
+) -> tuple[Program, Program]:
     """The program with thresholds alone, and compensated too."""
     context = Context(stream_of(correlated(program, 512) if x is None else x))
     before = run([Balance(timesteps=timesteps)], unbalanced(program, **{"levels": 3, **spike}), context)
@@ -129,7 +136,9 @@ def test_a_layer_that_reads_the_input_itself_is_left_alone() -> None:
 def test_layers_without_a_bias_are_given_one() -> None:
     for name in ("depthwise", "transposed"):
         before, after = converted(network(name))
-        biased = [[node.name for node in calls(program.graph) if weighted(node) and node.args[2] is not None] for program in (before, after)]
+        biased = [
+            [node.name for node in calls(program.graph) if weighted(node) and node.args[2] is not None] for program in (before, after)
+        ]
         assert len(biased[1]) == len(biased[0]) + 1
 
 

@@ -57,7 +57,9 @@ def test_an_observation_is_that_of_all_values_at_once(name: str, per_channel: bo
         for group in range(rows.shape[0]):  # the histogram's own quantiles are the sample's
             at = int(torch.searchsorted(found.histogram[group].cumsum(0), -(-9 * rows.shape[1] // 10)))
             width = float(found.high[group] - found.low[group]) / found.histogram.shape[1]
-            assert float(found.centres[group, at]) == pytest.approx(float(rows[group].kthvalue(-(-9 * rows.shape[1] // 10)).values), abs=1.1 * width)
+            assert float(found.centres[group, at]) == pytest.approx(
+                float(rows[group].kthvalue(-(-9 * rows.shape[1] // 10)).values), abs=1.1 * width
+            )
 
 
 @pytest.mark.parametrize("name", ["residual", "attention"])

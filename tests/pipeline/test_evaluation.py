@@ -19,7 +19,10 @@ from spikeloom.simulate import Counter, SpikingModel, executable, populations
 
 
 def judged(snn: SpikingModel, x: Tensor, labels: Tensor | None, size: int = 16, **options: Any) -> Evaluation:
-    parts = [((part,), None if labels is None else labels[place : place + size]) for part, place in zip(x.split(size), range(0, len(x), size), strict=True)]
+    parts = [
+        ((part,), None if labels is None else labels[place : place + size])
+        for part, place in zip(x.split(size), range(0, len(x), size), strict=True)
+    ]
     return evaluate(snn, lambda: parts, timesteps=snn.timesteps, classes=options.pop("classes", None), progress=lambda _: None, **options)
 
 
@@ -109,7 +112,7 @@ def test_other_numbers_of_classes_do_not_match(outputs: int, classes: int) -> No
 
 def test_an_empty_data_set_and_a_model_that_is_no_classifier_are_told(snn: SpikingModel) -> None:
     with pytest.raises(DataError, match="nothing to evaluate on"):
-        evaluate(snn, lambda: [], timesteps=6, classes=3, progress=lambda _: None)
+        evaluate(snn, list, timesteps=6, classes=3, progress=lambda _: None)
     with pytest.raises(DataError, match=r"(?s)no classifier.*\(4, 4, 6, 6\)"):
         judged(SpikingModel(dense_outputs()), samples(ann("residual"), 4), None)
 
@@ -139,7 +142,9 @@ def test_the_control_is_the_best_of_the_plain_scales_and_nothing_more(name: str)
     assert [record.name for record in control.records] == ["Fuse", "Spike", "Balance"]
     assert {node.kwargs["levels"] for node in populations(control)} == {6}
     made = run([Fuse(), Spike(levels=6, functions="quantised")], ann(name), context)
-    errors = {method: output_error(run([Balance(method=method, percentile=99.0)], made, context), ann(name), context, 64) for method in SCALES}
+    errors = {
+        method: output_error(run([Balance(method=method, percentile=99.0)], made, context), ann(name), context, 64) for method in SCALES
+    }
     assert control.records[-1].options["method"] == min(errors, key=lambda method: errors[method])
     assert output_error(control, ann(name), context, 64) == min(errors.values())
     for key in ann(name).tensors:

@@ -35,7 +35,14 @@ def weights(folder: Path, change: Callable[[dict[str, Tensor]], None] = lambda s
 
 def network(**layers: nn.Module) -> nn.Module:
     """A tiny convolutional network for [2, 5, 5]."""
-    parts = {"first": conv(2, 4), "relu": nn.ReLU(), "second": conv(4, 3), "again": nn.ReLU(), "flat": nn.Flatten(), "head": nn.Linear(75, 3)}
+    parts = {
+        "first": conv(2, 4),
+        "relu": nn.ReLU(),
+        "second": conv(4, 3),
+        "again": nn.ReLU(),
+        "flat": nn.Flatten(),
+        "head": nn.Linear(75, 3),
+    }
     return nn.Sequential(*{**parts, **layers}.values())
 
 
@@ -249,9 +256,10 @@ def test_a_full_disk_leaves_the_earlier_folder_whole(again: Settings, monkeypatc
             refuse()
         save(tensors, path)
 
-    with monkeypatch.context() as patched, pytest.raises(ResourceError, match=r"(?s)cannot save.*No space left"):
+    with monkeypatch.context() as patched:
         patched.setattr(store, "save_file", full)
-        convert(dataclasses.replace(again, levels=3))
+        with pytest.raises(ResourceError, match=r"(?s)cannot save.*No space left"):
+            convert(dataclasses.replace(again, levels=3))
     assert len(saved) == 6
     assert tree(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
@@ -264,7 +272,7 @@ def test_a_disk_that_fills_up_in_a_phase_is_one_error(phase: str, again: Setting
     monkeypatch.setattr(store, "save_file", lambda tensors, path: refuse() if phase in str(path) else save(tensors, path))
     if phase == "training":
         monkeypatch.setattr("spikeloom.train.checkpoint.os.fsync", lambda _: refuse())
-    with pytest.raises(ResourceError, match="No space left|disk is full"):
+    with pytest.raises(ResourceError, match=r"No space left|disk is full"):
         convert(again)
     assert tree(again.output_dir) == before
 
@@ -277,7 +285,9 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
 
 TOO_MUCH = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+    ),
     RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
     MemoryError(),
 ]

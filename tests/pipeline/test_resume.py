@@ -17,7 +17,14 @@ from spikeloom.pipeline import convert
 from spikeloom.pipeline.phases import Phases
 from spikeloom.simulate import SpikingModel
 
-PHASES = [("training the ANN", 5), ("observing activations", 3), ("compensating layers", 20), ("quantising", 0), ("evaluating", 1), ("counting spikes", 1)]
+PHASES = [
+    ("training the ANN", 5),
+    ("observing activations", 3),
+    ("compensating layers", 20),
+    ("quantising", 0),
+    ("evaluating", 1),
+    ("counting spikes", 1),
+]
 
 
 def without_seconds(value: Any) -> Any:
@@ -30,7 +37,10 @@ def without_seconds(value: Any) -> Any:
 def result(folder: Path) -> dict[str, Any]:
     """Everything a conversion left but its clock readings: what people read, and the three programs."""
     snn = SpikingModel.open(folder)
-    written = {name: without_seconds(json.loads((folder / name).read_text())) for name in ("metrics.json", "story.json", "config.json", "records.json")}
+    written = {
+        name: without_seconds(json.loads((folder / name).read_text()))
+        for name in ("metrics.json", "story.json", "config.json", "records.json")
+    }
     return written | {"snn": snn.program, "ann": snn.ann, "control": snn.control}
 
 
@@ -68,7 +78,10 @@ def test_a_conversion_that_was_interrupted_resumes_to_the_same_result(
         convert(asked, progress=stopping(phase))
     assert not (tmp_path / "out" / "metrics.json").exists()
     told = list[str]()
-    convert(settings(folder, epochs=2, dataset=asked.dataset, output_dir=asked.output_dir, resume=True), progress=lambda what, *_: told.append(what))
+    convert(
+        settings(folder, epochs=2, dataset=asked.dataset, output_dir=asked.output_dir, resume=True),
+        progress=lambda what, *_: told.append(what),
+    )
     assert same(result(tmp_path / "out"), expected)
     before = PHASES[: next(place for place, (name, _) in enumerate(PHASES) if name == phase)]
     finished = [name for name, _ in before if name not in ("observing activations", "evaluating")]
@@ -90,9 +103,10 @@ def test_a_stop_while_the_result_is_put_in_place_is_mended(
         return replace(path, target)
 
     asked = settings(folder, epochs=2, dataset=f"npz:{folder / 'quarters.npz'}", output_dir=tmp_path / "out", resume=True)
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", stopped)
-        convert(asked)
+        with pytest.raises(KeyboardInterrupt):
+            convert(asked)
     convert(asked)
     assert same(result(tmp_path / "out"), expected)
 

@@ -1,4 +1,4 @@
-"""What the tests of simulate and calibrate share: tiny networks, one for each kind of node, captured once and turned into spiking programs."""
+"""What the tests of simulate and calibrate share: tiny networks, one per kind of node, captured once and made spiking."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +55,10 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "normed": (lambda: Wired(normed, nn.Linear(6, 5), nn.Linear(5, 4), nn.LayerNorm(4), nn.Linear(4, 3)), (6,)),
     "attention": (lambda: Wired(attention, nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(4, 3)), (5, 6)),
     "floored": (lambda: Wired(floored, nn.Linear(6, 4), nn.Linear(4, 3)), (6,)),
-    "relu6": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU6(), nn.Conv2d(4, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(16, 3)), (2, 6, 6)),
+    "relu6": (
+        lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU6(), nn.Conv2d(4, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(16, 3)),
+        (2, 6, 6),
+    ),
     "prelu": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.PReLU(4), nn.Flatten(), nn.Linear(64, 3)), (2, 6, 6)),
 }
 

@@ -18,7 +18,12 @@ def two_layers(timesteps: int) -> Counts:
     program = capture(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2, bias=False)), (torch.zeros(2, 4),))
     x = torch.tensor([[1.0, 2.0, 3.0, -1.0]])
     program = run([Spike(levels=3, per_channel=False), Balance()], program, Context(lambda: [(x,)]))
-    numbers = {"0__weight": torch.eye(4), "0__bias": torch.zeros(4), "spike_relu__step": torch.tensor(1.0), "spike_relu__v0": torch.tensor(0.5)}
+    numbers = {
+        "0__weight": torch.eye(4),
+        "0__bias": torch.zeros(4),
+        "spike_relu__step": torch.tensor(1.0),
+        "spike_relu__v0": torch.tensor(0.5),
+    }
     counter = Counter(with_tensors(program, **numbers), timesteps)
     counter.add((x,))
     return counter.counts()
@@ -74,7 +79,9 @@ def test_the_verdict_says_who_wins_and_by_how_much() -> None:
     of = {row.network: row.total_pj for row in rows}
     assert of["ANN int8"] < of["SNN (unary)"] < of["ANN fp32"]
     less, more = of["ANN fp32"] / of["SNN (unary)"], of["SNN (unary)"] / of["ANN int8"]
-    said = f"By these prices the SNN (unary events) takes {less:.1f} times less than the ANN fp32 and {more:.1f} times more than the ANN int8."
+    said = (
+        f"By these prices the SNN (unary events) takes {less:.1f} times less than the ANN fp32 and {more:.1f} times more than the ANN int8."
+    )
     assert verdict(rows, "unary") == said
 
 

@@ -43,7 +43,9 @@ def levels(program: Program, x: Tensor, name: str, timesteps: int = 1) -> Tensor
     return level_of(node, program, recorder.kept[name])[0]
 
 
-def synapses(size: Place, channels: Place, kernel: Place, stride: Place, padding: Place, dilation: Place, groups: int, out: Place) -> Tensor:
+def synapses(
+    size: Place, channels: Place, kernel: Place, stride: Place, padding: Place, dilation: Place, groups: int, out: Place
+) -> Tensor:
     """[C, H, W]: how many weights each input of a convolution meets, by visiting every output and every tap."""
     met = torch.zeros(channels[0], *size)
     inside = channels[0] // groups
@@ -64,7 +66,9 @@ def brute(level: Tensor, met: Tensor, encoding: str, count: int) -> float:
     return total / count
 
 
-def after(layer: nn.Module, *, head: int | None = None, timesteps: int = 1, method: str = "scale_and_fire", x: Tensor | None = None) -> tuple[Program, Tensor]:
+def after(
+    layer: nn.Module, *, head: int | None = None, timesteps: int = 1, method: str = "scale_and_fire", x: Tensor | None = None
+) -> tuple[Program, Tensor]:
     """A spiking program in which `layer` reads the spikes of the 4-channel population %spike_relu, and its inputs."""
     end = [] if head is None else [nn.Flatten(), nn.Linear(head, 2)]
     x = torch.randn(3, 2, 6, 6) if x is None else x
@@ -92,7 +96,14 @@ def test_a_convolutions_operations_are_those_of_visiting_every_synapse(name: str
     (out,) = {tuple(layer(torch.zeros(1, 4, 6, 6)).shape[2:])}
     pairs = {key: (value, value) if isinstance(value, int) else value for key, value in options.items() if key != "groups"}
     met = synapses(
-        (6, 6), (4, 8), (3, 2), pairs.get("stride", (1, 1)), pairs.get("padding", (0, 0)), pairs.get("dilation", (1, 1)), options.get("groups", 1), out
+        (6, 6),
+        (4, 8),
+        (3, 2),
+        pairs.get("stride", (1, 1)),
+        pairs.get("padding", (0, 0)),
+        pairs.get("dilation", (1, 1)),
+        options.get("groups", 1),
+        out,
     )
     found = row(counted(program, x), "conv2d_1")
     assert dict(found.operations) == {encoding: pytest.approx(brute(level, met, encoding, 3)) for encoding in ENCODINGS}
@@ -212,7 +223,10 @@ def test_rate_saturation_and_silence_are_those_of_a_population_seen_by_hand() ->
     program = capture(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1)), (torch.zeros(2, 4),))
     program = balanced(program, levels=3, per_channel=False)
     program = with_tensors(
-        program, spike_relu__step=torch.tensor(1.0), spike_relu__v0=torch.tensor(0.5), **{"0__weight": torch.eye(4), "0__bias": torch.zeros(4)}
+        program,
+        spike_relu__step=torch.tensor(1.0),
+        spike_relu__v0=torch.tensor(0.5),
+        **{"0__weight": torch.eye(4), "0__bias": torch.zeros(4)},
     )
     x = torch.tensor([[1.0, 2.0, 3.0, -1.0], [0.0, 1.0, 7.0, 0.0]])  # levels 1 2 3 0 and 0 1 3 0
     counts = counted(program, x)

@@ -128,7 +128,10 @@ def test_per_channel_and_per_layer_scales_reach_their_own_channels(placement: st
     assert together.tensors[key].dim() == apart.tensors[key].dim() - 1
     for channel in range(4):  # one channel's table alone, as the table of all: that channel stays as it was
         alone = {name: apart.tensors[name][channel] for name in apart.tensors if name.startswith("spike_relu.")}
-        recorders = [Recorder(executable(program, 1), ["spike_relu"]) for program in (apart, together.replaced(tensors={**together.tensors, **alone}))]
+        recorders = [
+            Recorder(executable(program, 1), ["spike_relu"])
+            for program in (apart, together.replaced(tensors={**together.tensors, **alone}))
+        ]
         for recorder in recorders:
             recorder.run(x)
         torch.testing.assert_close(recorders[0].kept["spike_relu"][:, channel], recorders[1].kept["spike_relu"][:, channel])

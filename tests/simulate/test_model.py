@@ -61,7 +61,14 @@ def test_more_steps_of_an_if_network_come_nearer_to_the_ann() -> None:
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "inputs",
-    [(), (torch.zeros(2, 2, 6, 6), torch.zeros(2)), (torch.zeros(2, 2, 6, 5),), (torch.zeros(2, 3, 6, 6),), (torch.zeros(2, 6, 6),), ("picture",)],
+    [
+        (),
+        (torch.zeros(2, 2, 6, 6), torch.zeros(2)),
+        (torch.zeros(2, 2, 6, 5),),
+        (torch.zeros(2, 3, 6, 6),),
+        (torch.zeros(2, 6, 6),),
+        ("picture",),
+    ],
     ids=["none", "two", "size", "channels", "unbatched", "text"],
 )
 def test_inputs_the_ann_would_not_take_are_refused_everywhere(inputs: tuple[Tensor, ...]) -> None:
@@ -123,7 +130,14 @@ def test_a_saved_model_comes_back_whole(name: str, tmp_path: Path) -> None:
     assert same(back.ann, ann(name))
     assert same(back.control, control)
     assert same(back.program, snn.program)
-    assert {path.name for path in (tmp_path / "snn").iterdir()} >= {"program.json", "model.safetensors", "config.json", "records.json", "ann", "control"}
+    assert {path.name for path in (tmp_path / "snn").iterdir()} >= {
+        "program.json",
+        "model.safetensors",
+        "config.json",
+        "records.json",
+        "ann",
+        "control",
+    }
 
 
 def test_a_model_without_ann_and_control_is_saved_and_comes_back_without() -> None:
