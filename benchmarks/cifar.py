@@ -151,7 +151,7 @@ def main() -> None:
         made += rows(each, run(each, options.keep))
         sys.stdout.write("\n".join(f"{row.name}: {row.value} {row.control} holds={row.holds}" for row in made[-2:]) + "\n")
         sys.stdout.flush()
-        write("cifar", made)
+        write("cifar", made, part=bool(options.only))
 
 
 if __name__ == "__main__":

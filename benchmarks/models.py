@@ -364,7 +364,7 @@ def main() -> None:
         made += new
         sys.stdout.write("\n".join(f"{row.name}: {row.value} {row.control} holds={row.holds}" for row in new) + "\n")
         sys.stdout.flush()
-        write("models", made)
+        write("models", made, part=bool(options.only))
 
 
 if __name__ == "__main__":

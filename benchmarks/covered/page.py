@@ -46,8 +46,6 @@ def _row(found: Finding) -> Row:
         unit=f"relative error at T=1, N={FINE}" if judged else "status",
         command=f"{COMMAND} --only {found.address}",
         control={"status": found.status, "detail": found.detail, f"error at N={COARSE}": found.error_255},
-        target=f"<= {EQUAL_ERROR:.0%}, or operations that stay floating are named" if judged else "a reason",
-        holds=found.status != "WRONG",
     )
 
 

@@ -45,12 +45,14 @@ def machine() -> str:
     return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def write(name: str, rows: Iterable[Row]) -> Path:
-    """Write the rows of one benchmark whole."""
+def write(name: str, rows: Iterable[Row], *, part: bool = False) -> Path:
+    """Write the rows of one benchmark whole; with `part` they take the place of the earlier rows of their names, the others stay."""
     facts = {"commit": commit(), "machine": machine()}
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    body = {"benchmark": name, "rows": [asdict(row) | facts for row in rows]}
+    made = {row.name: asdict(row) | facts for row in rows}
+    earlier = {row["name"]: row for row in read(name)} if part else {}
+    body = {"benchmark": name, "rows": list((earlier | made).values())}
     path.with_suffix(".tmp").write_text(json.dumps(body, indent=1) + "\n")
     path.with_suffix(".tmp").replace(path)
     return path

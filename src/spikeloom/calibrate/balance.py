@@ -82,16 +82,17 @@ def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor
     return fitted(node, distributions, program.tensor(node.args[1]).shape)
 
 
-def silence(function: Callable[[Tensor], Tensor]) -> float | None:
-    """0, the value where a neuron is silent; None for a function whose own bound keeps it above 0: max(x, ε) guards a division."""
+def silence(node: fx.Node, function: Callable[[Tensor], Tensor]) -> float | None:
+    """0, the value where a neuron is silent; None for a function that must not reach it: a square root scales thresholds, and
+    where its own bound keeps a function above 0, max(x, ε) guards a division."""
     lowest = float(function(torch.tensor(-torch.inf, dtype=torch.float64)))
-    return None if 0 < lowest < torch.inf else 0.0
+    return None if node.kwargs.get("function") == "sqrt" or 0 < lowest < torch.inf else 0.0
 
 
 def fitted(node: fx.Node, distributions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Staircases of `shape` [K] or [C, K] for the population's function on each distribution, padded to K thresholds."""
     functions = [channel_function(node, c) for c in range(len(distributions))]
-    fits = [fit_staircase(f, seen, shape[-1], pin=silence(f)) for f, seen in zip(functions, distributions, strict=True)]
+    fits = [fit_staircase(f, seen, shape[-1], pin=silence(node, f)) for f, seen in zip(functions, distributions, strict=True)]
     thresholds, values = stack_staircases([*fits, (torch.zeros(shape[-1]).double(), torch.zeros(shape[-1] + 1).double())])
     thresholds, values = thresholds[:-1].float(), values[:-1].float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])

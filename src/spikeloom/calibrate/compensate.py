@@ -24,11 +24,11 @@ from torch import Tensor, fx
 
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
 from spikeloom.calibrate.frontier import Frontier
-from spikeloom.calibrate.observe import checked, scale_axis
+from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range
 from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import mse_step
 from spikeloom.calibrate.solve import add, best, empty
-from spikeloom.errors import DataError
+from spikeloom.errors import DataError, InternalError
 from spikeloom.ir import (
     OPERATIONS,
     Context,
@@ -37,9 +37,11 @@ from spikeloom.ir import (
     Program,
     clone,
     constant_name,
+    driven_by,
     groups_of,
     kwargs_of,
     name_of,
+    note,
     output_channels,
     population,
     set_weights,
@@ -50,7 +52,7 @@ from spikeloom.ir import (
     weighted,
     weights_of,
 )
-from spikeloom.simulate import decoded, executable, float_function, repeated, spikes_of
+from spikeloom.simulate import decoded, driving, executable, float_function, repeated, spikes_of
 
 
 @final
@@ -205,48 +207,51 @@ class _Work:
                 self.snn.put(operand, [self.tensors[constant_name(operand)]])
 
     def _population(self, node: fx.Node) -> None:
-        source, function = source_of(node), float_function(node)
-        self.ann.put(node, [function(z) for z in self.ann.values[source]])
+        function, drivers = float_function(node), driven_by(node)
+        exact = [list(chunk) for chunk in zip(*(self.ann.values[each] for each in drivers), strict=True)]
+        given = [list(chunk) for chunk in zip(*(self.snn.values[each] for each in drivers), strict=True)]
+        self.ann.put(node, [function(driving(values)) for values in exact])
         if self.options.timesteps == 1:
-            axis = scale_axis(node, self.program)
-            per_chunk = max(16384 // len(self.chunks), 64)
-            both = zip(self.snn.values[source], self.ann.values[node], strict=True)
-            pairs = [sample(z, a, axis, per_chunk, self.generator) for z, a in both]
-            z, a = torch.cat([pair[0] for pair in pairs], 1), torch.cat([pair[1] for pair in pairs], 1)
-            if node.target is population:
-                self._rescale(node, z, a)
-            else:
-                self._refit(node, z, a)
-        self.snn.put(node, [spikes_of(node, self.tensors, z, self.options.timesteps) for z in self.snn.values[source]])
+            received = [driving(values) for values in given]
+            meant = [function(z) for z in received] if "free" in note(node) else self.ann.values[node]
+            seen = self._seen(node, received, meant)
+            (self._rescale if node.target is population else self._refit)(node, seen)
+        self.snn.put(node, [spikes_of(node, self.tensors, values, self.options.timesteps) for values in given])
 
-    def _refit(self, node: fx.Node, z: Tensor, a: Tensor) -> None:
+    def _seen(self, node: fx.Node, received: list[Tensor], meant: list[Tensor]) -> Observation:
+        """What a population receives in the SNN, and what it should make of it, over all samples."""
+        axis, seen = scale_axis(node, self.program), None
+        for z in received:
+            seen = see_range(seen, z, axis, floor_of(node))
+        if seen is None:
+            raise InternalError(f"%{node.name} received nothing")
+        bins = bins_for(node, self.program, seen.low.numel())
+        for z, a in zip(received, meant, strict=True):
+            see_histogram(seen, z, bins, a)
+        return seen
+
+    def _refit(self, node: fx.Node, seen: Observation) -> None:
         """(3) for one function population."""
         shape = self.tensors[constant_name(node.args[1])].shape
-        thresholds, values = fitted(node, [row.double() for row in z], tuple(shape))
-        set_table(node, self.tensors, thresholds, conditional_means(z, a, thresholds, values))
+        thresholds, values = fitted(node, list(zip(seen.edges, seen.histogram, strict=True)), tuple(shape))
+        set_table(node, self.tensors, thresholds, conditional_means(seen, thresholds, values))
 
-    def _rescale(self, node: fx.Node, z: Tensor, a: Tensor) -> None:
+    def _rescale(self, node: fx.Node, seen: Observation) -> None:
         """(2) for one identity population."""
         options = kwargs_of(node)
-        step = mse_step(z, a, torch.ones_like(z), options["levels"], options.get("negative", 0))
+        weights, target = seen.histogram.float(), seen.targets.float()
+        step = mse_step(seen.centres, target, weights, options["levels"], options.get("negative", 0))
         set_step(node, self.tensors, settled(node, step))
 
 
-def sample(z: Tensor, a: Tensor, axis: int | None, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """At most `count` values per group of two tensors of one shape, at the same random places: [G, n] each."""
-    pair = [value.reshape(1, -1) if axis is None else value.movedim(axis, 0).flatten(1) for value in (z, a)]
-    chosen = torch.randint(pair[0].shape[1], (min(count, pair[0].shape[1]),), generator=generator)
-    return pair[0][:, chosen], pair[1][:, chosen]
-
-
-def conditional_means(z: Tensor, a: Tensor, thresholds: Tensor, values: Tensor) -> Tensor:
-    """(3): the mean of `a` over each cell of `z` ([G, n] both); silent and nearly empty cells keep their value."""
-    tables = torch.atleast_2d(values).clone()
-    cells = torch.searchsorted(torch.atleast_2d(thresholds).contiguous(), z.contiguous(), right=True)
-    counts = torch.zeros_like(tables).scatter_add_(1, cells, torch.ones_like(a))
-    sums = torch.zeros_like(tables).scatter_add_(1, cells, a)
+def conditional_means(seen: Observation, thresholds: Tensor, values: Tensor) -> Tensor:
+    """(3): the mean target over each cell between thresholds; silent and nearly empty cells keep their value."""
+    tables = torch.atleast_2d(values).double()
+    cells = torch.searchsorted(torch.atleast_2d(thresholds).double().contiguous(), seen.centres.double().contiguous(), right=True)
+    counts = torch.zeros_like(tables).scatter_add_(1, cells, seen.histogram)
+    sums = torch.zeros_like(tables).scatter_add_(1, cells, seen.sum_of_targets)
     known = (counts >= 8) & (tables != 0)
-    return torch.where(known, sums / counts.clamp_min(1), tables).view(values.shape)
+    return torch.where(known, sums / counts.clamp_min(1), tables).to(values).view(values.shape)
 
 
 def widest_cut(graph: fx.Graph) -> int:

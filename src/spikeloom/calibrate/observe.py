@@ -13,10 +13,15 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.errors import DataError, InternalError, NumericError
-from spikeloom.ir import OPERATIONS, Batches, Program, calls, kwargs_of, source_of
-from spikeloom.simulate import reference
+from spikeloom.ir import OPERATIONS, Batches, Program, calls, driven_by, kwargs_of
+from spikeloom.neuron import Axis, by_channel
+from spikeloom.simulate import driving, reference
 
 MAX_CELLS = 2**22
+MASKED = -1e9
+"""Below it a score is masked: no neuron's thresholds are chosen for it."""
+SILENT = {"exp": -30.0}
+"""Functions that are 0 for every purpose below some input, and that input."""
 Inputs = tuple[Tensor, ...]
 
 
@@ -29,24 +34,29 @@ class Observation:
     `see_histogram`.
     """
 
-    axis: int | None
+    axis: Axis | None
     low: Tensor
     high: Tensor
     total: Tensor
     squares: Tensor
-    count: int = 0
+    count: int | Tensor = 0
     counts: Tensor | None = None
+    sums: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
         """E[z] per group."""
-        return (self.total / max(self.count, 1)).float()
+        return (self.total / self._seen).float()
 
     @property
     def std(self) -> Tensor:
         """Standard deviation of z per group."""
-        variance = self.squares / max(self.count, 1) - (self.total / max(self.count, 1)).square()
+        variance = self.squares / self._seen - (self.total / self._seen).square()
         return variance.clamp_min(0).sqrt().float()
+
+    @property
+    def _seen(self) -> Tensor:
+        return torch.as_tensor(self.count).clamp_min(1)
 
     @property
     def histogram(self) -> Tensor:
@@ -54,6 +64,18 @@ class Observation:
         if self.counts is None:
             raise InternalError("a histogram is read before anything was counted")
         return self.counts
+
+    @property
+    def sum_of_targets(self) -> Tensor:
+        """[G, bins]: the sums of what should come of the inputs in each bin; InternalError before the second pass."""
+        if self.sums is None:
+            raise InternalError("targets are read before anything was counted")
+        return self.sums
+
+    @property
+    def targets(self) -> Tensor:
+        """[G, bins]: the mean of what should come of the inputs in each bin, 0 where there were none."""
+        return self.sum_of_targets / self.histogram.clamp_min(1)
 
     @property
     def centres(self) -> Tensor:
@@ -69,31 +91,41 @@ class Observation:
         return low[:, None] + span[:, None] * torch.arange(bins + 1, device=low.device) / bins
 
 
-def grouped(z: Tensor, axis: int | None) -> Tensor:
-    """A value [B, …] as [G, n]: its groups first, everything else flat."""
-    return z.reshape(1, -1) if axis is None else z.movedim(axis, 0).flatten(1)
-
-
-def see_range(seen: Observation | None, z: Tensor, axis: int | None) -> Observation:
-    """One more batch in ranges and moments."""
-    rows = grouped(z, axis)
-    low, high, total, squares = rows.amin(1), rows.amax(1), rows.double().sum(1), rows.double().square().sum(1)
+def see_range(seen: Observation | None, z: Tensor, axis: Axis | None, floor: float = MASKED) -> Observation:
+    """One more batch in ranges and moments; what lies below `floor` (a masked score) is not looked at."""
+    rows = by_channel(z, axis)
+    count: int | Tensor = rows.shape[1]
+    low, high, kept = rows.amin(1), rows.amax(1), rows.double()
+    if bool((low < floor).any()):
+        visible = rows >= floor
+        low, count = rows.masked_fill(~visible, torch.inf).amin(1), visible.sum(1)
+        kept = kept.masked_fill(~visible, 0.0)
+    total, squares = kept.sum(1), kept.square().sum(1)
     if seen is None:
-        return Observation(axis, low, high, total, squares, rows.shape[1])
+        return Observation(axis, low, high, total, squares, count)
     low, high = torch.minimum(seen.low, low), torch.maximum(seen.high, high)
-    return Observation(axis, low, high, seen.total + total, seen.squares + squares, seen.count + rows.shape[1])
+    return Observation(axis, low, high, seen.total + total, seen.squares + squares, seen.count + count)
 
 
-def see_histogram(seen: Observation, z: Tensor, bins: int) -> None:
-    """One more batch in the histogram; ranges are those of the first pass."""
-    rows = grouped(z, seen.axis)
+def see_histogram(seen: Observation, z: Tensor, bins: int, target: Tensor | None = None) -> None:
+    """One more batch in the histogram; ranges are those of the first pass, and what lies below them is not counted. With `target`,
+    of the shape of z, what a population should give there is summed up bin by bin."""
+    rows = by_channel(z, seen.axis)
     groups = rows.shape[0]
     if seen.counts is None:
         seen.counts = torch.zeros(groups, bins, dtype=torch.float64, device=rows.device)
+        seen.sums = torch.zeros_like(seen.counts)
     width = ((seen.high - seen.low) / bins).clamp_min(1e-30)
     place = ((rows - seen.low[:, None]) / width[:, None]).floor_().clamp_(0, bins - 1).to(torch.int64)
     place += torch.arange(groups, device=rows.device)[:, None] * bins
-    seen.counts += torch.bincount(place.flatten(), minlength=groups * bins).view(groups, bins)
+    visible = rows >= seen.low[:, None]
+    whole = bool(visible.all())
+    place = place.flatten() if whole else place[visible]
+    seen.counts += torch.bincount(place, minlength=groups * bins).view(groups, bins)
+    if target is not None:
+        values = by_channel(target, seen.axis)
+        values = (values.flatten() if whole else values[visible]).double()
+        seen.sums = seen.sum_of_targets + torch.bincount(place, values, minlength=groups * bins).view(groups, bins)
 
 
 @final
@@ -107,11 +139,11 @@ class Watch(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         if n.name in self.names:
-            self.look(n.name, self.env[source_of(n)])
+            self.look(n.name, driving([self.env[operand] for operand in driven_by(n)]))
         return super().run_node(n)
 
 
-def scale_axis(node: fx.Node, program: Program) -> int | None:
+def scale_axis(node: fx.Node, program: Program) -> Axis | None:
     """The axis a population's scale groups lie on; None where one scale (or table) serves all."""
     single = 0 if "levels" in node.kwargs else 1
     return kwargs_of(node).get("axis", 1) if program.tensor(node.args[1]).dim() > single else None
@@ -148,7 +180,7 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
     seen: dict[str, Observation] = {}
 
     def ranges(name: str, z: Tensor) -> None:
-        seen[name] = see_range(seen.get(name), z, axes[name])
+        seen[name] = see_range(seen.get(name), z, axes[name], floor_of(nodes[name]))
         if not bool(torch.isfinite(seen[name].high - seen[name].low).all()):
             raise NumericError(f"the ANN's activation before %{name} is NaN or infinite", todo="check the weights and the preprocessing")
 
@@ -162,6 +194,11 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
                 watch.run(*inputs)
             tick()
     return seen
+
+
+def floor_of(node: fx.Node) -> float:
+    """The input below which a population is silent whatever its thresholds."""
+    return SILENT.get(str(node.kwargs.get("function")), MASKED)
 
 
 def bins_for(node: fx.Node, program: Program, groups: int) -> int:

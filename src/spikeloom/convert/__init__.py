@@ -1,5 +1,6 @@
-"""Conversion: activations become spiking neuron populations (floor 4)."""
+"""Conversion: functions of several values taken apart, activations to neuron populations, one per call site (floor 4)."""
 
 from spikeloom.convert.spike import METHODS, Spike
+from spikeloom.convert.unfold import Unfold
 
-__all__ = ["METHODS", "Spike"]
+__all__ = ["METHODS", "Spike", "Unfold"]

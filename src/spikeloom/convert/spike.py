@@ -13,13 +13,14 @@ Source: Scale-and-Fire neurons, arXiv 2510.23383; IF conversion, Rueckauer et al
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, fx
 
+from spikeloom.convert.channels import channel_axis, channels_of
 from spikeloom.errors import ConfigError
 from spikeloom.ir import (
     OPERATIONS,
@@ -28,22 +29,28 @@ from spikeloom.ir import (
     Dialect,
     Pass,
     Program,
+    Scalar,
     args_of,
     becomes,
     bounds,
     calls,
     clone,
     constant_name,
+    divides_by_root,
     dynamic,
     function_of,
     name_of,
     note,
     population,
+    scalars,
     shaped,
     source_of,
     spikeless,
     staircase,
+    swept,
+    told,
 )
+from spikeloom.neuron import Axis
 
 METHODS = ("scale_and_fire", "if", "lif")
 
@@ -73,23 +80,34 @@ class Spike(Pass):
         check_options(self)
         graph, tensors = clone(program.graph), dict(program.tensors)
         maker = _Maker(self, graph, tensors)
-        for node in spikeless(graph):
-            maker.after(node)
+        if self.functions == "staircase":
+            for end, scalar in scalars(graph).items():
+                maker.instead_of_scalar(end, scalar)
+        floating = self._excepted(graph)
+        for node, readers in spikeless(graph).items():
+            maker.after(node, readers)
         live = dynamic(graph)
-        floating: list[str] = []
-        decided = [(node, *becomes(node, live)) for node in calls(graph)]  # all before the first is rewritten
-        for node, what, reason in decided:
-            if what is Becomes.STAIRCASE and self.functions == "quantised":
-                note(node)["floating"] = "plain quantisation keeps the function and quantises its result"
-                maker.after(node)
+        decided = [(node, becomes(node, live)[0]) for node in calls(graph)]  # all before the first is rewritten
+        for node, what in decided:
+            if what is Becomes.STAIRCASE and node.name in floating:
+                maker.after(node, list(node.users))
             elif what in (Becomes.POPULATION, Becomes.STAIRCASE) and node.target not in OPERATIONS.values():
                 maker.instead_of(node, what)
-            elif what is Becomes.FLOATING:
-                note(node)["floating"] = reason
-                floating.append(node.name)
         graph.lint()
-        spiking = program.replaced(graph=graph, tensors=tensors, dialect=Dialect.SNN)
+        spiking = swept(program.replaced(graph=graph, tensors=tensors, dialect=Dialect.SNN))
         return shaped(spiking).recorded(self.record(populations=maker.made, floating=floating))
+
+    def _excepted(self, graph: fx.Graph) -> list[str]:
+        """Declares what stays floating, with the reason; the names of it."""
+        live, floating = dynamic(graph), list[str]()
+        for node in calls(graph):
+            what, reason = becomes(node, live)
+            kept = what in (Becomes.STAIRCASE, Becomes.NEURONS) and self.functions == "quantised"
+            if kept or what in (Becomes.FLOATING, Becomes.NEURONS):
+                reasons = {Becomes.FLOATING: reason, Becomes.NEURONS: "it was not unfolded before"}
+                note(node)["floating"] = "plain quantisation keeps the function" if kept else reasons[what]
+                floating.append(node.name)
+        return floating
 
 
 def check_options(options: Spike) -> None:
@@ -117,10 +135,14 @@ class _Maker:
         self.levels = options.levels if options.method == "scale_and_fire" else 1
         self.decay = math.exp(-options.dt_ms / options.tau_mem_ms) if options.method == "lif" else 1.0
 
-    def after(self, node: fx.Node) -> None:
-        """A signed identity population that all readers of `node` read from now on."""
-        readers = list(node.users)
-        new = self._identity(node, node, "identity", self.levels, None)
+    def after(self, node: fx.Node, readers: Sequence[fx.Node]) -> None:
+        """A signed identity population that some readers of `node` read from now on."""
+        dense = self.options.placement == "density" and self.options.method == "scale_and_fire"
+        axis, group = self._group(node, readers)
+        if dense:
+            new = self._table_call(node, node, axis, group, 2 * self.levels, "identity", {})
+        else:
+            new = self._identity(node, node, axis, group, "identity", self.levels, None)
         for reader in readers:
             reader.replace_input_with(node, new)
 
@@ -129,46 +151,73 @@ class _Maker:
         low, high = bounds(node) if what is Becomes.POPULATION else (None, None)
         dense = self.options.placement == "density" and self.options.method == "scale_and_fire"
         if what is Becomes.POPULATION and not dense and low in (0.0, -(high or 0.0)):
-            new = self._identity(source_of(node), node, function_of(node), 0 if low == 0.0 else self.levels, high)
+            negative = 0 if low == 0.0 else self.levels
+            axis, group = self._group(node, list(node.users))
+            new = self._identity(source_of(node), node, axis, group, function_of(node), negative, high)
         else:
             new = self._table(node, low)
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
 
-    def _identity(self, source: fx.Node, stands_for: fx.Node, function: str, negative: int, cap: float | None) -> fx.Node:
-        axis, shape = self._group(stands_for)
+    def instead_of_scalar(self, end: fx.Node, scalar: Scalar) -> None:
+        """One function staircase for a scalar function written out in several operations."""
+        about = {"rows": told(scalar)}
+        new = self._table_call(scalar.source, end, 1, (), 2 * self.levels, "scalar", about)
+        end.replace_all_uses_with(new)
+
+    def _identity(
+        self, source: fx.Node, stands_for: fx.Node, axis: Axis, group: tuple[int, ...], function: str, negative: int, cap: float | None
+    ) -> fx.Node:
         name = f"spike_{stands_for.name}"
         values = {"step": math.nan, "v0": math.nan, "decay": self.decay, "leak": 0.0}
-        constants = self._constants(name, stands_for, {key: torch.full(shape, value) for key, value in values.items()})
+        constants = self._constants(name, stands_for, {key: torch.full(group, value) for key, value in values.items()})
         kwargs = {"levels": self.levels, "negative": negative, "axis": axis, "function": function}
-        told = self._told(stands_for) if function != "identity" else {}
-        return self._call(name, stands_for, population, (source, *constants), kwargs, told | ({"cap": cap} if cap is not None else {}))
+        about = self._told(stands_for) if function != "identity" else {}
+        return self._call(name, stands_for, population, (source, *constants), kwargs, about | ({"cap": cap} if cap is not None else {}))
 
     def _table(self, node: fx.Node, low: float | None) -> fx.Node:
-        """A function staircase; each channel has its own where the function is clipped below, at `low`, or differs by channel."""
-        axis, group = self._group(node)
-        told, name, count = self._told(node), f"spike_{node.name}", self.levels if low == 0.0 else 2 * self.levels
-        if len(slopes := told.get("slope", ())) > 1:
+        """A function staircase; each channel has its own where the function is clipped below, at `low`, differs by channel, or is
+        divisive: what a norm gives is an identity of its quotient."""
+        axis, group = self._group(node, list(node.users))
+        count = self.levels if low == 0.0 else 2 * self.levels
+        if divides_by_root(node, dynamic(self.graph)):
+            return self._table_call(source_of(node), node, axis, group, count, "identity", {}, (node.args[1],))
+        about = self._told(node)
+        if len(slopes := about.get("slope", ())) > 1:
             axis, group = 1, (len(slopes),)
         elif low is None:
             group = ()
+        return self._table_call(source_of(node), node, axis, group, count, function_of(node), about)
+
+    def _table_call(
+        self,
+        source: fx.Node,
+        stands_for: fx.Node,
+        axis: Axis,
+        group: tuple[int, ...],
+        count: int,
+        function: str,
+        about: dict[str, Any],
+        gain: tuple[Any, ...] = (),
+    ) -> fx.Node:
+        name = f"spike_{stands_for.name}"
         tables = {"thresholds": torch.full((*group, count), math.nan), "values": torch.full((*group, count + 1), math.nan)}
-        constants = self._constants(name, node, tables)
-        kwargs = {"axis": axis, "function": function_of(node)}
-        return self._call(name, node, staircase, (source_of(node), *constants), kwargs, told)
+        constants = self._constants(name, stands_for, tables)
+        kwargs = {"axis": axis, "function": function}
+        return self._call(name, stands_for, staircase, (source, *constants, *gain), kwargs, about)
 
     def _told(self, node: fx.Node) -> dict[str, Any]:
         """The ANN's operation and its further arguments, as JSON."""
         rest = args_of(node)[1:]
         slope = [self.tensors[constant_name(value)].flatten().tolist() for value in rest if isinstance(value, fx.Node)]
-        told: dict[str, Any] = {"op": name_of(node.target), "args": [value for value in rest if not isinstance(value, fx.Node)]}
-        return told | ({"kwargs": dict(node.kwargs)} if node.kwargs else {}) | ({"slope": slope[0]} if slope else {})
+        about: dict[str, Any] = {"op": name_of(node.target), "args": [value for value in rest if not isinstance(value, fx.Node)]}
+        return about | ({"kwargs": dict(node.kwargs)} if node.kwargs else {}) | ({"slope": slope[0]} if slope else {})
 
-    def _group(self, node: fx.Node) -> tuple[int, tuple[int, ...]]:
-        """The channel axis of a value ([B, C, …] → 1, [B, L, C] → 2) and the shape of its scales."""
-        shape = node.meta["spec"][0]
-        axis = 2 if len(shape) == 3 else 1
-        return axis, ((shape[axis],) if self.options.per_channel and len(shape) > axis else ())
+    def _group(self, node: fx.Node, readers: Sequence[fx.Node]) -> tuple[Axis, tuple[int, ...]]:
+        """The channel axis of a value and the shape of its scales, () where all share one."""
+        axis = channel_axis(node, readers)
+        size = channels_of(node, axis)
+        return axis, ((size,) if self.options.per_channel and size > 0 else ())
 
     def _constants(self, name: str, before: fx.Node, values: dict[str, Tensor]) -> list[fx.Node]:
         made: list[fx.Node] = []
@@ -179,11 +228,11 @@ class _Maker:
         return made
 
     def _call(
-        self, name: str, after: fx.Node, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], told: dict[str, Any]
+        self, name: str, after: fx.Node, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], about: dict[str, Any]
     ) -> fx.Node:
         with self.graph.inserting_after(after):
             new = self.graph.create_node("call_function", target, args, kwargs, name=name)
         new.meta["spec"] = after.meta["spec"]
-        note(new).update({"source": after.name, **told})
+        note(new).update({"source": after.name, **about, **{key: value for key, value in note(after).items() if key == "free"}})
         self.made += 1
         return new

@@ -1,12 +1,28 @@
 """The artifact and its rules: programs, passes, the dialects, verification, text form, save and load (floor 1)."""
 
-from spikeloom.ir.graph import args_of, argument, calls, constant_name, dynamic, kind, kwargs_of, source_of, swept, target_of
+from spikeloom.ir.graph import args_of, argument, calls, constant_name, driven_by, dynamic, kind, kwargs_of, source_of, swept, target_of
 from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.ops import OPERATIONS, population, staircase
 from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
 from spikeloom.ir.rules import RULES, Dialect, Kind, Rule, name_of, resolve
-from spikeloom.ir.signals import MONOTONE, Becomes, Signal, becomes, bounds, function_of, note, signals, spikeless
+from spikeloom.ir.scalar import Scalar, evaluated, scalars, told
+from spikeloom.ir.signals import (
+    MONOTONE,
+    UNFOLDED,
+    Becomes,
+    Signal,
+    becomes,
+    bounds,
+    divides_by_root,
+    function_of,
+    needs_spikes,
+    note,
+    rides,
+    signals,
+    spikeless,
+    unfolds,
+)
 from spikeloom.ir.store import load, save, write_bytes, write_json
 from spikeloom.ir.text import text
 from spikeloom.ir.verify import shaped, verify
@@ -16,6 +32,7 @@ __all__ = [
     "OPERATIONS",
     "RULES",
     "TRANSPOSED",
+    "UNFOLDED",
     "Batches",
     "Becomes",
     "Context",
@@ -27,6 +44,7 @@ __all__ = [
     "Progress",
     "Record",
     "Rule",
+    "Scalar",
     "Signal",
     "TensorSpec",
     "args_of",
@@ -37,19 +55,25 @@ __all__ = [
     "check_fit",
     "clone",
     "constant_name",
+    "divides_by_root",
+    "driven_by",
     "dynamic",
+    "evaluated",
     "function_of",
     "groups_of",
     "kind",
     "kwargs_of",
     "load",
     "name_of",
+    "needs_spikes",
     "note",
     "output_channels",
     "population",
     "resolve",
+    "rides",
     "run",
     "save",
+    "scalars",
     "set_weights",
     "shaped",
     "signals",
@@ -60,6 +84,8 @@ __all__ = [
     "swept",
     "target_of",
     "text",
+    "told",
+    "unfolds",
     "verify",
     "weighted",
     "weights_of",

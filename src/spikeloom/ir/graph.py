@@ -37,6 +37,11 @@ def source_of(node: fx.Node) -> fx.Node:
     return first
 
 
+def driven_by(node: fx.Node) -> list[fx.Node]:
+    """The values that drive a population: its input current and, where another population scales its thresholds, that gain."""
+    return [operand for operand in node.args if isinstance(operand, fx.Node) and operand.op != "get_attr"]
+
+
 def constant_name(node: object) -> str:
     """The name of the tensor that a get_attr node reads; InternalError for anything else."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":

@@ -23,22 +23,33 @@ def population(
     levels: int,
     negative: int = 0,
     reset: str = "subtract",
-    axis: int = 1,
+    axis: int | tuple[int, ...] = 1,
     function: str = "relu",
     encoding: str = "graded",
 ) -> Tensor:
     """A population of identity staircases, o = step · clip(⌊h/step⌋, −negative, levels); DESIGN.md §4 (1)–(3).
 
-    `x` is the input current of any shape; `step`, `v0`, `decay`, `leak` are scalars or vectors along `axis`;
+    `x` is the input current of any shape; `step`, `v0`, `decay`, `leak` are scalars or vectors along `axis` (several axes
+    together are H·D channels: heads and their features);
     `function` names the ANN activation the population stands for. Returns the shape of `x`.
     """
     return torch.empty_like(x)
 
 
-def staircase(x: Tensor, thresholds: Tensor, values: Tensor, *, axis: int = 1, function: str = "gelu", encoding: str = "graded") -> Tensor:
-    """A population of function staircases, o = values[#{k: x ≥ thresholds_k}]; DESIGN.md §4 (2) with free heights.
+def staircase(
+    x: Tensor,
+    thresholds: Tensor,
+    values: Tensor,
+    gain: Tensor | None = None,
+    *,
+    axis: int | tuple[int, ...] = 1,
+    function: str = "gelu",
+    encoding: str = "graded",
+) -> Tensor:
+    """A population of function staircases, o = values[#{k: x ≥ gain·thresholds_k}]; DESIGN.md §4 (2) with free heights.
 
-    `thresholds` is [K] or [C, K] (C along `axis`), sorted; `values` is [K+1] or [C, K+1]. Returns the shape of `x`.
+    `thresholds` is [K] or [C, K] (C along `axis`), sorted; `values` is [K+1] or [C, K+1]; `gain`, where there is one, is what
+    another population sends, positive, and broadcasts over `x`. Returns the shape of `x`.
     """
     return torch.empty_like(x)
 

@@ -28,6 +28,7 @@ class Becomes(StrEnum):
     FOLDED = "folded into weights"
     POPULATION = "population"
     STAIRCASE = "staircase population"
+    NEURONS = "several populations"
     ROUTING = "routing of spikes"
     SUM = "sum at the membrane"
     MAX = "maximum of spikes (logical OR)"
@@ -39,11 +40,29 @@ class Becomes(StrEnum):
 
 NEEDS_SPIKES = frozenset({Kind.AFFINE, Kind.PRODUCT, Kind.MAX})
 
+UNFOLDED: dict[str, str] = {
+    "softmax": "maximum of spikes, exp neurons, their sum and its logarithm's neuron, exp neurons",
+    "_softmax": "maximum of spikes, exp neurons, their sum and its logarithm's neuron, exp neurons",
+    "log_softmax": "maximum of spikes, exp neurons, their sum and its logarithm's neuron",
+    "layer_norm": "square neurons, a square-root neuron, and neurons whose thresholds it scales",
+    "rms_norm": "square neurons, a square-root neuron, and neurons whose thresholds it scales",
+    "group_norm": "square neurons, a square-root neuron, and neurons whose thresholds it scales",
+    "scaled_dot_product_attention": "products of spikes; softmax by exp and logarithm neurons",
+    "linalg_vector_norm": "square neurons and a square-root neuron",
+    "var": "square neurons",
+    "div": "reciprocal neurons and a product of spikes",
+}
+"""Functions of several values that `convert.Unfold` takes apart into populations and sums, and into what."""
+
+_RIDES = ("aten.mul.", "aten.div.", "aten.neg.", "aten.batch_norm.", "aten.mean.", "aten.sum.", "aten.avg_pool", "aten.adaptive_avg_pool")
+
 _ELEMENTWISE = ("aten.mul.", "aten.div.", "aten.add.", "aten.sub.", "aten.rsub.", "aten.neg.", "aten.batch_norm.")
 _INDICES = ("aten.argmax.", "aten.topk.", "aten.max.dim", "aten.max_pool2d_with_indices.")
 _IDENTITY_STAIRCASES = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 _RECTIFIERS = frozenset({"leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "hardswish", "softplus", "mish"})
 _STAIRCASES = _RECTIFIERS | {"hardsigmoid", "sigmoid", "tanh", "exp", "log", "reciprocal", "rsqrt", "sqrt", "square", "abs", "erf"}
+_CURRENTS = frozenset({"scaled_dot_product_attention", "log_softmax", "div", "var"})
+_POPULATIONS = frozenset({"spikeloom.population", "spikeloom.staircase"})
 MONOTONE = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "leaky_relu", "sigmoid", "tanh", "elu", "hardsigmoid", "softplus"})
 
 
@@ -80,7 +99,41 @@ def becomes(node: fx.Node, live: set[fx.Node]) -> tuple[Becomes, str]:
     }
     if what in table:
         return table[what], ""
-    return Becomes.FLOATING, f"{function_of(node)} is a function of several values at once; spiking norms and attention are not built yet"
+    if divides_by_root(node, live):
+        return Becomes.STAIRCASE, "the square-root neuron scales its thresholds"
+    if unfolds(node, live):
+        return Becomes.NEURONS, UNFOLDED[function_of(node)]
+    return Becomes.FLOATING, f"{function_of(node)} is a function of several values at once, and no neurons are known for it"
+
+
+def divides_by_root(node: fx.Node, live: set[fx.Node]) -> bool:
+    """Whether a node is x/√v with both from the input: neurons of x whose thresholds √v scales."""
+    if not name_of(node.target).startswith("aten.div.Tensor") or len(node.args) < 2 or "rounding_mode" in node.kwargs:
+        return False
+    x, root = node.args[:2]
+    return x in live and root in live and isinstance(root, fx.Node) and root.op == "call_function" and _is_root(root)
+
+
+def _is_root(node: fx.Node) -> bool:
+    return function_of(node) == "sqrt" or (name_of(node.target) in _POPULATIONS and node.kwargs.get("function") == "sqrt")
+
+
+def unfolds(node: fx.Node, live: set[fx.Node]) -> bool:
+    """Whether `convert.Unfold` takes this function of several values apart into populations."""
+    function = function_of(node)
+    if function == "div":
+        return name_of(node.target) == "aten.div.Tensor" and node.args[1] in live
+    if function == "linalg_vector_norm":
+        return float(argument(node, 1, "ord", 2)) == 2.0
+    return function in UNFOLDED
+
+
+def rides(node: fx.Node, live: set[fx.Node], carried: dict[fx.Node, Signal]) -> bool:
+    """Whether a linear operation on current is part of the synapses that made the current: it scales each value by a constant,
+    or adds values up, so that it costs no event more than they do (its constants belong to their weights)."""
+    if kind(node, live) is not Kind.AFFINE or not name_of(node.target).startswith(_RIDES):
+        return False
+    return all(carried.get(operand) is Signal.CURRENT for operand in node.all_input_nodes if operand in live)
 
 
 def _activation(node: fx.Node) -> tuple[Becomes, str]:
@@ -124,7 +177,9 @@ def signals(graph: fx.Graph) -> dict[fx.Node, Signal]:
 
 def _signal(node: fx.Node, live: set[fx.Node], operands: list[Signal]) -> Signal:
     what = becomes(node, live)[0]
-    if what in (Becomes.POPULATION, Becomes.STAIRCASE) and "floating" not in note(node):
+    if what is Becomes.NEURONS and function_of(node) in _CURRENTS:
+        return Signal.CURRENT
+    if what in (Becomes.POPULATION, Becomes.STAIRCASE, Becomes.NEURONS) and "floating" not in note(node):
         return Signal.SPIKE
     if what in (Becomes.ROUTING, Becomes.MAX):
         return max(operands, key=list(Signal).index)
@@ -134,25 +189,35 @@ def _signal(node: fx.Node, live: set[fx.Node], operands: list[Signal]) -> Signal
     return Signal.CURRENT
 
 
-def spikeless(graph: fx.Graph) -> list[fx.Node]:
-    """The operations whose current is read where spikes are needed: an identity population belongs after each.
+def spikeless(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+    """The operations whose current is read where spikes are needed, each with the readers that want spikes of it: an identity
+    population belongs between. In execution order.
 
     The search walks back from such a reader through routing and maxima to what made the current.
     """
     live, carried = dynamic(graph), signals(graph)
-    needed: set[fx.Node] = set()
+    wanted: dict[fx.Node, list[fx.Node]] = {}
     for node in calls(graph):
-        if node in live and kind(node, live) in NEEDS_SPIKES and becomes(node, live)[0] is not Becomes.UNSUPPORTED:
+        if needs_spikes(node, live, carried):
             for operand in node.all_input_nodes:
-                _trace(operand, live, carried, needed)
-    return [node for node in calls(graph) if node in needed]
+                _trace(operand, node, live, carried, wanted)
+    return {node: wanted[node] for node in calls(graph) if node in wanted}
 
 
-def _trace(node: fx.Node, live: set[fx.Node], carried: dict[fx.Node, Signal], needed: set[fx.Node]) -> None:
-    if carried.get(node) is not Signal.CURRENT or node in needed:
+def needs_spikes(node: fx.Node, live: set[fx.Node], carried: dict[fx.Node, Signal]) -> bool:
+    """Whether an operation takes spikes only: it has weights, multiplies, or selects a maximum, and is not part of other synapses."""
+    if node not in live or "floating" in note(node) or kind(node, live) not in NEEDS_SPIKES:
+        return False
+    return becomes(node, live)[0] is not Becomes.UNSUPPORTED and not rides(node, live, carried)
+
+
+def _trace(
+    node: fx.Node, reader: fx.Node, live: set[fx.Node], carried: dict[fx.Node, Signal], wanted: dict[fx.Node, list[fx.Node]]
+) -> None:
+    if carried.get(node) is not Signal.CURRENT or reader in wanted.get(node, ()):
         return
     if becomes(node, live)[0] in (Becomes.ROUTING, Becomes.MAX):
         for operand in node.all_input_nodes:
-            _trace(operand, live, carried, needed)
+            _trace(operand, node, live, carried, wanted)
     else:
-        needed.add(node)
+        wanted.setdefault(node, []).append(reader)

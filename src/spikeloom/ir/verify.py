@@ -21,7 +21,7 @@ from spikeloom.errors import VerifyError
 from spikeloom.ir.graph import calls, dynamic, kind
 from spikeloom.ir.program import Program
 from spikeloom.ir.rules import RULES, Dialect, Kind, name_of
-from spikeloom.ir.signals import NEEDS_SPIKES, Signal, note, signals
+from spikeloom.ir.signals import Signal, needs_spikes, note, signals
 from spikeloom.ir.text import line, spec_text
 
 
@@ -83,7 +83,7 @@ def miswired(program: Program) -> list[str]:
             continue
         if what in (Kind.ACTIVATION, Kind.NORM):
             bad.append(f"{line(node)}: neither a population nor a declared exception")
-        if what in NEEDS_SPIKES:
+        if needs_spikes(node, live, carried):
             bad += [f"{line(node)}: reads current from %{x.name}" for x in node.all_input_nodes if carried.get(x) is Signal.CURRENT]
     return bad
 

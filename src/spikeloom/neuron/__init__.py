@@ -11,7 +11,7 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
 """
 
 from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, stack_staircases, staircase_error
-from spikeloom.neuron.channel import Parameter
+from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels
 from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference, running_mean
 from spikeloom.neuron.encode import (
     ENCODINGS,
@@ -46,6 +46,7 @@ __all__ = [
     "FUNCTIONS",
     "RESETS",
     "SURROGATES",
+    "Axis",
     "Encoding",
     "Histogram",
     "Law",
@@ -58,6 +59,8 @@ __all__ = [
     "advance_difference",
     "advance_table",
     "advance_uniform",
+    "along",
+    "by_channel",
     "difference_over_time",
     "dual_threshold",
     "encode_direct",
@@ -68,6 +71,7 @@ __all__ = [
     "fire",
     "fire_",
     "fit_staircase",
+    "from_channels",
     "function_staircase",
     "graded_bits",
     "if_",

@@ -1,24 +1,53 @@
 """
-Parameters along the channel axis: one number for a whole population (0-dim), or one per channel ([C]).
+Parameters along channels: one number for a whole population (0-dim), or one per channel ([C]). Channels lie on one axis, or on
+several together: heads and their features, axis (1, 3) of [B, H, L, D], are H·D channels, the later axis running fastest.
 """
 
+import math
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 Scalar = float | Float[Tensor, ""]
 Parameter = float | Float[Tensor, ""] | Float[Tensor, " c"]
 """A neuron parameter: a Python number, a 0-dim tensor, or a tensor of one entry per channel."""
+Axis = int | tuple[int, ...]
 
 
-def along(parameter: Tensor, axis: int, like: Float[Tensor, " *any"]) -> Tensor:
+def axes_of(axis: Axis, like: Tensor) -> tuple[int, ...]:
+    """The axes of `like` that channels lie on, counted from the front."""
+    return tuple(place % like.ndim for place in ((axis,) if isinstance(axis, int) else axis))
+
+
+def channel_shape(axis: Axis, like: Tensor) -> list[int]:
+    """The shape in which a parameter [C] broadcasts over `like`."""
+    axes = axes_of(axis, like)
+    return [size if place in axes else 1 for place, size in enumerate(like.shape)]
+
+
+def along(parameter: Tensor, axis: Axis, like: Float[Tensor, " *any"]) -> Tensor:
     """`parameter` ([] or [C]) in the dtype of `like`, shaped so that it broadcasts over `like` with C on `axis`."""
     parameter = parameter.to(like.dtype)
-    if parameter.ndim == 0:
-        return parameter
-    shape = [1] * like.ndim
-    shape[axis] = -1
-    return parameter.view(shape)
+    return parameter if parameter.ndim == 0 else parameter.view(channel_shape(axis, like))
+
+
+def by_channel(x: Shaped[Tensor, " *any"], axis: Axis | None) -> Shaped[Tensor, "c n"]:
+    """A value as one row a channel, [C, n]; a single row where `axis` is None."""
+    if axis is None:
+        return x.reshape(1, -1)
+    axes = axes_of(axis, x)
+    moved = x.movedim(axes, tuple(range(len(axes))))
+    return moved.reshape(math.prod(moved.shape[: len(axes)]), -1)
+
+
+def from_channels(rows: Shaped[Tensor, "c n"], axis: Axis | None, like: Tensor) -> Tensor:
+    """What `by_channel` made of a value shaped like `like`, in that shape again."""
+    if axis is None:
+        return rows.view(like.shape)
+    axes = axes_of(axis, like)
+    sizes = [like.shape[a] for a in axes] + [size for place, size in enumerate(like.shape) if place not in axes]
+    return rows.reshape(sizes).movedim(tuple(range(len(axes))), axes)
 
 
 def tracked(*tensors: object) -> bool:

@@ -3,6 +3,9 @@ Function staircases: a piecewise constant function of the input, one table for a
 
     f(h) = values[k],  k = number of thresholds ≤ h            (1)
 
+With a gain g > 0, spikes of another neuron, the thresholds are g·θ_k: the neuron compares h with them, f(h/g), and nothing is
+multiplied with h. That is divisive normalisation (Carandini & Heeger 2012): LayerNorm's and RMSNorm's division (`convert.norm`).
+
 At T=1 the neuron's output is f(x). At T>1 it reads the running mean and emits differences (`difference.py`), so that the mean over
 T is f of the mean input.
 
@@ -21,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from spikeloom.neuron.channel import tracked
+from spikeloom.neuron.channel import Axis, along, by_channel, channel_shape, from_channels, tracked
 from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference
 
 MAX_CELLS = 1 << 20
@@ -38,7 +41,7 @@ class Lookup(NamedTuple):
 
 
 def read_table(
-    h: Float[Tensor, " *any"], thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"], axis: int
+    h: Float[Tensor, " *any"], thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"], axis: Axis
 ) -> Float[Tensor, " *any"]:
     """Equation (1) by binary search; thresholds [K] or [C, K] ascending, values one more."""
     cells = _search(h, thresholds, axis)
@@ -69,12 +72,11 @@ def index_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k
     return None
 
 
-def look_up(h: Float[Tensor, " *any"], lookup: Lookup, axis: int) -> Float[Tensor, " *any"]:
+def look_up(h: Float[Tensor, " *any"], lookup: Lookup, axis: Axis) -> Float[Tensor, " *any"]:
     """Equation (1) by a prepared table, bit for bit what `read_table` gives in the table's dtype. No gradients; NaN is an IndexError."""
     channels, cells = lookup.splits.shape
-    shape = [1] * h.ndim
-    shape[axis] = channels
-    place = _cells(h, lookup.low.view(shape), lookup.width.view(shape), cells)
+    low, width = (along(part if channels > 1 else part[0], axis, h) for part in (lookup.low, lookup.width))
+    place = _cells(h, low, width, cells)
     place = _offset(place, channels, cells, axis)
     above = h >= _take(lookup.splits, place)
     return _take(lookup.pairs, place.mul_(2).add_(above))
@@ -84,18 +86,21 @@ def run_table(
     x: Float[Tensor, " tb *rest"],
     thresholds: Float[Tensor, " *c k"],
     values: Float[Tensor, " *c k1"],
+    gain: Tensor | None = None,
     *,
-    axis: int,
+    axis: Axis,
     timesteps: int,
     lookup: Lookup | None = None,
 ) -> Float[Tensor, " tb *rest"]:
-    """T steps of a function staircase on inputs [T·B, ...], time-major; `lookup` (of the same table) makes it fast."""
-    return difference_over_time(_reader(thresholds, values, axis, lookup), x, timesteps=timesteps)
+    """T steps of a function staircase on inputs [T·B, ...], time-major; `lookup` (of the same table) makes it fast; `gain` is
+    [T·B, ...] and broadcasts over the inputs."""
+    inputs = (x,) if gain is None else (x, gain)
+    return difference_over_time(_reader(thresholds, values, axis, lookup), *inputs, timesteps=timesteps)
 
 
-def init_table(x_t: Float[Tensor, " b *rest"]) -> Running:
-    """The memory of a function staircase before the first step, for inputs shaped like x_t [B, ...]."""
-    return init_difference(torch.clone, x_t)
+def init_table(x_t: Float[Tensor, " b *rest"], gain_t: Tensor | None = None) -> Running:
+    """The memory of a function staircase before the first step, for inputs shaped like x_t [B, ...] and its gain."""
+    return init_difference(torch.clone, x_t) if gain_t is None else init_difference(lambda x, _: torch.clone(x), x_t, gain_t)
 
 
 def advance_table(
@@ -103,32 +108,34 @@ def advance_table(
     state: Running,
     thresholds: Float[Tensor, " *c k"],
     values: Float[Tensor, " *c k1"],
+    gain_t: Tensor | None = None,
     *,
-    axis: int,
+    axis: Axis,
     lookup: Lookup | None = None,
 ) -> tuple[Float[Tensor, " b *rest"], Running]:
     """One step: (input [B, ...], memory) → (output, memory)."""
-    return advance_difference(_reader(thresholds, values, axis, lookup), state, x_t)
+    inputs = (x_t,) if gain_t is None else (x_t, gain_t)
+    return advance_difference(_reader(thresholds, values, axis, lookup), state, *inputs)
 
 
-def _reader(thresholds: Tensor, values: Tensor, axis: int, lookup: Lookup | None) -> partial[Tensor]:
+def _reader(thresholds: Tensor, values: Tensor, axis: Axis, lookup: Lookup | None) -> partial[Tensor]:
     return partial(_read, thresholds=thresholds, values=values, axis=axis, lookup=lookup)
 
 
-def _read(h: Tensor, *, thresholds: Tensor, values: Tensor, axis: int, lookup: Lookup | None) -> Tensor:
+def _read(h: Tensor, gain: Tensor | None = None, *, thresholds: Tensor, values: Tensor, axis: Axis, lookup: Lookup | None) -> Tensor:
+    h = h if gain is None else h / gain  # h ≥ g·θ as h/g ≥ θ
     if lookup is None or tracked(h, thresholds, values):
         return read_table(h, thresholds, values, axis)
     return look_up(h, lookup, axis)
 
 
-def _search(h: Tensor, thresholds: Tensor, axis: int) -> Int[Tensor, " *any"]:
+def _search(h: Tensor, thresholds: Tensor, axis: Axis) -> Int[Tensor, " *any"]:
     """How many thresholds each h has reached."""
     thresholds = thresholds.detach().to(h.dtype).contiguous()
     if thresholds.ndim == 1:
         return torch.bucketize(h.detach().contiguous(), thresholds, right=True)
-    rows = h.detach().movedim(axis, 0)
-    cells = torch.searchsorted(thresholds, rows.flatten(1).contiguous(), right=True)
-    return cells.view(rows.shape).movedim(0, axis)
+    cells = torch.searchsorted(thresholds, by_channel(h.detach(), axis).contiguous(), right=True)
+    return from_channels(cells, axis, h)
 
 
 def _slopes(thresholds: Tensor, values: Tensor) -> Tensor:
@@ -144,13 +151,12 @@ def _cells(h: Tensor, low: Tensor, width: Tensor, cells: int) -> Int[Tensor, " *
     return h.sub(low).div_(width).clamp_(0, cells - 1).to(torch.int32)
 
 
-def _offset(place: Int[Tensor, " *any"], channels: int, cells: int, axis: int) -> Int[Tensor, " *any"]:
+def _offset(place: Int[Tensor, " *any"], channels: int, cells: int, axis: Axis) -> Int[Tensor, " *any"]:
     """From places within a channel's row to places in the flattened table [channels, cells]."""
     if channels == 1:
         return place
-    shape = [1] * place.ndim
-    shape[axis] = channels
-    return place + torch.arange(0, channels * cells, cells, dtype=place.dtype, device=place.device).view(shape)
+    starts = torch.arange(0, channels * cells, cells, dtype=place.dtype, device=place.device)
+    return place + starts.view(channel_shape(axis, place))
 
 
 def _take(table: Tensor, place: Int[Tensor, " *any"]) -> Tensor:

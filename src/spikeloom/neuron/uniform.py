@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spikeloom.neuron.channel import Parameter, along, tracked
+from spikeloom.neuron.channel import Axis, Parameter, along, tracked
 from spikeloom.neuron.law import Reset
 
 
-def fire(h: Float[Tensor, " *any"], step: Float[Tensor, " *c"], levels: int, negative: int, axis: int) -> Float[Tensor, " *any"]:
+def fire(h: Float[Tensor, " *any"], step: Float[Tensor, " *c"], levels: int, negative: int, axis: Axis) -> Float[Tensor, " *any"]:
     """Equation (2) on any shape; `step` is 0-dim or one per channel on `axis`. `h` is left as it was."""
     s = along(step, axis, h)
     if not tracked(h, step):
@@ -31,13 +31,13 @@ def fire(h: Float[Tensor, " *any"], step: Float[Tensor, " *c"], levels: int, neg
     return level.clamp(-negative, levels) * s
 
 
-def fire_(h: Float[Tensor, " *any"], step: Float[Tensor, " *c"], levels: int, negative: int, axis: int) -> Float[Tensor, " *any"]:
+def fire_(h: Float[Tensor, " *any"], step: Float[Tensor, " *c"], levels: int, negative: int, axis: Axis) -> Float[Tensor, " *any"]:
     """`fire` written over `h`; nothing here may need a gradient."""
     s = along(step, axis, h)
     return h.div_(s).floor_().clamp_(-negative, levels).mul_(s)
 
 
-def init_uniform(x_t: Float[Tensor, " b *rest"], v0: Parameter, *, axis: int) -> Float[Tensor, " b *rest"]:
+def init_uniform(x_t: Float[Tensor, " b *rest"], v0: Parameter, *, axis: Axis) -> Float[Tensor, " b *rest"]:
     """The membrane before the first step, v[0] for every neuron of the input x_t [B, ...]."""
     return _broadcast(v0, axis, x_t).expand_as(x_t).clone()
 
@@ -52,7 +52,7 @@ def advance_uniform(
     levels: int,
     negative: int,
     reset: Reset,
-    axis: int,
+    axis: Axis,
 ) -> tuple[Float[Tensor, " b *rest"], Float[Tensor, " b *rest"]]:
     """One step, equations (1)-(3): (input [B, ...], membrane that broadcasts to it) → (output, membrane). Writes into neither."""
     h = _integrate(x_t, v, decay, leak, axis)
@@ -72,7 +72,7 @@ def run_uniform(
     levels: int,
     negative: int,
     reset: Reset,
-    axis: int,
+    axis: Axis,
     timesteps: int,
 ) -> Float[Tensor, " tb *rest"]:
     """T steps from v[0]: inputs [T·B, ...], time-major, to outputs of the same shape.
@@ -90,7 +90,7 @@ def run_uniform(
     return torch.cat(outputs)
 
 
-def _integrate(x: Tensor, v: Tensor, decay: Parameter, leak: Parameter, axis: int) -> Float[Tensor, " *any"]:
+def _integrate(x: Tensor, v: Tensor, decay: Parameter, leak: Parameter, axis: Axis) -> Float[Tensor, " *any"]:
     """Equation (1), in a buffer of its own."""
     kept = v if _is(decay, 1.0) else _broadcast(decay, axis, x) * v
     h = kept + x
@@ -100,7 +100,7 @@ def _integrate(x: Tensor, v: Tensor, decay: Parameter, leak: Parameter, axis: in
     return h - lost if tracked(h, lost) else h.sub_(lost)
 
 
-def _broadcast(parameter: Parameter, axis: int, like: Float[Tensor, " *any"]) -> Tensor:
+def _broadcast(parameter: Parameter, axis: Axis, like: Float[Tensor, " *any"]) -> Tensor:
     if isinstance(parameter, Tensor):
         return along(parameter, axis, like)
     return torch.full((), parameter, dtype=like.dtype, device=like.device)

@@ -8,7 +8,7 @@ maximum, percentile and mean-squared error on the calibration data, with the sam
 import torch
 
 from spikeloom.calibrate import Balance, batches_of
-from spikeloom.convert import Spike
+from spikeloom.convert import Spike, Unfold
 from spikeloom.ir import Context, Program, run
 from spikeloom.plan import Fuse
 from spikeloom.simulate import executable, primary
@@ -20,7 +20,9 @@ def control_of(
     ann: Program, context: Context, *, levels: int, timesteps: int, per_channel: bool, percentile: float, samples: int
 ) -> Program:
     """The control as a T=1 program; of the three scales the one whose outputs are nearest the ANN's on the calibration data."""
-    made = run([Fuse(), Spike(levels=levels * timesteps, per_channel=per_channel, functions="quantised")], ann, context)
+    made = run(
+        [Fuse(), Unfold("attention"), Spike(levels=levels * timesteps, per_channel=per_channel, functions="quantised")], ann, context
+    )
     candidates = [run([Balance(method=method, percentile=percentile)], made, context) for method in SCALES]
     errors = [output_error(candidate, ann, context, samples) for candidate in candidates]
     return candidates[errors.index(min(errors))]

@@ -14,7 +14,7 @@ import torch
 
 from spikeloom import datasets
 from spikeloom.calibrate import Balance, Compensate
-from spikeloom.convert import Spike
+from spikeloom.convert import Spike, Unfold
 from spikeloom.datasets import Dataset
 from spikeloom.errors import ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, save, silent, write_bytes, write_json
@@ -52,7 +52,7 @@ def passes_of(settings: Settings) -> tuple[list[Pass], list[Pass]]:
         settings.method, settings.levels, settings.per_channel, settings.placement, "staircase", settings.tau_mem_ms, settings.dt_ms
     )
     resolution = resolution_of(settings)
-    first: list[Pass] = [Plan(), Fuse(), spike, Balance(settings.thresholds, settings.percentile, resolution)]
+    first: list[Pass] = [Plan(), Fuse(), Unfold(), spike, Balance(settings.thresholds, settings.percentile, resolution)]
     return first, [Compensate(timesteps=resolution)] if settings.compensate else []
 
 

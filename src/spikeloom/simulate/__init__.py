@@ -5,7 +5,7 @@ from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, le
 from spikeloom.simulate.execute import decoded, executable, primary, repeated, spikes_of
 from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
 from spikeloom.simulate.model import Profile, SpikingModel
-from spikeloom.simulate.reference import channel_function, float_function, reference
+from spikeloom.simulate.reference import channel_function, driving, float_function, reference
 from spikeloom.simulate.stream import State, Stream
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Stream",
     "channel_function",
     "decoded",
+    "driving",
     "energy",
     "executable",
     "fidelity",

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.ir import Kind, Program, Signal, argument, calls, dynamic, kind, kwargs_of, name_of, population, signals, target_of
+from spikeloom.neuron import along, by_channel, from_channels
 from spikeloom.neuron import events as encoded
 from spikeloom.simulate.execute import executable, repeated
 
@@ -250,14 +251,9 @@ def level_of(node: fx.Node, program: Program, value: Tensor) -> tuple[Tensor, in
     """
     options = kwargs_of(node)
     if node.target is population:
-        step = program.tensor(node.args[1])
-        shape = [1] * value.dim()
-        shape[options.get("axis", 1)] = -1
-        return torch.round(value / (step.view(shape) if step.dim() else step)), options["levels"]
+        return torch.round(value / along(program.tensor(node.args[1]), options.get("axis", 1), value)), options["levels"]
     table = torch.atleast_2d(program.tensor(node.args[2])).sort(1).values
     silent = table.abs().argmin(1, keepdim=True)
-    axis = options["axis"] if table.shape[0] > 1 else 0
-    rows = value.movedim(axis, 0)
-    flat = rows.reshape(table.shape[0], -1).contiguous()
-    level = (torch.searchsorted(table.contiguous(), flat) - silent).to(value.dtype)
-    return level.view(rows.shape).movedim(0, axis), int(max((table.shape[1] - 1 - silent).max(), 1))
+    axis = options["axis"] if table.shape[0] > 1 else None
+    level = torch.searchsorted(table.contiguous(), by_channel(value, axis).contiguous()) - silent
+    return from_channels(level.to(value.dtype), axis, value), int(max((table.shape[1] - 1 - silent).max(), 1))

@@ -8,7 +8,7 @@ The T steps are folded into the batch, step by step ([T·B, …], time first), s
     everything else                linear or routing: as it is
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -22,6 +22,7 @@ from spikeloom.ir import (
     calls,
     clone,
     constant_name,
+    driven_by,
     dynamic,
     kind,
     kwargs_of,
@@ -31,7 +32,7 @@ from spikeloom.ir import (
     staircase,
     target_of,
 )
-from spikeloom.neuron import Lookup, difference_over_time, index_table, run_table, run_uniform
+from spikeloom.neuron import Axis, Lookup, difference_over_time, index_table, run_table, run_uniform
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
 
@@ -121,7 +122,7 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
         elif node.target is staircase:
             thresholds, values = (program.tensor(operand) for operand in node.args[1:3])
             table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps)
-            live.add(put_module(node, graph, modules, table, (source_of(node),)))
+            live.add(put_module(node, graph, modules, table, (source_of(node), *node.args[3:])))
         elif timesteps > 1 and node in live and (what in NONLINEAR or "floating" in note(node)):
             template = Template(node, live)
             over_time = OverTime(target_of(node), template, timesteps)
@@ -141,14 +142,14 @@ def _plain_dynamics(node: fx.Node, program: Program) -> list[Any]:
     return [neutral if bool((program.tensor(operand) == neutral).all()) else operand for operand, neutral in given]
 
 
-def spikes_of(node: fx.Node, tensors: Mapping[str, Tensor], x: Tensor, timesteps: int) -> Tensor:
-    """What a population sends for inputs [T·B, …], with the parameters that `tensors` holds for it now."""
-    parameters = [tensors[constant_name(operand)] for operand in node.args[1:]]
+def spikes_of(node: fx.Node, tensors: Mapping[str, Tensor], inputs: Sequence[Tensor], timesteps: int) -> Tensor:
+    """What a population sends for inputs [T·B, …] (and gains), with the parameters that `tensors` holds for it now."""
+    parameters = [tensors[constant_name(operand)] for operand in node.args[1:] if operand not in driven_by(node)]
     if node.target is population:
         step, v0, decay, leak = parameters
-        return run_uniform(x, step, v0, decay, leak, **neuron_options(node.kwargs), timesteps=timesteps)
+        return run_uniform(*inputs, step, v0, decay, leak, **neuron_options(node.kwargs), timesteps=timesteps)
     thresholds, values = parameters
-    return Table(thresholds, values, kwargs_of(node)["axis"], timesteps)(x)
+    return Table(thresholds, values, kwargs_of(node)["axis"], timesteps)(*inputs)
 
 
 @final
@@ -158,7 +159,7 @@ class Table(nn.Module):
     thresholds: Tensor
     values: Tensor
 
-    def __init__(self, thresholds: Tensor, values: Tensor, axis: int, timesteps: int) -> None:
+    def __init__(self, thresholds: Tensor, values: Tensor, axis: Axis, timesteps: int) -> None:
         super().__init__()
         self.axis, self.timesteps = axis, timesteps
         self.register_buffer("thresholds", thresholds)
@@ -168,10 +169,10 @@ class Table(nn.Module):
         for name, part in zip(Lookup._fields, lookup or (), strict=False):
             self.register_buffer(name, part)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T·B, …] inputs to outputs of the same shape."""
+    def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+        """[T·B, …] inputs (and the gain of their thresholds) to outputs of the same shape."""
         lookup = Lookup(*(getattr(self, name) for name in Lookup._fields)) if self.parts else None
-        return run_table(x, self.thresholds, self.values, axis=self.axis, timesteps=self.timesteps, lookup=lookup)
+        return run_table(x, self.thresholds, self.values, gain, axis=self.axis, timesteps=self.timesteps, lookup=lookup)
 
 
 def put_module(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> fx.Node:

@@ -5,7 +5,7 @@ Populations remember the ANN's operation in their note (`op`, its further argume
 the program itself; before weights are changed it equals the fused ANN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, final
 
@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.errors import ProgramError
-from spikeloom.ir import OPERATIONS, Program, calls, clone, note, resolve, source_of
+from spikeloom.ir import OPERATIONS, Program, calls, clone, driven_by, evaluated, note, resolve
 from spikeloom.simulate.execute import put_module
 
 
 def float_function(node: fx.Node) -> Callable[[Tensor], Tensor]:
     """The scalar function of the ANN that a population stands for, on tensors of the population's shape."""
     told = note(node)
+    if "rows" in told:
+        return evaluated(told["rows"])
     if "op" not in told:
         return _identity
     target = resolve(told["op"])
@@ -51,12 +53,18 @@ def channel_function(node: fx.Node, channel: int) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.where(x > 0, x, x * own)
 
 
+def driving(values: Sequence[Tensor]) -> Tensor:
+    """What a population compares with its thresholds: its input, over its gain where it has one."""
+    x, *gain = values
+    return x / gain[0] if gain else x
+
+
 def reference(program: Program) -> fx.GraphModule:
     """A module over the program's graph in which populations are the ANN's functions; node names are the program's."""
     graph, modules = clone(program.graph), dict[str, Any](program.tensors)
     for node in list(calls(graph)):
         if node.target in OPERATIONS.values():
-            put_module(node, graph, modules, _Function(float_function(node)), (source_of(node),))
+            put_module(node, graph, modules, _Function(float_function(node)), tuple(driven_by(node)))
     return fx.GraphModule(modules, graph)
 
 
@@ -66,5 +74,5 @@ class _Function(torch.nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+    def forward(self, *values: Tensor) -> Tensor:
+        return self.function(driving(values))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.ir import Program, calls, clone, dynamic, kind, note, population, staircase, target_of
-from spikeloom.neuron import advance_difference, advance_table, advance_uniform, init_difference, init_table, init_uniform
+from spikeloom.neuron import Axis, advance_difference, advance_table, advance_uniform, init_difference, init_table, init_uniform
 from spikeloom.simulate.execute import NONLINEAR, Template, check_calibrated, neuron_options
 
 
@@ -67,9 +67,9 @@ class Stream(fx.Interpreter):
         output, self.after[name] = advance_uniform(x, v, step, decay, leak, **told)
         return output
 
-    def _staircase(self, name: str, x: Tensor, thresholds: Tensor, values: Tensor, axis: int) -> Tensor:
-        memory = self.before[name] if name in self.before else init_table(x)
-        output, self.after[name] = advance_table(x, memory, thresholds, values, axis=axis)
+    def _staircase(self, name: str, x: Tensor, thresholds: Tensor, values: Tensor, gain: Tensor | None = None, *, axis: Axis) -> Tensor:
+        memory = self.before[name] if name in self.before else init_table(x, gain)
+        output, self.after[name] = advance_table(x, memory, thresholds, values, gain, axis=axis)
         return output
 
     def _nonlinear(self, node: fx.Node, template: Template) -> Tensor:

@@ -1,0 +1,78 @@
+"""
+Attention in spikes: products of spike trains, and a softmax made of exponential and logarithm neurons.
+
+    q·k      a product of spikes; the scale 1/√d belongs to its weights                                            (1)
+    z_j      = x_j − max_i x_i              the maximum of spikes: any shift near it does, the softmax forgets it    (2)
+    e_j      = exp(z_j)                     exp neurons                                                           (3)
+    l        = log Σ_j e_j                  their sum at the membrane of a logarithm neuron                         (4)
+    p_j      = exp(z_j − l) = softmax(x)_j  exp neurons again: what attention·value reads are spikes                 (5)
+    p·v      a product of spikes                                                                                  (6)
+
+The reciprocal 1/Σe of the usual form is taken in the logarithm, (4): e_j·(1/Σe) would be a product whose result had to be made
+spikes once more, with one rounding more, while the errors of (3) average out in the sum. Masked places carry a very low x, for
+which the neurons of (3) and (5) are silent.
+
+Source: the softmax as exp(x − logsumexp x), Blanchard, Higham & Higham 2021, doi:10.1093/imanum/draa038; as neurons: ours.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import fx
+
+from spikeloom.convert.writer import Writer, shape_of
+from spikeloom.errors import UnsupportedError
+from spikeloom.ir import argument, note
+
+MASKED = -1e30
+"""What a masked score gets: far below any score, finite, so that a row of masked scores is no NaN."""
+
+
+def unfold_softmax(writer: Writer, node: fx.Node) -> fx.Node:
+    """(2)–(5) for one softmax."""
+    z, log_sum = _normaliser(writer, node.args[0], int(argument(node, 1, "dim")))
+    return writer.call("exp.default", writer.call("sub.Tensor", z, log_sum))
+
+
+def unfold_log_softmax(writer: Writer, node: fx.Node) -> fx.Node:
+    """z − l of (2)–(4)."""
+    return writer.call("sub.Tensor", *_normaliser(writer, node.args[0], int(argument(node, 1, "dim"))))
+
+
+def _normaliser(writer: Writer, x: Any, dim: int) -> tuple[fx.Node, fx.Node]:
+    """z of (2) and l of (4). Their neurons are free: the shift they run at is their own, not the ANN's."""
+    z = writer.call("sub.Tensor", x, writer.call("amax.default", x, [dim], True))
+    e = writer.call("exp.default", z)
+    log_sum = writer.call("log.default", writer.call("sum.dim_IntList", e, [dim], True))
+    for each in (e, log_sum):
+        note(each)["free"] = True
+    return z, log_sum
+
+
+def unfold_attention(writer: Writer, node: fx.Node) -> fx.Node:
+    """(1) and (6) around a softmax, for scaled dot-product attention with its mask; grouped queries share keys and values."""
+    query, key, value = node.args[:3]
+    mask, causal = argument(node, 3, "attn_mask"), bool(argument(node, 5, "is_causal", False))
+    scale = argument(node, 6, "scale") or 1.0 / math.sqrt(shape_of(query)[-1])
+    if argument(node, 7, "enable_gqa", False) and shape_of(query)[-3] != shape_of(key)[-3]:
+        shared = shape_of(query)[-3] // shape_of(key)[-3]
+        key, value = (writer.call("repeat_interleave.self_int", each, shared, -3) for each in (key, value))
+    scores = writer.call("mul.Tensor", writer.call("matmul.default", query, writer.call("transpose.int", key, -2, -1)), scale)
+    if causal:
+        mask = _causal(writer, shape_of(scores), node)
+    if isinstance(mask, fx.Node) and mask.meta["spec"][1] == "bool":
+        scores = writer.call("where.ScalarOther", mask, scores, MASKED)
+    elif mask is not None:
+        scores = writer.call("add.Tensor", scores, mask)
+    weights = writer.call("softmax.int", scores, -1)
+    return writer.call("matmul.default", weights, value)
+
+
+def _causal(writer: Writer, shape: tuple[int, ...], node: fx.Node) -> fx.Node:
+    """Who may see whom: a constant of the captured lengths."""
+    if any(isinstance(size, fx.Node) for size in shape):
+        raise UnsupportedError(
+            "causal attention of a varying length holds its mask inside", found=node.name, todo="capture with eager attention"
+        )
+    return writer.constant(f"{node.name}.causal", torch.ones(shape[-2:], dtype=torch.bool).tril())
