@@ -30,7 +30,7 @@ def step_of(node: fx.Node, seen: Observation, method: str, percentile: float, ti
     levels, negative = options["levels"] * timesteps, options.get("negative", 0) * timesteps
     z, weights = seen.centres, seen.histogram.float()
     target = float_function(node)(z) if "slope" not in note(node) else z
-    if method == "maximum":
+    if method == "maximum" or "covers" in note(node):
         step = maximum_step(target, weights, levels)
     elif method == "percentile":
         step = percentile_step(target, weights, levels, percentile)
@@ -78,8 +78,7 @@ def set_table(node: fx.Node, tensors: dict[str, Tensor], thresholds: Tensor, val
 
 def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor, Tensor]:
     """The best staircases for a population's function and input, one per scale group: thresholds and one value more, one of them 0."""
-    distributions = list(zip(seen.edges, seen.histogram, strict=True))
-    return fitted(node, distributions, program.tensor(node.args[1]).shape)
+    return fitted(node, seen, program.tensor(node.args[1]).shape)
 
 
 def silence(node: fx.Node, function: Callable[[Tensor], Tensor]) -> float | None:
@@ -89,12 +88,25 @@ def silence(node: fx.Node, function: Callable[[Tensor], Tensor]) -> float | None
     return None if node.kwargs.get("function") == "sqrt" or 0 < lowest < torch.inf else 0.0
 
 
-def fitted(node: fx.Node, distributions: Sequence[Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Staircases of `shape` [K] or [C, K] for the population's function on each distribution, padded to K thresholds."""
-    functions = [channel_function(node, c) for c in range(len(distributions))]
-    fits = [fit_staircase(f, seen, shape[-1], pin=silence(node, f)) for f, seen in zip(functions, distributions, strict=True)]
-    thresholds, values = stack_staircases([*fits, (torch.zeros(shape[-1]).double(), torch.zeros(shape[-1] + 1).double())])
+def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Staircases of `shape` [K] or [C, K] for the population's function on what it saw, padded to K thresholds."""
+    if "covers" in note(node):
+        return covering(seen, shape)
+    groups, size = len(seen.edges), shape[-1]
+    functions = [channel_function(node, c) for c in range(groups)]
+    parts = zip(functions, seen.edges, seen.histogram, strict=True)
+    fits = [fit_staircase(f, (edges, counts), size, pin=silence(node, f)) for f, edges, counts in parts]
+    thresholds, values = stack_staircases([*fits, (torch.zeros(size).double(), torch.zeros(size + 1).double())])
     thresholds, values = thresholds[:-1].float(), values[:-1].float()
+    return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
+
+
+def covering(seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Equally spaced levels from the least to the most that was seen, each the middle of its cell."""
+    share = torch.arange(1, shape[-1] + 1) / (shape[-1] + 1)
+    span = (seen.high - seen.low).clamp_min(1e-6)[:, None]
+    thresholds = seen.low[:, None] + span * share
+    values = seen.low[:, None] + span * (torch.arange(shape[-1] + 1) + 0.5) / (shape[-1] + 1)
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
 
 

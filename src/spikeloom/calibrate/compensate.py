@@ -26,7 +26,7 @@ from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table,
 from spikeloom.calibrate.frontier import Frontier
 from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range
 from spikeloom.calibrate.patches import rows, solvable
-from spikeloom.calibrate.scale import mse_step
+from spikeloom.calibrate.scale import maximum_step, mse_step
 from spikeloom.calibrate.solve import add, best, empty
 from spikeloom.errors import DataError, InternalError
 from spikeloom.ir import (
@@ -233,15 +233,19 @@ class _Work:
     def _refit(self, node: fx.Node, seen: Observation) -> None:
         """(3) for one function population."""
         shape = self.tensors[constant_name(node.args[1])].shape
-        thresholds, values = fitted(node, list(zip(seen.edges, seen.histogram, strict=True)), tuple(shape))
-        set_table(node, self.tensors, thresholds, conditional_means(seen, thresholds, values))
+        thresholds, values = fitted(node, seen, tuple(shape))
+        if "covers" in note(node):
+            return set_table(node, self.tensors, thresholds, values)
+        return set_table(node, self.tensors, thresholds, conditional_means(seen, thresholds, values))
 
     def _rescale(self, node: fx.Node, seen: Observation) -> None:
         """(2) for one identity population."""
         options = kwargs_of(node)
         weights, target = seen.histogram.float(), seen.targets.float()
+        if "covers" in note(node):
+            return set_step(node, self.tensors, settled(node, maximum_step(target, weights, options["levels"])))
         step = mse_step(seen.centres, target, weights, options["levels"], options.get("negative", 0))
-        set_step(node, self.tensors, settled(node, step))
+        return set_step(node, self.tensors, settled(node, step))
 
 
 def conditional_means(seen: Observation, thresholds: Tensor, values: Tensor) -> Tensor:

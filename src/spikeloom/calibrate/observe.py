@@ -158,9 +158,9 @@ def checked(batches: Iterable[Any], program: Program) -> Iterator[Inputs]:
             allowed = ", ".join(spec.name for spec in program.inputs)
             raise DataError("calibration data has another number of inputs than the model", found=len(inputs), allowed=allowed)
         for value, spec in zip(inputs, program.inputs, strict=True):
-            if tuple(value.shape[1:]) != spec.shape[1:]:
+            if not spec.fits((spec.shape[0], *value.shape[1:])):
                 raise DataError(
-                    "calibration data has another shape than the model takes", found=tuple(value.shape[1:]), allowed=spec.shape[1:]
+                    "calibration data has another shape than the model takes", found=tuple(value.shape[1:]), allowed=spec.sample
                 )
             if not bool(torch.isfinite(value).all()):
                 raise DataError("calibration data holds NaN or infinite numbers", found=spec.name, todo="clean the data")

@@ -45,10 +45,13 @@ def set_eval(model: nn.Module) -> None:
         model.eval()
 
 
-def export_model(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[ExportedProgram, bool]:
+def export_model(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], lengths: int | None = None
+) -> tuple[ExportedProgram, bool]:
     """The exported program and whether its batch dimension is dynamic; the model is put in eval mode and not changed.
 
-    A model whose graph fixes the batch is exported with the batch it was given. Raises UnsupportedError where
+    A model whose graph fixes the batch is exported with the batch it was given. Where `lengths` is a size of the example, further
+    dimensions of that size vary too (the length of a text). Raises UnsupportedError where
     `torch.export` cannot take the model at all.
     """
     set_eval(model)
@@ -56,7 +59,7 @@ def export_model(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
     failure: Exception | None = None
     for dim in (Dim.DYNAMIC, None):
         inputs, words = pytree.tree_map(_fresh, (args, dict(kwargs)))
-        shapes = pytree.tree_map(lambda value, dim=dim: _dims(value, batch, dim), (inputs, words))
+        shapes = pytree.tree_map(lambda value, dim=dim: _dims(value, batch, dim, lengths), (inputs, words))
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -78,8 +81,10 @@ def _fresh(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def _dims(value: Any, batch: int, dim: Any) -> Any:
-    return {0: dim} if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch else None
+def _dims(value: Any, batch: int, dim: Any, lengths: int | None) -> Any:
+    if not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != batch:
+        return None
+    return {0: dim} | {place: dim for place, size in enumerate(value.shape) if place > 0 and size == lengths}
 
 
 def _shapes(model: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -90,20 +95,32 @@ def _shapes(model: nn.Module, args: Any, kwargs: Any) -> Any:
 
 
 def capture(
-    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    structure: Mapping[str, str] | None = None,
+    lengths: int | None = None,
 ) -> Program:
     """The program of a model at example inputs (batch of 2 or more).
 
     Its outputs equal the model's; where the model returns a mapping or a dataclass of tensors, the program returns a
-    dict. `settings` is kept with the program. Operations outside the rule tables are kept for `check` to name.
+    dict. `settings` is kept with the program. Operations outside the rule tables are kept for `check` to name. `structure` names
+    inputs that tell positions or masks (`ir.structure_of`); `lengths` is the size of the example that varies besides the batch.
     """
-    exported, is_dynamic = export_model(model, tuple(args), kwargs or {})
-    return program_of(exported, is_dynamic, settings or {})
+    exported, is_dynamic = export_model(model, tuple(args), kwargs or {}, lengths)
+    return program_of(exported, is_dynamic, settings or {}, structure)
 
 
-def program_of(exported: ExportedProgram, is_dynamic: bool, settings: Mapping[str, Any]) -> Program:
+def program_of(
+    exported: ExportedProgram, is_dynamic: bool, settings: Mapping[str, Any], structure: Mapping[str, str] | None = None
+) -> Program:
     """An exported program (already functional, ATen level) as a program of the ANN dialect."""
     graph, tensors, inputs = _lifted(exported, is_dynamic)
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.name in (structure or {}):
+            node.meta["note"] = {"structure": dict(structure or {})[node.name]}
     program = Program(graph, tensors, Dialect.ANN, inputs, settings=dict(settings))
     for tidy in (_plain_batch_norm, _plain_maximum, _without_copies, _views_as_reshapes, _unfused):
         tidy(program.graph)
@@ -157,8 +174,8 @@ def _is_idle_cast(node: fx.Node) -> bool:
 
 def _spec_of(name: str, value: Tensor, is_dynamic: bool) -> TensorSpec:
     shape = tuple(_hint(size) for size in value.shape)
-    varies = is_dynamic and value.dim() > 0 and isinstance(value.shape[0], torch.SymInt)
-    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."), varies)
+    varies = [place for place, size in enumerate(value.shape) if is_dynamic and isinstance(size, torch.SymInt)]
+    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."), 0 in varies, tuple(place for place in varies if place > 0))
 
 
 def _hint(size: int | torch.SymInt) -> int:

@@ -61,7 +61,10 @@ class Spike(Pass):
     """Makes the populations. `levels` is N, the positive levels a step (1 for 'if' and 'lif', where T gives resolution);
     `tau_mem_ms` and `dt_ms` set the leak of 'lif'; `placement` 'density' gives Scale-and-Fire levels placed by the
     activation's distribution instead of equal steps; `per_channel` gives every channel a scale of its own; `functions`
-    'quantised' keeps other activations floating with an identity population behind (plain quantisation, the control)."""
+    'quantised' keeps other activations floating with an identity population behind (plain quantisation, the control).
+
+    A population that only a row's maximum reads is noted "covers": its levels span all it may see, for a softmax forgives a
+    coarse maximum and not a missed one."""
 
     method: str = "scale_and_fire"
     levels: int = 15
@@ -143,6 +146,8 @@ class _Maker:
             new = self._table_call(node, node, axis, group, 2 * self.levels, "identity", {})
         else:
             new = self._identity(node, node, axis, group, "identity", self.levels, None)
+        if all(name_of(reader.target).startswith(("aten.amax.", "aten.amin.")) for reader in readers):
+            note(new)["covers"] = True
         for reader in readers:
             reader.replace_input_with(node, new)
 

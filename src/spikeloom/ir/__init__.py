@@ -1,6 +1,23 @@
 """The artifact and its rules: programs, passes, the dialects, verification, text form, save and load (floor 1)."""
 
-from spikeloom.ir.graph import args_of, argument, calls, constant_name, driven_by, dynamic, kind, kwargs_of, source_of, swept, target_of
+from spikeloom.ir.batch import RESHAPES, astray
+from spikeloom.ir.graph import (
+    CAUSAL,
+    MASK,
+    POSITIONS,
+    args_of,
+    argument,
+    calls,
+    constant_name,
+    driven_by,
+    dynamic,
+    kind,
+    kwargs_of,
+    source_of,
+    structure_of,
+    swept,
+    target_of,
+)
 from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.ops import OPERATIONS, population, staircase
 from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
@@ -28,8 +45,12 @@ from spikeloom.ir.text import text
 from spikeloom.ir.verify import shaped, verify
 
 __all__ = [
+    "CAUSAL",
+    "MASK",
     "MONOTONE",
     "OPERATIONS",
+    "POSITIONS",
+    "RESHAPES",
     "RULES",
     "TRANSPOSED",
     "UNFOLDED",
@@ -49,6 +70,7 @@ __all__ = [
     "TensorSpec",
     "args_of",
     "argument",
+    "astray",
     "becomes",
     "bounds",
     "calls",
@@ -81,6 +103,7 @@ __all__ = [
     "source_of",
     "spikeless",
     "staircase",
+    "structure_of",
     "swept",
     "target_of",
     "text",

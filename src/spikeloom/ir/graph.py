@@ -13,6 +13,14 @@ from spikeloom.errors import InternalError
 from spikeloom.ir.program import Program
 from spikeloom.ir.rules import RULES, Kind, name_of
 
+POSITIONS, CAUSAL, MASK = "positions", "causal mask", "mask"
+"""What an input can tell of the structure of a text: where its tokens stand, and which may look at which."""
+
+
+def structure_of(node: fx.Node) -> str | None:
+    """What an input tells of the structure of the others (one of the above); None for an input with content of its own."""
+    return node.meta.get("note", {}).get("structure") if node.op == "placeholder" else None
+
 
 def calls(graph: fx.Graph) -> Iterator[fx.Node]:
     """The operations of a graph in execution order."""
@@ -62,10 +70,10 @@ def argument(node: fx.Node, index: int, name: str, default: Any = None) -> Any:
 
 
 def dynamic(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes whose values depend on the program's inputs, sizes left out."""
+    """The nodes whose values depend on the content of the program's inputs; sizes, positions and masks are structure, not content."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
-        if node.op == "placeholder":
+        if node.op == "placeholder" and structure_of(node) is None:
             found.add(node)
         elif node.op in ("call_function", "output"):
             rule = RULES.get(name_of(node.target))

@@ -20,12 +20,24 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 @final
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape at the example batch (dimension 0 is the batch where `dynamic`), and dtype of one input."""
+    """Name, shape at the example batch (dimension 0 is the batch where `dynamic`), and dtype of one input; `lengths` are the
+    further dimensions that vary."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     dynamic: bool = True
+    lengths: tuple[int, ...] = ()
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape can be given."""
+        free = {*self.lengths, *((0,) if self.dynamic else ())}
+        return len(shape) == len(self.shape) and all(place in free or shape[place] == size for place, size in enumerate(self.shape))
+
+    @property
+    def sample(self) -> tuple[int | str, ...]:
+        """The shape of one sample in words: sizes, and 'any' where it varies."""
+        return tuple("any" if place in self.lengths else size for place, size in enumerate(self.shape) if place > 0)
 
 
 @final

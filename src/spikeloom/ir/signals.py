@@ -168,7 +168,7 @@ def signals(graph: fx.Graph) -> dict[fx.Node, Signal]:
     """What every dynamic value of a graph carries; before conversion, activations count as the populations they become."""
     live, found = dynamic(graph), dict[fx.Node, Signal]()
     for node in graph.nodes:
-        if node.op == "placeholder":
+        if node.op == "placeholder" and node in live:
             found[node] = Signal.INPUT
         elif node.op == "call_function" and node in live:
             found[node] = _signal(node, live, [found[operand] for operand in node.all_input_nodes if operand in found])

@@ -200,7 +200,7 @@ def load(folder: Path) -> Program:
             graph=graph_of(body["graph"]),
             tensors=_aligned(load_file(folder / "model.safetensors")),
             dialect=Dialect(body["dialect"]),
-            inputs=tuple(TensorSpec(**_with_tuple(spec, "shape")) for spec in body["inputs"]),
+            inputs=tuple(TensorSpec(**_with_tuple(_with_tuple(spec, "shape"), "lengths")) for spec in body["inputs"]),
             plan=tuple(PlanRow(**row) for row in body["plan"]),
             records=tuple(Record(**_with_tuple(row, "papers")) for row in _read_json(folder / "records.json")),
             settings=_read_json(folder / "config.json"),

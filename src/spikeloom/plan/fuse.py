@@ -3,6 +3,7 @@ Fusing: what is exact in the ANN and makes it simpler to spike.
 
     fold      y = γ (W x + b − μ)/√(σ² + ε) + β  =  W' x + b'     batch norm and constant scales go into the weights     (1)
     commute   f(max_i x_i) = max_i f(x_i)  for monotone f        an activation after a max-pool moves before it          (2)
+    settle    W move(x) + b = move(W x + b)                      a linear layer moves to where the batch is (`settle`)    (3)
 
 Source: Rueckauer et al. 2017, "Conversion of continuous-valued deep networks to efficient event-driven networks", §2.2.
 """
@@ -37,6 +38,7 @@ from spikeloom.ir import (
     weighted,
     weights_of,
 )
+from spikeloom.plan.settle import settle
 
 _SCALES = frozenset({"aten.mul.Tensor", "aten.mul.Scalar", "aten.div.Tensor", "aten.div.Scalar"})
 _BELOW_ZERO = {"leaky_relu": "negative_slope", "elu": "alpha"}
@@ -150,7 +152,8 @@ def _max_pool_before(node: fx.Node) -> fx.Node | None:
 @final
 @dataclass(frozen=True)
 class Fuse(Pass):
-    """Folds batch norms and constant scales into weights, and moves activations before max-pools."""
+    """Folds batch norms and constant scales into weights, moves activations before max-pools, and linear layers to where the batch
+    stands in front."""
 
     takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.ANN})
     touches: ClassVar[frozenset[str]] = frozenset({"nodes", "tensors"})
@@ -159,4 +162,5 @@ class Fuse(Pass):
     def __call__(self, program: Program, context: Context) -> Program:
         fused, folded = fold(program)
         fused, moved = commute(fused)
-        return shaped(fused).recorded(self.record(folded=folded, moved=moved))
+        fused, settled = settle(fused)
+        return shaped(fused).recorded(self.record(folded=folded, moved=moved, settled=settled))
