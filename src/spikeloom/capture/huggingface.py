@@ -7,6 +7,7 @@ transformers' "eager" form, so that its products and its softmax stand in the gr
 Source: https://huggingface.co/docs/transformers.
 """
 
+import inspect
 import json
 import os
 from collections.abc import Generator, Mapping
@@ -44,6 +45,8 @@ def open_hf(target: str, request: Request) -> Opened:
         model: Any = _random(build, config, request.seed) if request.untrained else _pretrained(build, config, folder)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False
+    if (task := reading_task(model)) is not None:
+        return _reader(f"hf:{target}", model, folder, "random" if request.untrained else str(target), task)
     return _opened(f"hf:{target}", model, folder, "random" if request.untrained else str(target))
 
 
@@ -174,6 +177,44 @@ def _opened(address: str, model: Any, folder: Path, weights: str) -> Opened:
         preprocessing=prepared,
         class_names=_names(model.config),
         task="image-classification" if "ImageClassification" in type(model).__name__ else "other",
+    )
+
+
+def reading_task(model: Any) -> str | None:
+    """What a model that reads a text through transformers' attention interface does with it; None for any other."""
+    name = type(model).__name__
+    takes = inspect.signature(model.forward).parameters
+    if model.main_input_name != "input_ids" or not {"position_ids", "attention_mask"} <= set(takes) or model.config.is_encoder_decoder:
+        return None
+    if not getattr(model, "_supports_attention_backend", False):
+        return None
+    if name.endswith(("CausalLM", "LMHeadModel")):
+        return "text-generation"
+    return "feature-extraction" if name.endswith("Model") else None
+
+
+def _reader(address: str, model: Any, folder: Path, weights: str, task: str) -> Opened:
+    """A reader of tokens, as a function of tokens, positions and mask."""
+    from spikeloom.capture.language import LENGTH, Reader, example
+
+    reader, config = Reader(model), model.config.get_text_config()
+    bos = getattr(config, "bos_token_id", None)
+    context = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    facts = {
+        "tokenizer": str(folder) if (folder / "tokenizer.json").is_file() else None,
+        "context": None if context is None else int(context),
+        "bos": bos if isinstance(bos, int) else None,
+        "vocabulary": int(config.vocab_size),
+    }
+    return Opened(
+        address,
+        reader,
+        weights,
+        example=example(int(config.vocab_size), reader.causal),
+        task=task,
+        structure=reader.structure,
+        lengths=LENGTH,
+        facts=facts,
     )
 
 

@@ -49,7 +49,8 @@ class Opened:
 
     `weights` says in words where they come from. `example` are positional example inputs of models that say what they take; else
     `input_shape` of one sample, `input_name` the keyword it goes by (None: positional), `vocabulary` the number of tokens of an input of
-    integers. `task` is what the source itself calls it.
+    integers. `task` is what the source itself calls it. A reader of tokens has a `structure` (`ir.structure_of`) for its further
+    inputs, `lengths`, the size of its example that varies, and `facts` of its own for the settings: tokenizer, context, bos.
     """
 
     address: str
@@ -62,6 +63,9 @@ class Opened:
     preprocessing: Mapping[str, Any] | None = None
     class_names: tuple[str, ...] | None = None
     task: str | None = None
+    structure: Mapping[str, str] | None = None
+    lengths: int | None = None
+    facts: Mapping[str, Any] | None = None
 
 
 @contextmanager

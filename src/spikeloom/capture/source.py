@@ -39,7 +39,9 @@ class Source:
     A model ready to be captured: the module in eval mode, example inputs (batch of 2 where it may vary), and what is known of it.
 
     `settings` is JSON: source (the address as resolved), weights (where they come from), classes, class_names, preprocessing, input_shape
-    (of one sample, of the first input), task ("image-classification" or "other").
+    (of one sample, of the first input), task ("image-classification", "text-generation", "feature-extraction" or "other"); readers of
+    tokens add tokenizer (the folder that holds it), context (the most tokens they take) and bos (the token a text starts with).
+    `structure` and `lengths` are what `capture` takes.
     """
 
     address: str
@@ -47,6 +49,13 @@ class Source:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     settings: dict[str, Any]
+    structure: Mapping[str, str] | None = None
+    lengths: int | None = None
+
+    def program(self, **facts: Any) -> Program:
+        """The model captured, with its settings and these facts over them."""
+        settings = {**self.settings, **facts}
+        return capture(self.model, self.args, self.kwargs, settings, structure=self.structure, lengths=self.lengths)
 
 
 def open_zoo(name: str, request: Request) -> Opened:
@@ -142,13 +151,12 @@ def resolve(
         raise SourceError(
             f"{found.address} has another number of classes than asked for", found=settings["classes"], allowed=classes, todo=WAYS_ON
         )
-    return Source(found.address, found.model, args, kwargs, settings)
+    return Source(found.address, found.model, args, kwargs, settings, found.structure, found.lengths)
 
 
 def load(address: str | nn.Module, **options: Any) -> Program:
     """The program of the model at an address; options and errors as `resolve`, and UnsupportedError where it cannot be captured."""
-    source = resolve(address, **options)
-    return capture(source.model, source.args, source.kwargs, source.settings)
+    return resolve(address, **options).program()
 
 
 def _inputs(
@@ -220,6 +228,7 @@ def _settings(
         "preprocessing": of_config(said, shape) or at_shape(found.preprocessing, shape),
         "input_shape": shape,
         "task": found.task or ("image-classification" if is_classifier else "other"),
+        **(found.facts or {}),
     }
 
 

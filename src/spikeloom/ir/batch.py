@@ -23,7 +23,9 @@ def astray(program: Program) -> set[fx.Node]:
     """The values that depend on the input and do not have the batch in front; none where the batch has a fixed size."""
     if not any(spec.dynamic for spec in program.inputs):
         return set()
-    twice = tuple(dataclasses.replace(spec, shape=(2 * spec.shape[0], *spec.shape[1:])) if spec.dynamic else spec for spec in program.inputs)
+    twice = tuple(
+        dataclasses.replace(spec, shape=(2 * spec.shape[0], *spec.shape[1:])) if spec.dynamic else spec for spec in program.inputs
+    )
     once, double = shapes(program), shapes(program.replaced(inputs=twice))
     live, outside, found = dynamic(program.graph), dict[fx.Node, int](), set[fx.Node]()
     for node in program.graph.nodes:

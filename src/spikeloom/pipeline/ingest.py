@@ -70,7 +70,7 @@ def ingest(settings: Settings, checkpoint: Path, progress: Progress) -> Program:
     data = load_data(settings.dataset, "test", source.settings, settings, 1)
     if source.settings["classes"] is not None:
         label_offset(source.settings["classes"], data.num_classes)
-    program = capture(source.model, source.args, source.kwargs, facts_of(source, settings))
+    program = source.program(**facts_of(source, settings))
     progress("loading the model", 1, 1)
     return program
 

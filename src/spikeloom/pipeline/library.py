@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikeloom import datasets
-from spikeloom.capture import capture, resolve
+from spikeloom.capture import resolve
 from spikeloom.ir import Context, Progress, run, silent
 from spikeloom.pipeline.conversion import control_program, levels_of, passes_of, resolution_of
 from spikeloom.pipeline.evaluation import evaluate
@@ -37,7 +37,7 @@ def convert_model(
         calibration = list(datasets.as_batches(calibration, settings.calibration_samples))
     first_batch = next(iter(datasets.as_batches(calibration, 2, size=2)))
     source = resolve(model, example=example if example is not None else first_batch)
-    ann = capture(source.model, source.args, source.kwargs, source.settings)
+    ann = source.program()
     shape = ann.inputs[0].shape[1:]
 
     def stream() -> Iterator[tuple[Tensor, ...]]:

@@ -14,11 +14,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 
-from spikeloom.errors import ConfigError, NumericError
+from spikeloom.errors import ConfigError, NumericError, UnsupportedError
 from spikeloom.ir import (
     Kind,
     Program,
     args_of,
+    astray,
     calls,
     clone,
     constant_name,
@@ -105,17 +106,37 @@ def check_timesteps(timesteps: int) -> None:
         raise ConfigError("the number of time steps is out of range", found=timesteps, allowed="1 or more")
 
 
+def over_time(node: fx.Node, live: set[fx.Node]) -> bool:
+    """Whether an operation between spike trains acts on running means; `live` are the values that depend on the input."""
+    return node in live and (kind(node, live) in NONLINEAR or "floating" in note(node))
+
+
+def check_foldable(program: Program) -> None:
+    """Raises UnsupportedError where a population, or what acts on running means, does not have its batch in front: the T steps could
+    not be folded into it."""
+    live, stray = dynamic(program.graph), astray(program)
+    bad = [node.name for node in calls(program.graph) if node in stray and (kind(node, live) is Kind.NEURON or over_time(node, live))]
+    if bad:
+        raise UnsupportedError(
+            "several time steps at once need the batch as the first axis of every population",
+            found=", ".join(bad[:6]),
+            todo="run one time step, or step by step with `snn.step`",
+        )
+
+
 def executable(program: Program, timesteps: int) -> fx.GraphModule:
     """A module that runs the program for T steps on inputs already repeated to [T·B, …]; node names are the program's.
 
-    Its buffers are the program's tensors, shared. Raises ConfigError for T < 1, NumericError before calibration.
+    Its buffers are the program's tensors, shared. Raises ConfigError for T < 1, NumericError before calibration, UnsupportedError
+    at T > 1 where something with a state does not have its batch in front.
     """
     check_timesteps(timesteps)
     check_calibrated(program)
+    if timesteps > 1:
+        check_foldable(program)
     graph, modules = clone(program.graph), dict[str, Any](program.tensors)
     live = dynamic(graph)
     for node in list(calls(graph)):
-        what = kind(node, live)
         if node.target is population:
             node.target, node.kwargs = run_uniform, neuron_options(node.kwargs) | {"timesteps": timesteps}
             node.args = (*node.args[:3], *_plain_dynamics(node, program))
@@ -123,10 +144,10 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
             thresholds, values = (program.tensor(operand) for operand in node.args[1:3])
             table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps)
             live.add(put_module(node, graph, modules, table, (source_of(node), *node.args[3:])))
-        elif timesteps > 1 and node in live and (what in NONLINEAR or "floating" in note(node)):
+        elif timesteps > 1 and over_time(node, live):
             template = Template(node, live)
-            over_time = OverTime(target_of(node), template, timesteps)
-            live.add(put_module(node, graph, modules, over_time, tuple(template.operands)))
+            bound = OverTime(target_of(node), template, timesteps)
+            live.add(put_module(node, graph, modules, bound, tuple(template.operands)))
     return fx.GraphModule(modules, graph)
 
 
