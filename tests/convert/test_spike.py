@@ -72,7 +72,26 @@ PLACES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, str]
     "conv to average-pool to linear": (
         lambda: nn.Sequential(conv(3, 4), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(4, 2)),
         PICTURE,
-        {"spike_conv2d": "identity", "spike_avg_pool2d": "identity"},
+        {"spike_avg_pool2d": "identity"},
+    ),
+    "spikes to average-pool to linear": (
+        lambda: nn.Sequential(conv(3, 4), nn.ReLU(), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(4, 2)),
+        PICTURE,
+        {"spike_relu": "relu", "spike_avg_pool2d": "identity"},
+    ),
+    "a current scaled, averaged and summed up on its way": (
+        lambda: Wired(
+            lambda x, c, d: d(F.avg_pool2d(-(y := c(x) + c(x)) / 2, 2) * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)) + y.mean(),
+            conv(3, 3),
+            conv(3, 2),
+        ),
+        PICTURE,
+        {"spike_mul": "identity"},
+    ),
+    "a current mixed on its way": (
+        lambda: Wired(lambda x, c, d: d(F.interpolate(c(x), scale_factor=2, mode="bilinear")), conv(3, 3), conv(3, 2)),
+        PICTURE,
+        {"spike_conv2d": "identity", "spike_upsample_bilinear2d": "identity"},
     ),
     "squeeze and excite": (
         lambda: Wired(
@@ -134,12 +153,12 @@ def test_populations_stand_where_spikes_are_needed_and_nowhere_else(case: str) -
     assert all(after.tensors[name] is tensor for name, tensor in tensors.items())
 
 
-def test_an_identity_population_serves_every_reader_of_a_current_but_never_itself() -> None:
+def test_an_identity_population_serves_the_readers_that_need_spikes_and_no_other() -> None:
     after = spiked(captured(Wired(lambda x, c, d: d(y := c(x)) + F.relu(y), conv(3, 2), conv(2, 2)), *PICTURE))
     identity = populations(after)["spike_conv2d"]
     assert isinstance(identity.args[0], fx.Node)
-    assert [user.name for user in identity.args[0].users] == ["spike_conv2d"]
-    assert {user.name for user in identity.users} == {"conv2d_1", "spike_relu"}
+    assert {user.name for user in identity.args[0].users} == {"spike_conv2d", "spike_relu"}
+    assert {user.name for user in identity.users} == {"conv2d_1"}
 
 
 def test_signed_populations_follow_affine_layers_and_unsigned_ones_stand_for_relu() -> None:
@@ -241,18 +260,27 @@ def test_plain_quantisation_keeps_functions_floating_and_quantises_their_results
     assert operations(after) == ["conv2d", "gelu", "population", "conv2d", "population", "conv2d"]
     assert stands_for(after) == {"spike_gelu": "identity", "spike_relu": "relu"}
     gelu = next(node for node in calls(after.graph) if node.name == "gelu")
-    assert note(gelu)["floating"] == "plain quantisation keeps the function and quantises its result"
+    assert note(gelu)["floating"] == "plain quantisation keeps the function"
     assert [user.name for user in gelu.users] == ["spike_gelu"]
     assert populations(after)["spike_gelu"].kwargs["negative"] == 15
+    assert after.records[-1].numbers == {"populations": 2, "floating": ["gelu"]}
+
+
+def test_plain_quantisation_quantises_a_function_that_only_sums_read() -> None:
+    model = Wired(lambda x, a, b: F.gelu(a(x)) + torch.sin(b(x)), nn.Linear(3, 4), nn.Linear(3, 4))
+    assert stands_for(spiked(captured(model, 2, 3), functions="quantised")) == {"spike_gelu": "identity"}
 
 
 def test_what_stays_floating_is_declared_and_what_does_not_is_not() -> None:
     layers = (nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2))
-    program = captured(Wired(lambda x, a, b, c: c(torch.softmax(b(F.relu(a(x)) / 2 * 3), 1)), *layers), 2, 3)
+    program = captured(Wired(lambda x, a, b, c: c(torch.softmax(b(F.relu(a(x)) / 2 * 3), 1)).std(1), *layers), 2, 3)
     after = spiked(program)
     declared = {node.name: note(node)["floating"] for node in calls(after.graph) if "floating" in note(node)}
-    assert declared == {"softmax": "softmax is a function of several values at once; spiking norms and attention are not built yet"}
-    assert after.records[-1].numbers["floating"] == ["softmax"]
+    assert declared == {
+        "softmax": "it was not unfolded before",
+        "std": "std is a function of several values at once, and no neurons are known for it",
+    }
+    assert after.records[-1].numbers["floating"] == ["softmax", "std"]
 
 
 def test_converting_what_is_converted_is_refused_before_any_work(small: Program) -> None:

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.calibrate.observe import Observation, observe
+from spikeloom.calibrate.observe import MASKED, Observation, floor_of, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
-from spikeloom.neuron import fit_staircase, stack_staircases
+from spikeloom.neuron import Histogram, Staircase, fit_staircase, stack_staircases
 from spikeloom.simulate import channel_function, float_function
 
 
@@ -95,10 +95,20 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tens
     groups, size = len(seen.edges), shape[-1]
     functions = [channel_function(node, c) for c in range(groups)]
     parts = zip(functions, seen.edges, seen.histogram, strict=True)
-    fits = [fit_staircase(f, (edges, counts), size, pin=silence(node, f)) for f, edges, counts in parts]
+    fits = [fit(node, f, (edges, counts), size) for f, edges, counts in parts]
     thresholds, values = stack_staircases([*fits, (torch.zeros(size).double(), torch.zeros(size + 1).double())])
     thresholds, values = thresholds[:-1].float(), values[:-1].float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
+
+
+def fit(node: fx.Node, function: Callable[[Tensor], Tensor], seen: Histogram, levels: int) -> Staircase:
+    """The best staircase for a function and an input, with 0 among its values where the function may be 0. What is masked stays
+    silent however narrow the range of the scores that were seen: a row of nearly equal ones has weights nowhere near 0."""
+    best = fit_staircase(function, seen, levels, pin=silence(node, function))
+    if floor_of(node) == MASKED or float(best[1][0]) == 0.0:
+        return best
+    thresholds, values = fit_staircase(function, seen, levels - 1)
+    return torch.cat([thresholds.new_tensor([floor_of(node)]), thresholds]), torch.cat([values.new_zeros(1), values])
 
 
 def covering(seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:

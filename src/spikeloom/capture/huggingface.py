@@ -198,12 +198,13 @@ def _reader(address: str, model: Any, folder: Path, weights: str, task: str) -> 
     from spikeloom.capture.language import LENGTH, Reader, example
 
     reader, config = Reader(model), model.config.get_text_config()
-    bos = getattr(config, "bos_token_id", None)
+    bos, eos = getattr(config, "bos_token_id", None), getattr(config, "eos_token_id", None)
     context = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     facts = {
         "tokenizer": str(folder) if (folder / "tokenizer.json").is_file() else None,
         "context": None if context is None else int(context),
         "bos": bos if isinstance(bos, int) else None,
+        "eos": eos if isinstance(eos, int | list) else None,
         "vocabulary": int(config.vocab_size),
     }
     return Opened(

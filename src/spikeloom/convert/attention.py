@@ -31,13 +31,19 @@ MASKED = -1e30
 
 def unfold_softmax(writer: Writer, node: fx.Node) -> fx.Node:
     """(2)–(5) for one softmax."""
-    z, log_sum = _normaliser(writer, node.args[0], int(argument(node, 1, "dim")))
+    z, log_sum = _normaliser(writer, _cast(writer, node), int(argument(node, 1, "dim")))
     return writer.call("exp.default", writer.call("sub.Tensor", z, log_sum))
 
 
 def unfold_log_softmax(writer: Writer, node: fx.Node) -> fx.Node:
     """z − l of (2)–(4)."""
-    return writer.call("sub.Tensor", *_normaliser(writer, node.args[0], int(argument(node, 1, "dim"))))
+    return writer.call("sub.Tensor", *_normaliser(writer, _cast(writer, node), int(argument(node, 1, "dim"))))
+
+
+def _cast(writer: Writer, node: fx.Node) -> Any:
+    """What a softmax reads, in the dtype it is asked for."""
+    dtype = argument(node, 2, "dtype")
+    return writer.call("to.dtype", node.args[0], dtype) if isinstance(dtype, torch.dtype) else node.args[0]
 
 
 def _normaliser(writer: Writer, x: Any, dim: int) -> tuple[fx.Node, fx.Node]:
@@ -61,12 +67,18 @@ def unfold_attention(writer: Writer, node: fx.Node) -> fx.Node:
     scores = writer.call("mul.Tensor", writer.call("matmul.default", query, writer.call("transpose.int", key, -2, -1)), scale)
     if causal:
         mask = _causal(writer, shape_of(scores), node)
-    if isinstance(mask, fx.Node) and mask.meta["spec"][1] == "bool":
-        scores = writer.call("where.ScalarOther", mask, scores, MASKED)
-    elif mask is not None:
-        scores = writer.call("add.Tensor", scores, mask)
-    weights = writer.call("softmax.int", scores, -1)
+    if mask is None or mask.meta["spec"][1] != "bool":
+        scores = scores if mask is None else writer.call("add.Tensor", scores, mask)
+        return writer.call("matmul.default", writer.call("softmax.int", scores, -1), value)
+    weights = writer.call("softmax.int", writer.call("where.ScalarOther", mask, scores, MASKED), -1)
+    if not _all_see(writer, mask):
+        weights = writer.call("where.ScalarOther", mask, weights, 0.0)
     return writer.call("matmul.default", weights, value)
+
+
+def _all_see(writer: Writer, mask: fx.Node) -> bool:
+    """Whether a mask is known to hide something from nobody altogether; who sees nothing gets zeros."""
+    return mask.op == "get_attr" and bool(writer.tensors[str(mask.target)].any(-1).all())
 
 
 def _causal(writer: Writer, shape: tuple[int, ...], node: fx.Node) -> fx.Node:

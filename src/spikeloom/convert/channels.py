@@ -4,6 +4,7 @@ Which axis of a value holds its channels: what shares a scale, and what may have
     [B, C], [B, C, …] after a convolution    1                [B, L, C], [B, H, W, C] after a linear layer    the last
     [B, H, L, D], operands of attention      heads and features, (1, 3)
     [B, H, L, L], scores of attention        heads, 1
+    [B·H, L, L], scores, heads in the batch  none: an axis that the value has not
 """
 
 import math
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import fx
 
-from spikeloom.ir import Kind, calls, dynamic, kind, name_of, weighted
+from spikeloom.ir import Kind, dynamic, function_of, kind, name_of, weighted
 from spikeloom.neuron import Axis
 
 _PRODUCTS = ("aten.matmul.", "aten.bmm.", "aten.einsum.", "aten.baddbmm.")
@@ -23,11 +24,10 @@ def channel_axis(node: fx.Node, readers: Sequence[fx.Node]) -> Axis:
     rank = len(node.meta["spec"][0])
     if rank < 3:
         return 1
-    made_by_product = name_of(node.target).startswith(_PRODUCTS)
-    if rank == 4 and (made_by_product or _reach_product(readers)):
-        return 1 if any(name_of(reader.target).startswith(_MAXIMA) for reader in readers) else (1, 3)
-    if rank == 4 and any(name_of(reader.target).startswith(_MAXIMA) for reader in readers) and _product_made(node):
-        return 1
+    if rank < 5 and _is_score(node, readers):
+        return 1 if rank == 4 else rank
+    if rank == 4 and _has_heads(node, readers):
+        return 1, 3
     return rank - 1 if rank < 5 and _last(node, rank) else 1
 
 
@@ -51,6 +51,13 @@ def _last(node: fx.Node, rank: int) -> bool:
     return rank == 3
 
 
+def _has_heads(node: fx.Node, readers: Sequence[fx.Node]) -> bool:
+    """Whether a value is a product of two values, or goes into one and comes from a linear layer whose features were split."""
+    if name_of(node.target).startswith(_PRODUCTS):
+        return True
+    return not weighted(node) and _reach_product(readers) and _last(node, 4)
+
+
 def _reach_product(readers: Sequence[fx.Node]) -> bool:
     """Whether readers are products of two values, or pass it on to one."""
     waiting, seen = list(readers), set[fx.Node]()
@@ -67,14 +74,19 @@ def _reach_product(readers: Sequence[fx.Node]) -> bool:
     return False
 
 
-def _product_made(node: fx.Node) -> bool:
-    """Whether a value is a product of two values, scaled, shifted or masked."""
-    live = dynamic(node.graph)
-    for _ in calls(node.graph):
-        if name_of(node.target).startswith(_PRODUCTS):
+def _is_score(node: fx.Node, readers: Sequence[fx.Node]) -> bool:
+    """Whether a value is a product of two values, scaled, shifted or masked, whose maximum is taken, or the softmax of one."""
+    softmax = function_of(node) in ("softmax", "_softmax")
+    if not softmax and not any(name_of(reader.target).startswith(_MAXIMA) for reader in readers):
+        return False
+    live, seen, waiting = dynamic(node.graph), set[fx.Node](), node.all_input_nodes if softmax else [node]
+    while waiting:
+        here, *waiting = waiting
+        if here not in live or here in seen or here.op != "call_function" or weighted(here):
+            continue
+        seen.add(here)
+        if name_of(here.target).startswith(_PRODUCTS):
             return True
-        before = [operand for operand in node.all_input_nodes if operand in live and operand.op == "call_function"]
-        if len(before) != 1:
-            return False
-        node = before[0]
+        if kind(here, live) in (Kind.ADD, Kind.AFFINE, Kind.MOVE):
+            waiting += here.all_input_nodes
     return False

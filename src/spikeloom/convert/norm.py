@@ -18,7 +18,7 @@ import torch
 from torch import fx
 
 from spikeloom.convert.writer import Writer, shape_of
-from spikeloom.ir import argument, calls, dynamic, function_of, name_of
+from spikeloom.ir import args_of, argument, calls, dynamic, function_of, name_of
 
 _SCALES = ("aten.mul.Tensor", "aten.mul.Scalar")
 _SHIFTS = ("aten.add.Tensor", "aten.add.Scalar")
@@ -26,7 +26,7 @@ _SHIFTS = ("aten.add.Tensor", "aten.add.Scalar")
 
 def unfold_layer_norm(writer: Writer, node: fx.Node) -> fx.Node:
     """(1)–(4) over the last axes."""
-    x, sizes = node.args[:2]
+    x, sizes = args_of(node)[:2]
     weight, bias, epsilon = argument(node, 2, "weight"), argument(node, 3, "bias"), argument(node, 4, "eps", 1e-5)
     axes = list(range(-len(sizes), 0))
     return _divided(writer, _centred(writer, x, axes), axes, epsilon, weight, bias)
@@ -34,7 +34,7 @@ def unfold_layer_norm(writer: Writer, node: fx.Node) -> fx.Node:
 
 def unfold_rms_norm(writer: Writer, node: fx.Node) -> fx.Node:
     """(2)–(4) over the last axes."""
-    x, sizes = node.args[:2]
+    x, sizes = args_of(node)[:2]
     epsilon = argument(node, 3, "eps")
     epsilon = torch.finfo(torch.float32).eps if epsilon is None else epsilon
     return _divided(writer, x, list(range(-len(sizes), 0)), epsilon, argument(node, 2, "weight"), None)
@@ -42,7 +42,7 @@ def unfold_rms_norm(writer: Writer, node: fx.Node) -> fx.Node:
 
 def unfold_group_norm(writer: Writer, node: fx.Node) -> fx.Node:
     """(1)–(4) over the channels of a group and all places: [B, C, …] as [B, G, C/G, …]."""
-    x, groups = node.args[:2]
+    x, groups = args_of(node)[:2]
     weight, bias, epsilon = argument(node, 2, "weight"), argument(node, 3, "bias"), argument(node, 4, "eps", 1e-5)
     _, channels, *places = shape_of(x)
     apart = writer.call("unflatten.int", x, 1, [groups, channels // groups])
@@ -118,7 +118,7 @@ def _rooted(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
 
 
 def _is_reciprocal_root(node: fx.Node) -> bool:
-    return function_of(node) == "rsqrt" or (function_of(node) == "pow" and node.args[1] == -0.5)
+    return function_of(node) == "rsqrt" or (function_of(node) == "pow" and args_of(node)[1] == -0.5)
 
 
 def _constants_after(node: fx.Node, live: set[fx.Node]) -> tuple[fx.Node, Any, Any]:

@@ -29,7 +29,6 @@ from spikeloom.ir import (
     Dialect,
     Pass,
     Program,
-    Scalar,
     args_of,
     becomes,
     bounds,
@@ -84,17 +83,21 @@ class Spike(Pass):
         graph, tensors = clone(program.graph), dict(program.tensors)
         maker = _Maker(self, graph, tensors)
         if self.functions == "staircase":
-            for end, scalar in scalars(graph).items():
-                maker.instead_of_scalar(end, scalar)
+            written = [(end, scalar.source, told(scalar)) for end, scalar in scalars(graph).items()]  # all before the first is rewritten
+            for end, source, rows in written:
+                maker.instead_of_scalar(end, source, rows)
+            graph.eliminate_dead_code()
         floating = self._excepted(graph)
+        live = dynamic(graph)
+        for node in list(calls(graph)):
+            if node.name in floating and becomes(node, live)[0] is Becomes.STAIRCASE:
+                maker.after(node, list(node.users))
         for node, readers in spikeless(graph).items():
             maker.after(node, readers)
         live = dynamic(graph)
         decided = [(node, becomes(node, live)[0]) for node in calls(graph)]  # all before the first is rewritten
         for node, what in decided:
-            if what is Becomes.STAIRCASE and node.name in floating:
-                maker.after(node, list(node.users))
-            elif what in (Becomes.POPULATION, Becomes.STAIRCASE) and node.target not in OPERATIONS.values():
+            if what in (Becomes.POPULATION, Becomes.STAIRCASE) and node.name not in floating and node.target not in OPERATIONS.values():
                 maker.instead_of(node, what)
         graph.lint()
         spiking = swept(program.replaced(graph=graph, tensors=tensors, dialect=Dialect.SNN))
@@ -164,10 +167,9 @@ class _Maker:
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
 
-    def instead_of_scalar(self, end: fx.Node, scalar: Scalar) -> None:
-        """One function staircase for a scalar function written out in several operations."""
-        about = {"rows": told(scalar)}
-        new = self._table_call(scalar.source, end, 1, (), 2 * self.levels, "scalar", about)
+    def instead_of_scalar(self, end: fx.Node, source: fx.Node, rows: list[list[Any]]) -> None:
+        """One function staircase for a scalar function written out in several operations, `rows`."""
+        new = self._table_call(source, end, 1, (), 2 * self.levels, "scalar", {"rows": rows})
         end.replace_all_uses_with(new)
 
     def _identity(

@@ -35,7 +35,7 @@ def scalars(graph: fx.Graph) -> dict[fx.Node, Scalar]:
     live, sources = dynamic(graph), dict[fx.Node, fx.Node]()
     for node in graph.nodes:
         if node in live:
-            read = {sources.get(operand, operand) for operand in node.all_input_nodes if operand in live}
+            read = {sources[operand] for operand in node.all_input_nodes if operand in live}
             sources[node] = read.pop() if len(read) == 1 and _elementwise(node, live) else node
     found: dict[fx.Node, Scalar] = {}
     for node in calls(graph):

@@ -111,7 +111,7 @@ def divides_by_root(node: fx.Node, live: set[fx.Node]) -> bool:
     if not name_of(node.target).startswith("aten.div.Tensor") or len(node.args) < 2 or "rounding_mode" in node.kwargs:
         return False
     x, root = node.args[:2]
-    return x in live and root in live and isinstance(root, fx.Node) and root.op == "call_function" and _is_root(root)
+    return x in live and root in live and root.op == "call_function" and _is_root(root)
 
 
 def _is_root(node: fx.Node) -> bool:

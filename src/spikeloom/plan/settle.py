@@ -26,11 +26,12 @@ def settle(program: Program) -> tuple[Program, list[str]]:
 
 def _settled(layer: fx.Node, stray: set[str]) -> bool:
     """Move one layer before the moves that led to it, or behind those that follow; False where neither gets the batch in front."""
-    if before := _moves_before(layer, stray):
+    before, after = _moves_before(layer, stray), _moves_after(layer, stray)
+    if before:
         first = _rewritten(layer, source_of(before[0]), layer)
         layer.replace_all_uses_with(_moved(first, before, layer))
         _take_over(first, layer)
-    elif after := _moves_after(layer, stray):
+    elif after:
         last = _rewritten(layer, _moved(source_of(layer), after, after[-1]), after[-1])
         after[-1].replace_all_uses_with(last)
         for move in reversed(after):

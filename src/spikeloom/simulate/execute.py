@@ -167,8 +167,8 @@ def spikes_of(node: fx.Node, tensors: Mapping[str, Tensor], inputs: Sequence[Ten
     """What a population sends for inputs [T·B, …] (and gains), with the parameters that `tensors` holds for it now."""
     parameters = [tensors[constant_name(operand)] for operand in node.args[1:] if operand not in driven_by(node)]
     if node.target is population:
-        step, v0, decay, leak = parameters
-        return run_uniform(*inputs, step, v0, decay, leak, **neuron_options(node.kwargs), timesteps=timesteps)
+        (x,), (step, v0, decay, leak) = inputs, parameters
+        return run_uniform(x, step, v0, decay, leak, **neuron_options(node.kwargs), timesteps=timesteps)
     thresholds, values = parameters
     return Table(thresholds, values, kwargs_of(node)["axis"], timesteps)(*inputs)
 

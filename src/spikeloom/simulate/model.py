@@ -21,7 +21,9 @@ from spikeloom.simulate.energy import EnergyRow, energy
 from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
+from spikeloom.simulate.generation import writer_of
 from spikeloom.simulate.stream import State, Stream
+from spikeloom.simulate.structure import filled
 
 _DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "token", "local_files_only")
 
@@ -48,6 +50,7 @@ class SpikingModel(
         check_timesteps(timesteps)
         self.program, self.timesteps, self.ann, self.control = program, timesteps, ann, control
         self._bound: dict[int, fx.GraphModule] = {}
+        self._writers: dict[int, Any] = {}
         self._stream: Stream | None = None
         self.network = self.bound(timesteps)
 
@@ -57,13 +60,17 @@ class SpikingModel(
             self._bound[timesteps] = executable(self.program, timesteps)
         return self._bound[timesteps]
 
-    def forward(self, *inputs: Tensor, timesteps: int | None = None, early_exit: float | None = None) -> Any:
+    def forward(
+        self, *inputs: Tensor, attention_mask: Tensor | None = None, timesteps: int | None = None, early_exit: float | None = None
+    ) -> Any:
         """The ANN's outputs as the spiking network gives them: inputs [B, …], T steps from rest, mean over T.
+
+        A language model takes its tokens [B, L] alone, and an `attention_mask` [B, L] of 1 for tokens and 0 for padding.
 
         `early_exit` is a margin (see `calibrate_exit`): each sample stops at the first step whose running answer leads
         by that margin. Raises DataError for inputs of another shape than the program's.
         """
-        inputs = self._checked(inputs)
+        inputs = self._checked(inputs, attention_mask)
         steps = self.timesteps if timesteps is None else timesteps
         if early_exit is not None:
             return self.run_with_exit(*inputs, margin=early_exit, timesteps=steps)[0]
@@ -141,18 +148,26 @@ class SpikingModel(
             raise ProgramError("the ANN was not kept with this network", todo="convert again, or give the ANN to SpikingModel")
         return fidelity(self.program, self.ann, [self._checked(inputs)], self.timesteps if timesteps is None else timesteps)
 
-    def _checked(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    def generate(self, *args: Any, timesteps: int | None = None, **kwargs: Any) -> Any:
+        """Texts written on, by transformers' `generate` with all of its options: `snn.generate(input_ids, max_new_tokens=50)`.
+
+        Raises ProgramError for a network that is no causal language model, DataError for a text longer than it allows.
+        """
+        steps = self.timesteps if timesteps is None else timesteps
+        if steps not in self._writers:
+            self._writers[steps] = writer_of(self.program, steps)
+        return self._writers[steps].generate(*args, **kwargs)
+
+    def _checked(self, inputs: tuple[Any, ...], attention_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         specs = self.program.inputs
+        if all(isinstance(value, Tensor) for value in inputs):
+            inputs = filled(self.program, inputs, attention_mask)
         if len(inputs) != len(specs):
             raise DataError("wrong number of inputs", found=len(inputs), allowed=", ".join(spec.name for spec in specs))
         for value, spec in zip(inputs, specs, strict=True):
-            if (
-                not isinstance(value, Tensor)
-                or tuple(value.shape[1:]) != spec.shape[1:]
-                or (not spec.dynamic and value.shape[0] != spec.shape[0])
-            ):
+            if not isinstance(value, Tensor) or not spec.fits(tuple(value.shape)):
                 found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                allowed = ("batch" if spec.dynamic else spec.shape[0], *spec.shape[1:])
+                allowed = ("batch" if spec.dynamic else spec.shape[0], *spec.sample)
                 raise DataError(f"input '{spec.name}' has another shape than the model takes", found=found, allowed=allowed)
         return inputs
 

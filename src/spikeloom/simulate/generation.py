@@ -1,0 +1,86 @@
+"""
+Writing texts: a converted causal language model under transformers' own `generate` (greedy, sampling, beams, batches, streamers).
+
+`generate` hands over the whole text at every step; the model finds which of the texts it read last each row goes on from, keeps
+their spikes of keys and values (`decoding`), and reads the new tokens only.
+
+Source: https://huggingface.co/docs/transformers/main_classes/text_generation.
+"""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from spikeloom.errors import ResourceError
+from spikeloom.ir import Program
+from spikeloom.simulate.decoding import Decoder, Kept
+
+
+@final
+class Memory:
+    """The texts read last, and what was kept of them; `logits` goes on from the longest part that is the same."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.tokens = torch.zeros(0, 0, dtype=torch.int64)
+        self.kept: Kept | None = None
+
+    def logits(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """The logits [B, V] after the last token of each row."""
+        kept, done = self._common(tokens, real)
+        logits, self.kept = self.decoder.read(tokens[:, done:], kept, real[:, done:])
+        self.tokens = tokens
+        return logits[:, -1]
+
+    def _common(self, tokens: Tensor, real: Tensor) -> tuple[Kept, int]:
+        """What was kept of earlier texts that these rows all go on from, and how many tokens that is."""
+        length = min(self.tokens.shape[1], tokens.shape[1] - 1)
+        if self.kept is None or length < 1:
+            return self.decoder.start(len(tokens)), 0
+        same = (tokens[:, None, :length] == self.tokens[None, :, :length]) & (real[:, None, :length] == self.kept.real[None, :, :length])
+        runs = same.int().cumprod(2).sum(2)
+        best = runs.max(1)
+        shared = int(best.values.min())
+        if shared < 1:
+            return self.decoder.start(len(tokens)), 0
+        return self.decoder.chosen(self.decoder.shortened(self.kept, shared), best.indices), shared
+
+
+def writer_of(program: Program, timesteps: int) -> Any:
+    """A transformers model over a spiking program, with all of `generate`. Raises ResourceError where transformers is missing,
+    ProgramError for a program that is no causal language model."""
+    try:
+        from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+        from transformers.modeling_outputs import CausalLMOutput
+    except ModuleNotFoundError as error:
+        raise ResourceError(
+            "writing texts needs the library 'transformers'", found=str(error), todo="pip install 'spikeloom[hf]'"
+        ) from error
+
+    memory = Memory(Decoder(program, timesteps))
+    settings = program.settings
+    config = PretrainedConfig(vocab_size=settings.get("vocabulary"), is_decoder=True, max_position_embeddings=settings.get("context"))
+
+    class Writer(PreTrainedModel, GenerationMixin):
+        """The spiking network as transformers sees it."""
+
+        config_class = PretrainedConfig
+        main_input_name = "input_ids"
+
+        def __init__(self) -> None:
+            super().__init__(config)
+            self.anchor = torch.nn.Parameter(torch.zeros(()), requires_grad=False)  # tells the device and the dtype
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> Any:
+            real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            return CausalLMOutput(logits=memory.logits(input_ids, real)[:, None])
+
+        def prepare_inputs_for_generation(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> dict[str, Any]:
+            return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    model = Writer()
+    eos = settings.get("eos")
+    pad = settings.get("pad", eos[0] if isinstance(eos, list) else eos)
+    model.generation_config = GenerationConfig(bos_token_id=settings.get("bos"), eos_token_id=eos, pad_token_id=pad, use_cache=False)
+    return model
