@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from tests.ir.networks import Wired, captured, conv
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional as F
 
 from spikeloom.convert import Spike
@@ -50,12 +50,13 @@ def test_a_missing_population_is_found_and_the_edge_named(snn: Program) -> None:
     ("function", "reader"),
     [
         (lambda x, a, b: F.max_pool2d(a(x), 2), "max_pool2d"),
-        (lambda x, a, b: F.avg_pool2d(a(x), 2), "avg_pool2d"),
+        (lambda x, a, b: F.interpolate(a(x), scale_factor=2, mode="bilinear"), "upsample_bilinear2d"),
+        (lambda x, a, b: torch.cat([a(x), x], 1).mean(), "mean"),
         (lambda x, a, b: a(x) * b(a(x)).relu(), "mul"),
         (lambda x, a, b: b(torch.cat([x + 1, a(x)], 1)[:, :2]), "conv2d_1"),
         (lambda x, a, b: b(F.pad(F.relu(a(x)) + a(x), (0, 1))), "conv2d"),
     ],
-    ids=["maximum", "average", "product", "through routing", "sum of spikes and current"],
+    ids=["maximum", "mixing", "average of current and input", "product", "through routing", "sum of spikes and current"],
 )
 def test_every_reader_of_current_that_needs_spikes_is_found(function: Callable[..., torch.Tensor], reader: str) -> None:
     program = captured(Wired(function, conv(1, 2), conv(2, 2)), 2, 1, 4, 4)
@@ -92,9 +93,54 @@ def test_analog_input_may_be_read_by_the_first_layer_and_by_sums_and_scales() ->
 
 
 def test_the_search_for_missing_populations_goes_back_through_routing_and_maxima() -> None:
-    function = lambda x, a, b: b(F.max_pool2d(torch.cat([a(x), F.relu(a(x))], 1), 2)) + a(x).mean()  # noqa: E731
+    function = lambda x, a, b: b(F.max_pool2d(torch.cat([a(x), F.relu(a(x))], 1), 2)) + a(x).cumsum(1)[..., :2, :2]  # noqa: E731
     graph = captured(Wired(function, conv(1, 1), conv(2, 2)), 2, 1, 4, 4).graph
-    assert [node.name for node in spikeless(graph)] == ["conv2d", "conv2d_3"]
+    assert wanted(graph) == {"conv2d": ["cat"], "conv2d_2": ["cumsum"]}
+
+
+def wanted(graph: fx.Graph) -> dict[str, list[str]]:
+    """What `spikeless` finds, by name."""
+    return {node.name: [reader.name for reader in readers] for node, readers in spikeless(graph).items()}
+
+
+def test_only_readers_that_want_spikes_are_told_each_once_and_in_order() -> None:
+    def function(x: torch.Tensor, a: nn.Module, b: nn.Module) -> torch.Tensor:
+        y = a(x)
+        return b(y * y.flip(1)) + F.relu(y) + (b(y.flip(2)) + y).mean((2, 3), keepdim=True)
+
+    graph = captured(Wired(function, conv(1, 2), conv(2, 2)), 2, 1, 4, 4).graph
+    product = next(node.name for node in calls(graph) if name_of(node.target) == "aten.mul.Tensor")
+    assert wanted(graph) == {"conv2d": ["flip", product, "flip_1"], product: ["conv2d_1"]}
+
+
+RIDES: dict[str, Callable[[torch.Tensor, nn.Module], torch.Tensor]] = {
+    "scaled by a number": lambda x, a: a(x) * 0.5,
+    "scaled per channel": lambda x, a: a(x) / torch.tensor([2.0, 3.0]).view(2, 1, 1),
+    "negated": lambda x, a: -a(x),
+    "normed": lambda x, a: F.batch_norm(a(x) + 1, torch.zeros(2), torch.ones(2)),
+    "averaged": lambda x, a: F.avg_pool2d(a(x), 2),
+    "averaged to a size": lambda x, a: F.adaptive_avg_pool2d(a(x), 2),
+    "summed up": lambda x, a: a(x).sum((2, 3)),
+    "its mean taken, after routing": lambda x, a: a(x).flatten(2).mean(2),
+}
+
+
+@pytest.mark.parametrize("case", RIDES)
+def test_scaling_and_adding_up_are_part_of_the_synapses_that_made_a_current(case: str) -> None:
+    program = captured(Wired(RIDES[case], conv(1, 2)), 2, 1, 4, 4)
+    assert spikeless(program.graph) == {}
+    verify(program.replaced(dialect=Dialect.SNN))
+    *_, last, _ = signals(program.graph).values()
+    assert last is Signal.CURRENT
+
+
+@pytest.mark.parametrize("case", RIDES)
+def test_on_spikes_they_are_synapses_of_their_own_whose_current_is_not_read_as_spikes(case: str) -> None:
+    program = captured(
+        Wired(lambda x, a, b: b(RIDES[case](x, lambda x: F.relu(a(x))).view(2, 2, -1)), conv(1, 2), nn.Conv1d(2, 1, 1)), 2, 1, 4, 4
+    )
+    last = [node for node in calls(program.graph) if name_of(node.target) not in ("aten.reshape.default", "aten.conv1d.default")][-1]
+    assert wanted(program.graph) == {last.name: [user.name for user in last.users]}
 
 
 def test_operations_outside_the_tables_or_the_dialect_are_listed_all_at_once(snn: Program) -> None:

@@ -1,7 +1,7 @@
 """
-Data sets by address: `load("cifar10", "test", preprocessing, data_root=…)`, then `batches(…)`.
+Data sets by address: `load("cifar10", "test", preprocessing, data_root=…)`, then `batches(…)`; texts by `load_text("text:<file>", …)`.
 
-The address form is described in `address`, which split serves for what in `splits`, pictures in `preprocessing`.
+The address form is described in `address`, which split serves for what in `splits`, pictures in `preprocessing`, texts in `text`.
 """
 
 from spikeloom.datasets.address import Address, parse_address
@@ -10,5 +10,23 @@ from spikeloom.datasets.dataset import Dataset
 from spikeloom.datasets.loading import load
 from spikeloom.datasets.opening import KNOWN
 from spikeloom.datasets.preprocessing import Preprocessing, plain
+from spikeloom.datasets.reading import Reading
+from spikeloom.datasets.text import Text, load_text
+from spikeloom.datasets.tokens import holds_tokens, token_batches
 
-__all__ = ["KNOWN", "Address", "Dataset", "Preprocessing", "as_batches", "batches", "load", "parse_address", "plain"]
+__all__ = [
+    "KNOWN",
+    "Address",
+    "Dataset",
+    "Preprocessing",
+    "Reading",
+    "Text",
+    "as_batches",
+    "batches",
+    "holds_tokens",
+    "load",
+    "load_text",
+    "parse_address",
+    "plain",
+    "token_batches",
+]

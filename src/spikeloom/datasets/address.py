@@ -1,7 +1,7 @@
 """
 The address of a data set, one form for all.
 
-    [scheme:]place[@split][[start:stop:step]]        cifar10 · digits[:500] · hf:/data/pictures@dev[100:500] · idx:/data/mnist[:50000]
+    [scheme:]place[@split][[start:stop:step]]        cifar10 · digits[:500] · hf:/data/pictures@dev[100:500] · text:/data/book.txt
 
 The rows in brackets are a Python slice of the split's rows.
 """
@@ -12,8 +12,10 @@ from typing import final
 
 from spikeloom.errors import DataError
 
-FORMS = "digits, cifar10, mnist, fashion_mnist, imagenet_sample, hf:<id or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>"
-SCHEMES = ("hf", "imagefolder", "idx", "npz")
+FORMS = (
+    "digits, cifar10, mnist, fashion_mnist, imagenet_sample, hf:<id or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>, text:<file>"
+)
+SCHEMES = ("hf", "imagefolder", "idx", "npz", "text")
 
 _ADDRESS = re.compile(
     r"^(?:(?P<scheme>[a-z]+):)?(?P<place>.+?)(?:@(?P<split>[A-Za-z_]\w*))?(?:\[(?P<rows>[^\[\]]*)\])?$",

@@ -42,13 +42,19 @@ class HubSource:
 
 
 def open_hub(name: str) -> Splits:
-    """The splits of a hub id, fetched or from the library's cache. DataError says why where it cannot be had; ResourceError: no library."""
+    """The splits of pictures of a hub id. Errors as `load_hub`."""
+    return _splits(load_hub(name), name)
+
+
+def load_hub(name: str) -> Mapping[str, Any]:
+    """The tables of a hub id by split, fetched or from the library's cache. DataError says why where it cannot be had; ResourceError: no
+    library."""
     library = require("datasets")
     cached = Path(library.config.HF_DATASETS_CACHE) / name.replace("/", "___")
     if not cached.is_dir() and (reason := unreachable(library.config.HF_ENDPOINT)) is not None:
         raise _unavailable(name, reason)
     try:
-        return _splits(library.load_dataset(name), name)
+        return _tables(library.load_dataset(name))
     except Exception as error:  # the library raises whatever its many back ends raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(f"the disk is full; hf:{name} cannot be kept", found=error, todo="free space or set HF_HOME") from error
@@ -76,16 +82,24 @@ def _unavailable(name: str, reason: str) -> DataError:
 
 
 def open_saved(folder: Path) -> Splits:
-    """The splits of a folder that `datasets` saved with save_to_disk. DataError where it cannot be read."""
+    """The splits of pictures in a folder that `datasets` saved with save_to_disk. DataError where it cannot be read."""
+    return _splits(load_saved(folder), str(folder))
+
+
+def load_saved(folder: Path) -> Mapping[str, Any]:
+    """The tables of a folder that `datasets` saved with save_to_disk, by split. DataError where it cannot be read."""
     library = require("datasets")
     try:
-        return _splits(library.load_from_disk(str(folder)), str(folder))
+        return _tables(library.load_from_disk(str(folder)))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder} cannot be read as a saved data set", found=error) from error
 
 
-def _splits(loaded: Any, name: str) -> Splits:
-    tables: dict[str, Any] = dict(loaded) if isinstance(loaded, Mapping) else {"all": loaded}
+def _tables(loaded: Any) -> Mapping[str, Any]:
+    return dict(loaded) if isinstance(loaded, Mapping) else {"all": loaded}
+
+
+def _splits(tables: Mapping[str, Any], name: str) -> Splits:
     return {split: partial(_open, table, f"hf:{name}") for split, table in tables.items()}
 
 

@@ -67,11 +67,16 @@ def _open_hf(place: str) -> Splits:
     return open_folder(folder) if folder.is_dir() or place.startswith(("/", ".", "~")) else open_hub(place)
 
 
+def _refuse_text(place: str) -> Splits:
+    raise DataError("a text holds no pictures", found=f"text:{place}", todo="give a model that reads texts, or a data set of pictures")
+
+
 OPENERS: dict[str, Callable[[str], Splits]] = {
     "hf": _open_hf,
     "imagefolder": lambda place: open_imagefolder(Path(place).expanduser()),
     "idx": lambda place: open_idx(Path(place).expanduser()),
     "npz": lambda place: open_npz(Path(place).expanduser()),
+    "text": _refuse_text,
 }
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 from spikeloom.errors import ResourceError
 
-EXTRA = "spikeloom[data]"
 
-
-def require(module: str) -> Any:
+def require(module: str, extra: str = "data") -> Any:
     """The module, imported. ResourceError names it and the extra that brings it where it is not installed."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         library = module.partition(".")[0]
         raise ResourceError(
-            f"this data set needs the library {library!r}, which is not installed", found=str(error), todo=f"pip install '{EXTRA}'"
+            f"this data set needs the library {library!r}, which is not installed",
+            found=str(error),
+            todo=f"pip install 'spikeloom[{extra}]'",
         ) from error

@@ -69,7 +69,7 @@ class ParquetSource:
         """The picture column of a row group; the least recently used ones make room."""
         if group not in self.held:
             path, number = self.groups[group]
-            self.held[group] = _table(path, self.columns.image, number).column(0)
+            self.held[group] = read_column(path, self.columns.image, number).column(0)
             while len(self.held) > 1 and sum(column.nbytes for column in self.held.values()) > HELD_BYTES:
                 self.held.popitem(last=False)
         self.held.move_to_end(group)
@@ -121,7 +121,16 @@ def _first(present: list[str], declared: list[str], usual: tuple[str, ...]) -> s
     return next(iter([*usually, *declared]), None)
 
 
-def _table(path: Path, column: str, group: int | None = None) -> Any:
+def column_names(path: Path) -> list[str]:
+    """The columns of a parquet file. DataError where it is none."""
+    parquet, arrow = require("pyarrow.parquet"), require("pyarrow")
+    try:
+        return list(parquet.ParquetFile(path).schema_arrow.names)
+    except (OSError, arrow.ArrowException) as error:
+        raise DataError(f"{path} is not a parquet file", found=error, todo="fetch the file again") from error
+
+
+def read_column(path: Path, column: str, group: int | None = None) -> Any:
     """One column of a parquet file or of one of its row groups. DataError where the file cannot be read."""
     parquet, arrow = require("pyarrow.parquet"), require("pyarrow")
     try:
@@ -153,7 +162,7 @@ def _open(paths: tuple[Path, ...]) -> ParquetSource:
 
 def _labels(path: Path, column: str, rows: int) -> Labels:
     """The label column; -1 where a row has none."""
-    values = _table(path, column).column(0).to_numpy()
+    values = read_column(path, column).column(0).to_numpy()
     if np.issubdtype(values.dtype, np.floating):  # so pyarrow gives whole numbers of which some are null
         values = np.where(np.isnan(values), -1, values)
     return as_labels(values, rows, f"{path}: {column}")

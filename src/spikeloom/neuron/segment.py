@@ -1,184 +1,212 @@
 """
-Cutting a weighted sequence into stretches, each replaced by its mean, with the least squared error.
+Cutting weighted sequences into stretches, each replaced by its mean, with the least squared error; many sequences at once.
 
     minimise Σ_k Σ_{b_k ≤ j < b_{k+1}} w_j (y_j - ȳ_k)²   over  0 = b_0 ≤ b_1 ≤ … ≤ b_M = n               (1)
 
 which is to maximise Σ_k S_k²/W_k with W_k = Σ w, S_k = Σ w·y of the stretch (both from prefix sums). For y in ascending order this
-is the optimal scalar quantiser (Lloyd 1982, Max 1960); for a function along its input it is the optimal staircase.
+is the optimal scalar quantiser (Lloyd 1982, Max 1960); for a function along its input it is the optimal staircase. A stretch may be
+pinned: a given number p replaces it instead of its mean, and it counts p·(2S - p·W).                                (2)
 
-Small problems are solved exactly (dynamic programming, Bruce 1965). Larger ones start from two places: the exact solution on a coarse
-grid of positions, and the high-resolution density w^(1/3)·|Δy|^(2/3) (Panter & Dite 1951) mended by pairwise re-cutting and by moving
-stretches from where they help little to where they help much. From both, all cuts move jointly (dynamic programming over a few
-candidates per cut, among them the places of its neighbours) until nothing is won; the better one is kept.
+Candidates for cuts are spread by the high-resolution density w^(1/3)·|Δy|^(2/3) (Panter & Dite 1951), none taking more than one cut.
+Few cuts are chosen from their candidates exactly (dynamic programming, Bruce 1965), which solves small problems; many are spread over
+theirs by the same density, measured between candidates. Then all cuts move jointly, in rounds: dynamic programming over five places
+per cut, at first those of its neighbours and halfway there (so that a stretch can move from anywhere to anywhere), then nearer ones.
+
+Sequences lie in rows padded with weight 0; cuts lie in columns [M+1, rows], so that each step of the recursion runs over all rows.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-EXACT_WORK = 1e7  # pairs of positions times stretches that dynamic programming may cost
-SWEEPS = 6
-ROUNDS = 4
-GAIN = 1e-3  # of the error: the least a round must win to be followed by another
+WORK = 1 << 16  # pairs of candidates times stretches that a row's exact choice may cost
+CANDIDATES = 4  # for every cut, where the choice is not exact
+EVEN = 0.05  # share of the density that falls on all places alike
+FILLING = 8  # rounds of `filled`
+GRAIN = 64  # how far a cut may move is said in 64ths of the gap to its neighbour
+ROUNDS = ((64, 32), (22, 11), (64, 32), (6, 3), (64, 32), (2, 1))
+PINNED_ROUNDS = ((22, 11), (6, 3), (2, 1))
+TINY = 1e-30
 
 
 class Sums(NamedTuple):
     """Prefix sums of the weights and of weight times value, each with a leading 0."""
 
-    weight: Numbers
-    value: Numbers
+    weight: Float[Numbers, "rows n1"]
+    value: Float[Numbers, "rows n1"]
+
+    def at(self, places: Int[Places, "*any rows"]) -> tuple[Float[Numbers, "*any rows"], Float[Numbers, "*any rows"]]:
+        """Both sums at places of each row."""
+        flat = places + self.weight.shape[1] * np.arange(self.weight.shape[0])
+        return self.weight.take(flat), self.value.take(flat)
 
 
-def sums_of(y: Numbers, w: Numbers) -> Sums:
-    """The prefix sums of a sequence."""
-    return Sums(np.concatenate([[0.0], np.cumsum(w)]), np.concatenate([[0.0], np.cumsum(w * y)]))
+class Cuts(NamedTuple):
+    """The cuts b_0 … b_M of every row, and which stretch is pinned (-1: none)."""
+
+    places: Int[Places, "cuts rows"]
+    pinned: Int[Places, " rows"]
 
 
-def score(sums: Sums, start: Places, end: Places) -> Numbers:
-    """S²/W of the stretches [start, end); 0 where one is empty."""
-    weight = sums.weight[end] - sums.weight[start]
-    value = sums.value[end] - sums.value[start]
-    return np.divide(value * value, weight, out=np.zeros_like(weight), where=weight > 0)
+def sums_of(y: Float[Numbers, "rows n"], w: Float[Numbers, "rows n"]) -> Sums:
+    """The prefix sums of sequences."""
+    return Sums(*(np.pad(np.cumsum(part, axis=1), ((0, 0), (1, 0))) for part in (w, w * y)))
 
 
-def total(sums: Sums, cuts: Places) -> float:
-    """What (1) maximises, for the cuts b_0 … b_M."""
-    return float(score(sums, cuts[:-1], cuts[1:]).sum())
+def score(weight: Numbers, value: Numbers) -> Numbers:
+    """S²/W of stretches: 0 of empty ones, minus infinity where one ends before it starts."""
+    gain = value * value
+    gain /= weight + TINY
+    np.copyto(gain, -np.inf, where=weight < 0)
+    return gain
 
 
-def segment(y: Numbers, w: Numbers, stretches: int) -> Places:
-    """The cuts b_0 … b_M of a sequence into at most M = `stretches` stretches (empty ones are dropped); weights must be positive."""
-    y = y - np.average(y, weights=w)  # smaller numbers, smaller rounding
-    sums, n = sums_of(y, w), len(y)
-    if n <= stretches:
-        return np.arange(n + 1)
-    size = min(int((EXACT_WORK / stretches) ** 0.5), 64 * stretches)
-    if n <= size:
-        return np.unique(exact_cuts(sums, np.arange(n + 1), stretches))
-    starts = [mended_cuts(sums, companded_cuts(y, w, stretches))]
-    if size >= 4 * stretches:
-        starts.append(exact_cuts(sums, companded_cuts(y, w, size), stretches))
-    energy = float((w * y * y).sum())
-    ends = [joint_cuts(sums, cuts, energy) for cuts in starts]
-    return np.unique(max(ends, key=lambda cuts: total(sums, cuts)))
+def segment(
+    y: Float[Numbers, "rows n"],
+    w: Float[Numbers, "rows n"],
+    counts: Int[Places, " rows"],
+    stretches: int,
+    *,
+    pin: float | None = None,
+    work: float = WORK,
+) -> Cuts:
+    """Cuts into at most M = `stretches` stretches, some of which may be empty; with `pin`, the one that comes nearest is pinned.
+
+    A row holds `counts` entries, each with more than 1e-12 of the row's weight, then padding of weight 0. Without a pin the cuts are
+    optimal where (counts + 1)²·M ≤ `work`, and within a few per cent of the least error elsewhere.
+    """
+    w = w / w.sum(1, keepdims=True)
+    centre = (w * y).sum(1, keepdims=True)
+    sums = sums_of(y - centre, w)  # smaller numbers, smaller rounding
+    places = moved(sums, first_cuts(y, w, counts, sums, stretches, work), ROUNDS)
+    if pin is None:
+        return Cuts(places, np.full_like(counts, -1))
+    pins = pin - centre[:, 0]
+    pinned = nearest(sums, places, pins)
+    return Cuts(moved(sums, places, PINNED_ROUNDS, pinned, pins), pinned)
 
 
-def exact_cuts(sums: Sums, places: Places, stretches: int) -> Places:
-    """The best cuts among `places` (ascending, from 0 to n): dynamic programming."""
-    gain = score(sums, places[None, :], places[:, None])  # [to, from]
-    gain[np.triu_indices(len(places), 1)] = -np.inf
-    best, rows = gain[:, 0], np.arange(len(places))
-    came_from = np.zeros((stretches, len(places)), dtype=np.intp)
-    for k in range(1, stretches):
-        reached = gain + best
-        came_from[k] = reached.argmax(1)
-        best = reached[rows, came_from[k]]
-    path = [len(places) - 1]
-    for k in range(stretches - 1, 0, -1):
-        path.append(int(came_from[k, path[-1]]))
-    return places[[0, *reversed(path)]]
+def first_cuts(
+    y: Float[Numbers, "rows n"],
+    w: Float[Numbers, "rows n"],
+    counts: Int[Places, " rows"],
+    sums: Sums,
+    stretches: int,
+    work: float,
+) -> Int[Places, "cuts rows"]:
+    """Cuts chosen from candidates: exactly where that costs at most `work`, by the density between them elsewhere."""
+    places = int((work / stretches) ** 0.5)
+    exact = places >= min(CANDIDATES * stretches, int(counts.max()) + 1)
+    options = candidates(y, w, counts, places - 1 if exact else CANDIDATES * stretches)
+    cuts = exact_cuts(sums, options, stretches) if exact else spread_cuts(sums, options, stretches)
+    each_its_own = np.minimum(np.arange(stretches + 1)[:, None], counts)
+    return np.where(counts <= stretches, each_its_own, cuts)
 
 
-def companded_cuts(y: Numbers, w: Numbers, stretches: int) -> Places:
-    """Cuts of equal share in w^(1/3)·|Δy|^(2/3), a little of it in w^(1/3) alone; every stretch holds at least one entry."""
-    root = np.cbrt(w)
-    density = root * np.cbrt(np.gradient(y) ** 2)
-    density = density / max(density.sum(), np.finfo(float).tiny) + 0.02 * root / root.sum()
-    share = np.cumsum(density) / density.sum()
-    cuts = np.concatenate([[0], np.searchsorted(share, np.arange(1, stretches) / stretches) + 1, [len(y)]])
-    rank = np.arange(stretches + 1)
-    return np.minimum(np.maximum.accumulate(cuts - rank) + rank, len(y) - rank[::-1])
+def candidates(
+    y: Float[Numbers, "rows n"], w: Float[Numbers, "rows n"], counts: Int[Places, " rows"], number: int
+) -> Int[Places, "options rows"]:
+    """Places from 0 to the end of each row: so many stretches of equal share in the density, or every place if there are no more."""
+    if number >= counts.max():
+        return np.minimum(np.arange(counts.max() + 1)[:, None], counts)
+    both = w[:, 1:] * w[:, :-1] / (w[:, 1:] + w[:, :-1] + TINY)  # what it costs to join two entries, over Δy²
+    inner = 1 + spread(np.cbrt(both * np.diff(y, axis=1) ** 2), number - 1).T
+    return np.concatenate([np.zeros_like(counts)[None], np.minimum(inner, counts), counts[None]])
 
 
-def mended_cuts(sums: Sums, cuts: Places) -> Places:
-    """Local search: every second cut at its best between its neighbours, then stretches moved to where they help most; repeated."""
-    for _ in range(SWEEPS):
-        cuts = cuts.copy()
-        for parity in (1, 2):
-            inner = np.arange(parity, len(cuts) - 1, 2)
-            if len(inner):
-                cuts[inner] = best_splits(sums, cuts[inner - 1], cuts[inner + 1])[0]
-        moved = moved_stretches(sums, cuts)
-        if (moved == cuts).all():
-            break
-        cuts = moved
+def spread_cuts(sums: Sums, options: Int[Places, "options rows"], stretches: int) -> Int[Places, "cuts rows"]:
+    """Cuts of equal share in the density between candidates, the cube root of what it costs to do without one."""
+    weight, value = (np.diff(part, axis=0) for part in sums.at(options))
+    apart = score(weight, value)
+    together = score(weight[1:] + weight[:-1], value[1:] + value[:-1])
+    loss = np.maximum(apart[1:] + apart[:-1] - together, 0.0)
+    inner = 1 + spread(np.cbrt(loss).T, stretches - 1).T
+    return np.take_along_axis(options, np.concatenate([np.zeros_like(inner[:1]), inner, np.full_like(inner[:1], len(options) - 1)]), axis=0)
+
+
+def spread(density: Float[Numbers, "rows n"], number: int) -> Int[Places, "rows number"]:
+    """So many places per row, ascending, as dense as `density` has it, none taken twice as long as there are enough of them."""
+    rows, n = density.shape
+    reached = np.cumsum(filled(density, number), axis=1)
+    reached *= number / np.maximum(reached[:, -1:], TINY)
+    apart = 2.0 * (number + 1) * np.arange(rows)[:, None]  # keeps the rows in order, one after another
+    found = np.searchsorted((reached + apart).ravel(), (np.arange(number) + 0.5 + apart).ravel())
+    return np.minimum(found.reshape(rows, number) - n * np.arange(rows)[:, None], n - 1)
+
+
+def filled(density: Float[Numbers, "rows n"], number: int) -> Float[Numbers, "rows n"]:
+    """Shares of a number of cuts in proportion to a density, but at most one each (water filling)."""
+    some = density > 0
+    share = (1 - EVEN) * density / np.maximum(density.sum(1, keepdims=True), TINY)
+    share += EVEN * some / np.maximum(some.sum(1, keepdims=True), 1)
+    factor = np.full((len(share), 1), float(number))
+    for _ in range(FILLING):
+        full = share * factor >= 1
+        left = np.where(full, 0.0, share).sum(1, keepdims=True)
+        factor = np.where(left > 0, (number - full.sum(1, keepdims=True)).clip(0) / np.maximum(left, TINY), factor)
+    return np.minimum(share * factor, 1.0)
+
+
+def exact_cuts(sums: Sums, options: Int[Places, "options rows"], stretches: int) -> Int[Places, "cuts rows"]:
+    """The best cuts among `options`, which ascend from 0 to the end of each row."""
+    weight, value = sums.at(options)
+    gains = score(weight[None] - weight[:, None], value[None] - value[:, None])  # [from, to, rows]
+    start = np.full(options.shape, -np.inf)
+    start[0] = 0.0
+    choice = best_path([gains] * stretches, start, np.full(options.shape[1], len(options) - 1))
+    return np.take_along_axis(options, choice, axis=0)
+
+
+def best_path(gains: Sequence[Float[Numbers, "from to rows"]], start: Float[Numbers, "from rows"], end: Int[Places, " rows"]) -> Places:
+    """The choices [steps + 1, rows] of the largest sum of gains, one a step, from any start to the given end."""
+    reached = [start]
+    for gain in gains[:-1]:
+        reached.append((reached[-1][:, None] + gain).max(0))
+    path, rows = [end], np.arange(len(end))
+    for best, gain in zip(reversed(reached), reversed(gains), strict=True):
+        path.append((best + gain[:, path[-1], rows]).argmax(0))
+    return np.stack(path[::-1])
+
+
+def moved(
+    sums: Sums,
+    cuts: Int[Places, "cuts rows"],
+    rounds: Sequence[tuple[int, int]],
+    pinned: Int[Places, " rows"] | None = None,
+    pins: Float[Numbers, " rows"] | None = None,
+) -> Int[Places, "cuts rows"]:
+    """All inner cuts moved jointly, round after round: each to the best of five places, itself and two on either side."""
+    for steps in rounds:
+        options = around(cuts, steps)
+        weight, value = (part[1:, None] - part[:-1, :, None] for part in sums.at(options))  # [stretch, from, to, rows]
+        gains = score(weight, value)
+        if pinned is not None and pins is not None:
+            rows = np.arange(len(pinned))
+            w, s, p = weight[pinned, :, :, rows], value[pinned, :, :, rows], pins[:, None, None]
+            gains[pinned, :, :, rows] = np.where(w >= 0, p * (2 * s - p * w), -np.inf)  # (2)
+        choice = best_path(list(gains), np.zeros(options.shape[1:]), np.zeros_like(cuts[0]))
+        cuts = np.take_along_axis(options, choice[:, None], axis=1)[:, 0]
     return cuts
 
 
-def best_splits(sums: Sums, starts: Places, ends: Places) -> tuple[Places, Numbers]:
-    """For disjoint ascending stretches, none empty: the inner place where each is best cut in two, and the two halves' score."""
-    lengths = ends - starts
-    offsets = np.cumsum(lengths) - lengths
-    stretch = np.repeat(np.arange(len(starts)), lengths)
-    places = np.arange(lengths.sum()) - offsets[stretch] + starts[stretch]
-    gain = score(sums, starts[stretch], places) + score(sums, places, ends[stretch])
-    gain[offsets[lengths > 1]] = -np.inf  # a cut at the start cuts nothing
-    best = np.maximum.reduceat(gain, offsets)
-    hits = np.flatnonzero(gain == best[stretch])
-    return places[hits[np.searchsorted(stretch[hits], np.arange(len(starts)))]], best
+def around(cuts: Int[Places, "cuts rows"], steps: tuple[int, int]) -> Int[Places, "cuts 5 rows"]:
+    """Where each inner cut may move: by two steps either way, in 64ths of the gap there, at least one entry; the ends stay."""
+    gaps = np.diff(cuts, axis=0)
+    options = np.repeat(cuts[:, None], 5, axis=1)
+    for place, step in enumerate(steps):
+        reach = np.maximum(gaps * step // GRAIN, 1)
+        options[1:-1, 1 + place] -= reach[:-1]
+        options[1:-1, 3 + place] += reach[1:]
+    return np.clip(options, 0, cuts[-1])
 
 
-def moved_stretches(sums: Sums, cuts: Places) -> Places:
-    """Cuts that separate little are taken out, and stretches that gain more from a cut get one, at most a quarter of them at a time."""
-    each = score(sums, cuts[:-1], cuts[1:])
-    loss = each[:-1] + each[1:] - score(sums, cuts[:-2], cuts[2:])  # of the inner cut k + 1, between stretches k and k + 1
-    splits, halves = best_splits(sums, cuts[:-1], cuts[1:])
-    gain = np.where(np.diff(cuts) > 1, halves - each, -np.inf)  # one entry cannot be parted
-    dropped: list[int] = []
-    added: list[int] = []
-    busy = np.zeros(len(each), dtype=bool)
-    poor, rich = iter(np.argsort(loss)), iter(np.argsort(-gain))
-    for k in poor:
-        if busy[k] or busy[k + 1]:
-            continue
-        target = next((t for t in rich if not busy[t] and t not in (k, k + 1)), None)
-        if target is None or gain[target] <= loss[k] or 4 * len(dropped) >= len(each):
-            break
-        dropped.append(int(k) + 1)
-        added.append(int(splits[target]))
-        busy[[k, k + 1, target]] = True
-    return np.sort(np.concatenate([np.delete(cuts, dropped), np.array(added, dtype=np.intp)]))
-
-
-def joint_cuts(sums: Sums, cuts: Places, energy: float) -> Places:
-    """All inner cuts moved together, first far then near, until a round wins less than `GAIN` of the error (`energy` less the score)."""
-    if len(cuts) < 3:
-        return cuts
-    stride = max(1, int(cuts[-1]) // (5 * len(cuts)))
-    last = total(sums, cuts)
-    while True:
-        for _ in range(ROUNDS):
-            cuts = joint_round(sums, cuts, stride)
-            now = total(sums, cuts)
-            won, last = now - last, now
-            if won <= GAIN * (energy - now):
-                break
-        if stride == 1:
-            return cuts
-        stride //= 2
-
-
-def joint_round(sums: Sums, cuts: Places, stride: int) -> Places:
-    """The best cuts, each within two strides of itself or of one of its two neighbours on each side: dynamic programming."""
-    inner, n = len(cuts) - 2, cuts[-1]
-    neighbours = np.clip(np.arange(1, inner + 1)[:, None] + np.arange(-2, 3), 0, inner + 1)
-    options = np.clip(cuts[neighbours][:, :, None] + stride * np.arange(-2, 3), 0, n).reshape(inner, -1)
-    options.sort(axis=1)
-    gain = score(sums, options[:-1, :, None], options[1:, None, :])  # [cut, from, to]
-    gain[options[1:, None, :] < options[:-1, :, None]] = -np.inf
-    best, rows = score(sums, np.zeros_like(options[0]), options[0]), np.arange(options.shape[1])
-    came_from = np.zeros(options.shape, dtype=np.intp)
-    for k in range(1, inner):
-        reached = best[:, None] + gain[k - 1]
-        came_from[k] = reached.argmax(0)
-        best = reached[came_from[k], rows]
-    choice = int((best + score(sums, options[-1], np.full_like(options[-1], n))).argmax())
-    moved = cuts.copy()
-    for k in range(inner - 1, -1, -1):
-        moved[k + 1] = options[k, choice]
-        choice = int(came_from[k, choice])
-    return moved
+def nearest(sums: Sums, cuts: Int[Places, "cuts rows"], pins: Float[Numbers, " rows"]) -> Int[Places, " rows"]:
+    """The stretch of each row that costs least to pin, none of the empty ones."""
+    weight, value = (np.diff(part, axis=0) for part in sums.at(cuts))
+    return np.where(np.diff(cuts, axis=0) > 0, score(weight, value - pins * weight), np.inf).argmin(0)

@@ -1,4 +1,4 @@
-"""Control flow over the passes: check, convert, evaluate, report, each phase an artifact (floor 5)."""
+"""Control flow over the passes: check, convert, evaluate, report, write, each phase an artifact (floor 5)."""
 
 from spikeloom.ir import Progress
 from spikeloom.pipeline.checking import CheckResult, check
@@ -7,12 +7,14 @@ from spikeloom.pipeline.conversion import evaluate_folder as evaluate
 from spikeloom.pipeline.conversion import report_folder as report
 from spikeloom.pipeline.library import convert_model, load_model, report_model
 from spikeloom.pipeline.settings import Settings
+from spikeloom.pipeline.writing import Writing, write_texts
 
 __all__ = [
     "CheckResult",
     "Conversion",
     "Progress",
     "Settings",
+    "Writing",
     "check",
     "convert",
     "convert_model",
@@ -20,4 +22,5 @@ __all__ = [
     "load_model",
     "report",
     "report_model",
+    "write_texts",
 ]

@@ -1,5 +1,7 @@
 """The reference interpreter: runs spiking programs for T steps, streams them, counts, prices, measures fidelity (floor 3)."""
 
+from spikeloom.simulate.audit import Audit, AuditRow, audit, floating_of
+from spikeloom.simulate.decoding import Decoder, Kept, with_cache
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
 from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
 from spikeloom.simulate.execute import decoded, executable, primary, repeated, spikes_of
@@ -7,27 +9,35 @@ from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, population
 from spikeloom.simulate.model import Profile, SpikingModel
 from spikeloom.simulate.reference import channel_function, driving, float_function, reference
 from spikeloom.simulate.stream import State, Stream
+from spikeloom.simulate.structure import filled
 
 __all__ = [
     "ASSUMPTIONS",
     "ENCODINGS",
+    "Audit",
+    "AuditRow",
     "Counter",
     "Counts",
+    "Decoder",
     "EnergyRow",
     "Fidelity",
+    "Kept",
     "LayerCount",
     "Profile",
     "Recorder",
     "SpikingModel",
     "State",
     "Stream",
+    "audit",
     "channel_function",
     "decoded",
     "driving",
     "energy",
     "executable",
     "fidelity",
+    "filled",
     "float_function",
+    "floating_of",
     "level_of",
     "populations",
     "primary",
@@ -35,5 +45,6 @@ __all__ = [
     "repeated",
     "spikes_of",
     "verdict",
+    "with_cache",
     "worst",
 ]

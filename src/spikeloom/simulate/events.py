@@ -12,6 +12,7 @@ DESIGN.md §5 gives the encodings of a level k:
     binary   popcount(|k|) spikes with shifted weights
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -19,13 +20,29 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import Kind, Program, Signal, argument, calls, dynamic, kind, kwargs_of, name_of, population, signals, target_of
+from spikeloom.ir import (
+    Kind,
+    Program,
+    Signal,
+    argument,
+    calls,
+    driven_by,
+    dynamic,
+    kind,
+    kwargs_of,
+    name_of,
+    note,
+    population,
+    signals,
+    target_of,
+)
 from spikeloom.neuron import along, by_channel, from_channels
 from spikeloom.neuron import events as encoded
 from spikeloom.simulate.execute import executable, repeated
 
 ENCODINGS = ("graded", "unary", "binary")
-_ONE_EACH = ("aten.mean", "aten.sum", "aten.mul", "aten.div", "aten.neg", "aten.batch_norm", "aten.cumsum")
+_ONE_EACH = ("aten.mean", "aten.sum", "aten.neg", "aten.batch_norm", "aten.cumsum")
+_SCALES = ("aten.mul.", "aten.div.")
 
 
 @final
@@ -85,6 +102,9 @@ def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
         return _windows(probe.shape, args[1]).to(probe)
     if name.startswith(_ONE_EACH):
         return probe.detach()
+    if name.startswith(_SCALES):  # each value meets as many constants as it is broadcast to
+        shapes = [value[:1].shape if place == at else value.shape for at, value in enumerate(args[:2]) if isinstance(value, Tensor)]
+        return probe.detach() * (math.prod(torch.broadcast_shapes(*shapes)) // probe.numel())
     ones = [torch.ones_like(value) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args]
     ones[place] = probe
     with torch.enable_grad():
@@ -126,7 +146,8 @@ class Counter(fx.Interpreter):
     """Runs a program for T steps and counts, batch after batch; memory does not grow with the number of batches."""
 
     def __init__(self, program: Program, timesteps: int) -> None:
-        super().__init__(executable(program, timesteps))
+        module = executable(program, timesteps)
+        super().__init__(module)
         live = dynamic(program.graph)
         self.program, self.timesteps, self.samples = program, timesteps, 0
         self.before = {node.name: node for node in calls(program.graph) if node in live}
@@ -136,6 +157,7 @@ class Counter(fx.Interpreter):
         self.sums: dict[str, dict[str, float]] = {}
         self.fans: dict[tuple[Any, ...], Tensor] = {}
         self.fired: dict[str, Tensor] = {}
+        self.nodes = {node.name: node for node in module.graph.nodes}
 
     def add(self, inputs: tuple[Tensor, ...]) -> Any:
         """Count one batch ([B, …] inputs); returns the raw [T·B, …] output."""
@@ -163,6 +185,11 @@ class Counter(fx.Interpreter):
 
     def _population(self, name: str, value: Tensor) -> None:
         node = self.before[name]
+        for gain in driven_by(node)[1:]:  # an event that scales thresholds does so for every neuron it reaches
+            reached = value.numel() / self.env[self.nodes[gain.name]].numel()
+            level = self.levels.get(gain.name)
+            if level is not None:
+                self._add(name, **{f"op:{e}": float(encoded(level, e).sum()) * reached for e in ENCODINGS})
         level, top = level_of(node, self.program, value)
         self.levels[name] = level
         self._add(name, top=float((level.abs() >= top).sum()), **{f"ev:{e}": float(encoded(level, e).sum()) for e in ENCODINGS})
@@ -184,7 +211,9 @@ class Counter(fx.Interpreter):
         node = self.before[name]
         args: tuple[Any, ...] = fx.map_arg(node.args, lambda operand: values.get(operand.name, operand))
         places = [place for place, a in enumerate(node.args) if isinstance(a, fx.Node) and a.name in self.carried]
-        if len(places) > 1:
+        if name_of(node.target).startswith("aten.embedding."):  # a token is one event, and its row of weights what it adds
+            self._add(name, **{f"op:{e}": float(value.numel()) for e in ENCODINGS})
+        elif len(places) > 1:
             self._product(node, args, places)
         elif places:
             self._linear(node, args, places[0])
@@ -198,7 +227,9 @@ class Counter(fx.Interpreter):
         fan, level = self.fans[key], self.levels.get(str(node.args[place]))
         dense = float(fan.sum()) * args[place].shape[0]
         weighted = dense if self._multiplies(node) else 0.0
-        if level is None:
+        if level is None and self.carried.get(str(node.args[place])) is Signal.CURRENT and "floating" not in note(node):
+            self._add(node.name, dense=weighted / self.timesteps)  # part of the synapses that made the current: counted there
+        elif level is None:
             self._add(node.name, macs=weighted, dense=weighted / self.timesteps)
         else:
             self._add(node.name, dense=weighted / self.timesteps, **{f"op:{e}": float((encoded(level, e) * fan).sum()) for e in ENCODINGS})

@@ -60,7 +60,12 @@ def writer_of(program: Program, timesteps: int) -> Any:
 
     memory = Memory(Decoder(program, timesteps))
     settings = program.settings
-    config = PretrainedConfig(vocab_size=settings.get("vocabulary"), is_decoder=True, max_position_embeddings=settings.get("context"))
+    known: dict[str, Any] = {
+        "vocab_size": settings.get("vocabulary"),
+        "is_decoder": True,
+        "max_position_embeddings": settings.get("context"),
+    }
+    config = PretrainedConfig(**known)
 
     class Writer(PreTrainedModel, GenerationMixin):
         """The spiking network as transformers sees it."""
@@ -76,8 +81,8 @@ def writer_of(program: Program, timesteps: int) -> Any:
             real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             return CausalLMOutput(logits=memory.logits(input_ids, real)[:, None])
 
-        def prepare_inputs_for_generation(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> dict[str, Any]:
-            return {"input_ids": input_ids, "attention_mask": attention_mask}
+        def prepare_inputs_for_generation(self, input_ids: Tensor, *_: Any, **kwargs: Any) -> dict[str, Any]:
+            return {"input_ids": input_ids, "attention_mask": kwargs.get("attention_mask")}
 
     model = Writer()
     eos = settings.get("eos")

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from spikeloom.errors import DataError, ProgramError
 from spikeloom.ir import Dialect, Program, load, save
+from spikeloom.simulate.audit import Audit, audit
 from spikeloom.simulate.energy import EnergyRow, energy
 from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, primary, repeated
@@ -138,6 +139,10 @@ class SpikingModel(
         counter.add(self._checked(inputs))
         counts = counter.counts()
         return Profile(counts, energy(counts))
+
+    def audit(self, *inputs: Tensor) -> Audit:
+        """Whether every operation runs on spikes, counted on every edge for these inputs ([B, …]) at T = 1; what stays floating."""
+        return audit(self.program, *self._checked(inputs))
 
     def verify_fidelity(self, *inputs: Tensor, timesteps: int | None = None) -> tuple[Fidelity, ...]:
         """How close every population is to the ANN's activation it stands for, in execution order.

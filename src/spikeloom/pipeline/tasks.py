@@ -1,0 +1,15 @@
+"""Which task a model is for, by what its source says."""
+
+from collections.abc import Mapping
+
+from spikeloom.pipeline.language import LANGUAGE
+from spikeloom.pipeline.pictures import PICTURES
+from spikeloom.pipeline.sentences import SENTENCES
+from spikeloom.pipeline.task import Facts, Task
+
+TASKS: Mapping[str, Task] = {"text-generation": LANGUAGE, "feature-extraction": SENTENCES}
+
+
+def task_of(facts: Facts) -> Task:
+    """The task of a model; what is no reader of texts classifies pictures."""
+    return TASKS.get(str(facts.get("task")), PICTURES)
