@@ -1,5 +1,6 @@
 """
-Coverage: which image classifiers of transformers, torchvision and timm convert to an SNN equal to the ANN, and what stops the others.
+Coverage: which image classifiers of transformers, torchvision and timm, and which language models and other transformers, convert to an
+SNN equal to the ANN, and what stops the others.
 
     python benchmarks/coverage.py [--resume] [--only ADDRESS ...] [--list] [--threads 2]
 
@@ -62,8 +63,8 @@ def measured(options: argparse.Namespace) -> int:
         print(f"{place}/{len(wanted)} {name}: {found.status}{error} {found.detail} [{found.seconds:.0f} s]", flush=True)
     worker.stop()
     findings = [Finding(**kept[name]) for name in known if name in kept]
-    write_page(findings)
-    made = rows(findings)
+    write_page(findings, known)
+    made = rows(findings, known)
     print(write("coverage", made))
     return 0 if all(row.holds is not False for row in made) else 1
 

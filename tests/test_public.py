@@ -9,7 +9,19 @@ import pytest
 
 import spikeloom
 
-NAMES = ["CheckResult", "Settings", "SpikeloomError", "SpikingModel", "UserError", "__version__", "check", "convert", "load", "report"]
+NAMES = [
+    "CheckResult",
+    "Settings",
+    "SpikeloomError",
+    "SpikingAttention",
+    "SpikingModel",
+    "UserError",
+    "__version__",
+    "check",
+    "convert",
+    "load",
+    "report",
+]
 PACKAGES = [
     "calibrate",
     "capture",
@@ -37,6 +49,7 @@ def test_the_public_names_are_these() -> None:
 
 def test_each_name_is_what_it_says() -> None:
     from spikeloom import errors, pipeline, simulate
+    from spikeloom.convert import SpikingAttention
 
     assert spikeloom.convert is pipeline.convert_model
     assert spikeloom.report is pipeline.report_model
@@ -44,6 +57,7 @@ def test_each_name_is_what_it_says() -> None:
     assert spikeloom.check is pipeline.check
     assert spikeloom.Settings is pipeline.Settings
     assert spikeloom.CheckResult is pipeline.CheckResult
+    assert spikeloom.SpikingAttention is SpikingAttention
     assert spikeloom.SpikingModel is simulate.SpikingModel
     assert spikeloom.UserError is errors.UserError
     assert spikeloom.SpikeloomError is errors.SpikeloomError

@@ -1,5 +1,6 @@
 """
-Which architectures: every image classifier of transformers, and one or two of the smallest of each family of torchvision and timm.
+Which architectures: every image classifier of transformers, one or two of the smallest of each family of torchvision and timm, and
+readers of texts (`readers`).
 
 A row says what is built: the library and name, the side of the picture, and what makes it small (fields of the
 configuration, or arguments of the builder).
@@ -7,6 +8,8 @@ configuration, or arguments of the builder).
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from covered.readers import FAMILIES, VISION
 
 _VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 64}
 _TEXT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 99}
@@ -132,14 +135,20 @@ SMALLER: dict[str, dict[str, Any]] = {
 }
 
 
+PICTURES, READERS = "Image classifiers", "Language models and other transformers"
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """One row of the table: `library` and `name` say what is built, `size` the side of its pictures, `options` what makes it small."""
+    """One row of the table: `library` and `name` say what is built, `size` the side of its pictures, `options` what makes it small;
+    `family` is the kind of transformer it is, where it is one that is counted, and `group` the part of the table it stands in."""
 
     library: str
     name: str
     size: int = 64
     options: dict[str, Any] = field(default_factory=dict[str, Any])
+    family: str = ""
+    group: str = PICTURES
 
     @property
     def address(self) -> str:
@@ -148,16 +157,19 @@ class Architecture:
 
 
 def architectures() -> list[Architecture]:
-    """All rows: those of transformers as the library that is installed lists them, then torchvision's and timm's."""
+    """All rows: those of transformers as the library that is installed lists them, torchvision's and timm's, then the readers."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as MAPPING
 
     rows: list[Architecture] = []
     for key in sorted(MAPPING):
         classes = MAPPING[key] if isinstance(MAPPING[key], tuple) else (MAPPING[key],)
-        rows += [Architecture("transformers", _spelled(key, name), 64, TRANSFORMERS.get(key, {})) for name in classes]
+        family = key if key in VISION else ""
+        rows += [Architecture("transformers", _spelled(key, name), 64, TRANSFORMERS.get(key, {}), family) for name in classes]
     for library, listed in (("torchvision", TORCHVISION), ("timm", TIMM)):
         for name, size in (entry.split("@") for entry in listed.split()):
             rows.append(Architecture(library, name, int(size), SMALLER.get(f"{library}:{name}", {})))
+    for family, models in FAMILIES.items():
+        rows += [Architecture("transformers", name, 64, options, family, READERS) for name, options in models.items()]
     return rows
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from covered.architectures import Architecture
 from covered.networks import pictures, randomise, settle
+from spikeloom.simulate import primary
 
 CLASSES = 10
 SAMPLES = 4
@@ -23,10 +24,23 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Built:
-    """A model in eval mode and its inputs by keyword, `SAMPLES` of them."""
+    """A model in eval mode, its inputs by keyword, `SAMPLES` of them, and what the library's own model gives for them.
+
+    A reader of tokens has its `structure` and `lengths` (`capture`), and `other` inputs of another length with what comes of them."""
 
     model: nn.Module
     inputs: Mapping[str, Tensor]
+    wanted: Tensor
+    structure: Mapping[str, str] | None = None
+    lengths: int | None = None
+    other: tuple[Mapping[str, Tensor], Tensor] | None = None
+
+
+def answer(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The output that a model is judged by."""
+    with torch.no_grad():
+        found = model(**inputs)
+    return primary({key: value for key, value in found.items() if value is not None} if isinstance(found, Mapping) else found)
 
 
 def build(architecture: Architecture) -> Built:
@@ -35,7 +49,8 @@ def build(architecture: Architecture) -> Built:
     model, keyword = _of_transformers(architecture) if architecture.library == "transformers" else (_of_vision(architecture), None)
     randomise(model, SEED)
     settle(model, inputs_of(model, architecture, keyword, STATISTICS))
-    return Built(model, inputs_of(model, architecture, keyword, SAMPLES))
+    inputs = inputs_of(model, architecture, keyword, SAMPLES)
+    return Built(model, inputs, answer(model, inputs))
 
 
 def _of_vision(architecture: Architecture) -> nn.Module:

@@ -9,19 +9,19 @@ although an offset common to all pictures hides it in (1).
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from covered.architectures import Architecture
-from covered.building import Built, build
+from covered import building, texts
+from covered.architectures import READERS, Architecture
+from covered.building import Built
 from spikeloom.calibrate import Balance
 from spikeloom.capture import capture
-from spikeloom.convert import Spike
+from spikeloom.convert import Spike, Unfold
 from spikeloom.errors import UserError
-from spikeloom.ir import Context, PlanRow, Program, run
+from spikeloom.ir import Context, PlanRow, Program, calls, function_of, note, run
 from spikeloom.plan import Fuse, Plan, plan, spike_share
 from spikeloom.simulate import executable, primary
 
@@ -60,15 +60,15 @@ def measure(architecture: Architecture) -> Finding:
 def _measured(architecture: Architecture) -> Finding:
     address = architecture.address
     try:
-        built = build(architecture)
-        with torch.no_grad():
-            ann = primary(_plain(built.model(**built.inputs)))
+        built = (texts if architecture.group == READERS else building).build(architecture)
+    except UserError as error:
+        return Finding(address, "not captured", said(error))
     except Exception as error:  # a library's own limits: a kernel package that is missing, a configuration it refuses
         return Finding(address, "not built", said(error))
-    if not bool(torch.isfinite(ann).all()):
+    if not bool(torch.isfinite(built.wanted).all()):
         return Finding(address, "not built", "the random network's outputs are not finite")
     try:
-        program = capture(built.model, (), dict(built.inputs))
+        program = capture(built.model, (), dict(built.inputs), structure=built.structure, lengths=built.lengths)
     except UserError as error:
         return Finding(address, "not captured", said(error))
     rows = plan(program)
@@ -76,28 +76,29 @@ def _measured(architecture: Architecture) -> Finding:
     if unsupported:
         return Finding(address, "unsupported", "; ".join(unsupported))
     try:
-        return compared(address, program, built, rows, ann)
+        return compared(address, program, built, rows)
     except Exception as error:  # a plan without problems promises a network that runs
         return Finding(address, "WRONG", f"fails after a plan without problems: {said(error)}")
 
 
-def compared(address: str, program: Program, built: Built, rows: tuple[PlanRow, ...], ann: Tensor) -> Finding:
+def compared(address: str, program: Program, built: Built, rows: tuple[PlanRow, ...]) -> Finding:
     """The finding of a program that can be converted."""
-    inputs = tuple(built.inputs.values())
-    with torch.no_grad():
-        captured = relative(primary(program.module()(*inputs)), ann)
-    if captured > CAPTURE_ERROR:
-        return Finding(address, "WRONG", f"the captured program's outputs differ from the model's by {captured:.1e}")
+    inputs, ann = tuple(built.inputs.values()), built.wanted
+    for asked, wanted in filter(None, ((built.inputs, ann), built.other)):
+        with torch.no_grad():
+            captured = relative(primary(program.module()(*asked.values())), wanted)
+        if captured > CAPTURE_ERROR:
+            return Finding(address, "WRONG", f"the captured program's outputs differ from the model's by {captured:.1e}")
     errors: dict[int, float] = {}
     differences = 0.0
     made: Program = program
     for levels in (COARSE, FINE):
-        chain = [Plan(), Fuse(), Spike(levels=levels), Balance(method="maximum")]
+        chain = [Plan(), Fuse(), Unfold(), Spike(levels=levels), Balance(method="maximum")]
         made = run(chain, program, Context(calibration=lambda: [inputs]))
         with torch.no_grad():
             snn = primary(executable(made, 1)(*inputs))
         errors[levels], differences = relative(snn, ann), relative(snn, ann, ann.mean(0, keepdim=True))
-    floating = sorted({row.operation.split(".")[1] for row in rows if row.status == "floating"})
+    floating = sorted({function_of(node) for node in calls(made.graph) if "floating" in note(node)})
     status, detail = judged(errors[COARSE], errors[FINE], differences, floating)
     populations = next(int(record.numbers["populations"]) for record in made.records if record.name == "Spike")
     share, macs = spike_share(rows), sum(row.macs for row in rows)
@@ -129,8 +130,3 @@ def said(error: BaseException) -> str:
     else:
         text = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
     return text if len(text) <= 160 else f"{text[:157]}…"
-
-
-def _plain(value: object) -> object:
-    """A model's output as tensors, tuples and dicts: transformers' outputs without what is None."""
-    return {key: item for key, item in value.items() if item is not None} if isinstance(value, Mapping) else value

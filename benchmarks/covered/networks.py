@@ -45,6 +45,8 @@ def _value(module: nn.Module, name: str, now: Tensor, generator: torch.Generator
     noise = torch.randn(now.shape, generator=generator)
     if isinstance(module, LAYERS) and name == "weight":
         return noise * math.sqrt(1.6 * now.shape[0] / now.numel())
+    if type(module).__name__ == "Conv1D" and name == "weight":  # of transformers: a linear layer, [in, out]
+        return noise * math.sqrt(1.6 / now.shape[0])
     if isinstance(module, LAYERS) and name == "bias":
         return 0.05 * noise
     if "norm" in type(module).__name__.lower() and name == "weight":

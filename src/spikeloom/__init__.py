@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spikeloom.convert import SpikingAttention
     from spikeloom.errors import SpikeloomError, UserError
     from spikeloom.pipeline import CheckResult, Settings, check
     from spikeloom.pipeline import convert_model as convert
@@ -30,6 +31,7 @@ _PLACES = {
     "CheckResult": ("pipeline", "CheckResult"),
     "Settings": ("pipeline", "Settings"),
     "SpikeloomError": ("errors", "SpikeloomError"),
+    "SpikingAttention": ("convert", "SpikingAttention"),
     "SpikingModel": ("simulate", "SpikingModel"),
     "UserError": ("errors", "UserError"),
     "check": ("pipeline", "check"),
@@ -38,7 +40,19 @@ _PLACES = {
     "report": ("pipeline", "report_model"),
 }
 
-__all__ = ["CheckResult", "Settings", "SpikeloomError", "SpikingModel", "UserError", "__version__", "check", "convert", "load", "report"]
+__all__ = [
+    "CheckResult",
+    "Settings",
+    "SpikeloomError",
+    "SpikingAttention",
+    "SpikingModel",
+    "UserError",
+    "__version__",
+    "check",
+    "convert",
+    "load",
+    "report",
+]
 
 
 def __getattr__(name: str) -> Any:

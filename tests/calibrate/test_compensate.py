@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikeloom.calibrate import Balance, Compensate
-from spikeloom.calibrate.compensate import conditional_means, sample, widest_cut
+from spikeloom.calibrate.compensate import conditional_means, widest_cut
+from spikeloom.calibrate.observe import Observation, see_histogram, see_range
 from spikeloom.capture import capture
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.ir import Context, Program, calls, run, text, weighted
+from spikeloom.neuron import Axis, by_channel
 from spikeloom.simulate import Recorder, SpikingModel, executable, primary
 
 
@@ -216,27 +218,50 @@ def test_progress_goes_from_the_first_node_to_the_last() -> None:
 # --- the parts ----------------------------------------------------------------------------------------------------------
 
 
-def test_pairs_are_drawn_at_the_same_places() -> None:
-    z = torch.arange(24.0).view(2, 3, 4)
-    for axis, groups in ((None, 1), (1, 3), (2, 4)):
-        drawn, twins = sample(z, -z, axis, 5, torch.Generator().manual_seed(0))
-        assert drawn.shape == (groups, 5)
-        assert torch.equal(drawn, -twins)
-    first = sample(z, z, 1, 5, torch.Generator().manual_seed(0))[0]
-    assert all(value in z[:, channel] for channel in range(3) for value in first[channel])
+def seen_of(z: Tensor, a: Tensor, axis: Axis | None, bins: int = 64) -> Observation:
+    """What a population received, z, and what it should have made of it, in two batches."""
+    halves = list(zip(z.chunk(2), a.chunk(2), strict=True))
+    seen = None
+    for part, _ in halves:
+        seen = see_range(seen, part, axis)
+    assert seen is not None
+    for part, target in halves:
+        see_histogram(seen, part, bins, target)
+    return seen
 
 
 def test_the_heights_are_the_means_of_the_cells() -> None:
     thresholds, values = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.5, 2.0])
-    z = torch.cat([torch.full((9,), -1.0), torch.full((9,), 0.5), torch.full((3,), 4.0)])[None]
-    a = torch.cat([torch.full((9,), 7.0), torch.linspace(0.2, 1.0, 9), torch.full((3,), 9.0)])[None]
+    z = torch.cat([torch.full((9,), -1.0), torch.full((9,), 0.5), torch.full((3,), 4.0)])
+    a = torch.cat([torch.full((9,), 7.0), torch.linspace(0.2, 1.0, 9), torch.full((3,), 9.0)])
     # the silent cell stays silent; nine values make a mean; three are too few
-    assert conditional_means(z, a, thresholds, values).tolist() == pytest.approx([0.0, 0.6, 2.0])
+    assert conditional_means(seen_of(z, a, None), thresholds, values).tolist() == pytest.approx([0.0, 0.6, 2.0])
 
 
-def test_a_cell_begins_at_its_threshold() -> None:
-    z, a = torch.zeros(1, 8), torch.ones(1, 8)
-    assert conditional_means(z, a, torch.tensor([0.0]), torch.tensor([3.0, 5.0])).tolist() == [3.0, 1.0]
+@pytest.mark.parametrize("axis", [None, 1, (1, 3)])
+def test_means_from_the_histogram_are_those_of_the_samples(axis: Axis | None) -> None:
+    """Where thresholds lie on the edges of bins; elsewhere a bin goes to the cell of its middle."""
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randint(-32, 32, (40, 3, 5, 2), generator=generator) / 16 + 1 / 32
+    z[0], z[1] = -2.0, 2.0  # every group's bins are 1/16 wide
+    a = z.square() + torch.randn(z.shape, generator=generator)
+    rows, targets = by_channel(z, axis), by_channel(a, axis)
+    thresholds = torch.tensor([-1.5, -0.25, 0.0, 0.5, 1.75]).expand(len(rows), 5)
+    values = torch.rand(len(rows), 6, generator=generator)
+    values[:, 2] = 0.0
+    found = conditional_means(seen_of(z, a, axis), thresholds, values)
+    for row, target, own, kept in zip(rows, targets, found, values, strict=True):
+        cells = torch.bucketize(row, thresholds[0], right=True)
+        direct = [target[cells == cell].mean() for cell in range(6)]
+        direct[2] = kept[2]
+        assert min(int((cells == cell).sum()) for cell in range(6)) >= 8
+        torch.testing.assert_close(own, torch.stack(direct), atol=1e-5, rtol=1e-5)
+
+
+def test_one_table_for_all_is_a_row_of_its_own_shape() -> None:
+    z = torch.linspace(-1.0, 1.0, 64)
+    found = conditional_means(seen_of(z, z, None), torch.tensor([0.0]), torch.tensor([3.0, 5.0]))
+    torch.testing.assert_close(found, torch.stack([z[z < 0].mean(), z[z >= 0].mean()]))
 
 
 def test_the_widest_cut_counts_what_is_alive_at_once() -> None:

@@ -9,7 +9,7 @@ from tests.simulate.networks import ann, samples, stream_of, unbalanced
 from torch import Tensor, nn
 
 from spikeloom.calibrate import Observation, observe
-from spikeloom.calibrate.observe import bins_for, checked, grouped, scale_axis
+from spikeloom.calibrate.observe import bins_for, checked, scale_axis
 from spikeloom.capture import capture
 from spikeloom.errors import DataError, InternalError, NumericError
 from spikeloom.ir import Program
@@ -108,13 +108,6 @@ def test_batches_are_taken_one_at_a_time_and_twice() -> None:
 
     observe(program, stream, lambda: None)
     assert (taken[0], most[0]) == (20, 1)
-
-
-def test_groups_come_first() -> None:
-    z = torch.arange(24.0).view(2, 3, 4)
-    assert grouped(z, None).shape == (1, 24)
-    assert grouped(z, 1).tolist()[1] == [4, 5, 6, 7, 16, 17, 18, 19]
-    assert grouped(z, 2).tolist()[3] == [3, 7, 11, 15, 19, 23]
 
 
 def test_histograms_are_finer_than_the_levels_and_bounded_for_many_groups() -> None:

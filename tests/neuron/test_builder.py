@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spikeloom.errors import ConfigError, NumericError, UnsupportedError
-from spikeloom.neuron import FUNCTIONS, Histogram, fit_staircase, read_table, scalar_function, stack_staircases, staircase_error
+from spikeloom.neuron import FUNCTIONS, Histogram, fit_staircase, fit_staircases, read_table, scalar_function, staircase_error
 
 
 @pytest.fixture
@@ -131,18 +131,6 @@ def test_a_function_that_is_constant_here_still_gives_a_staircase() -> None:
     assert (len(thresholds), values.tolist()) == (1, [0.0, 0.0])
     thresholds, values = fit_staircase(FUNCTIONS["identity"], torch.tensor([2.0]), 7)
     assert (thresholds.tolist(), values.tolist()) == ([2.0], [2.0, 2.0])
-
-
-def test_staircases_of_channels_are_stacked() -> None:
-    one = fit_staircase(FUNCTIONS["relu"], histogram("bell"), 3)
-    two = fit_staircase(FUNCTIONS["silu"], histogram("lumps"), 7)
-    thresholds, values = stack_staircases([one, two])
-    assert thresholds.shape == (2, 7)
-    assert values.shape == (2, 8)
-    h = torch.linspace(-7, 7, 50, dtype=torch.float64)
-    both = read_table(torch.stack([h, h]), thresholds, values, 0)
-    assert torch.equal(both[0], read_table(h, *one, 0))
-    assert torch.equal(both[1], read_table(h, *two, 0))
 
 
 def test_building_is_quick() -> None:

@@ -28,7 +28,7 @@ ASKED_FOR = {
     "seconds": {"ann", "snn", "conversion"},
 }
 """The keys that part 11 of the issue promises; those below come on top."""
-BESIDE = {"mcnemar", "encoding", "spike_driven_share", "reasons"}
+BESIDE = {"mcnemar", "encoding", "spike_driven_share", "floating_operations", "reasons"}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def test_digits_keep_their_accuracy(digits: tuple[Conversion, Settings]) -> None
     assert (metrics["timesteps"], metrics["levels"], metrics["samples"]) == (4, 15, 300)
     assert metrics["accuracy"]["control"] is not None
     assert metrics["reasons"] == {}
+    assert metrics["floating_operations"] == []
 
 
 def test_the_metrics_have_the_promised_keys_and_no_unknown_ones(digits: tuple[Conversion, Settings]) -> None:
@@ -122,7 +123,7 @@ def test_the_saved_network_is_the_one_that_was_judged(digits: tuple[Conversion, 
     assert torch.equal(back(x), conversion.snn(x))
     assert back.ann is not None
     assert back.ann.settings["weights"] == "trained here: 6 epochs, seed 0"
-    assert [record.name for record in back.program.records] == ["Plan", "Fuse", "Spike", "Balance", "Compensate"]
+    assert [record.name for record in back.program.records] == ["Plan", "Fuse", "Unfold", "Spike", "Balance", "Compensate"]
 
 
 def test_preprocessing_that_was_asked_for_stays_with_the_network(tmp_path: Path) -> None:
@@ -144,9 +145,9 @@ def test_other_neurons_are_converted_too(method: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "resolution", "names"),
     [
-        ({}, 1, ["Plan", "Fuse", "Spike", "Balance", "Compensate"]),
-        ({"method": "if", "timesteps": 9}, 9, ["Plan", "Fuse", "Spike", "Balance", "Compensate"]),
-        ({"compensate": False}, 1, ["Plan", "Fuse", "Spike", "Balance"]),
+        ({}, 1, ["Plan", "Fuse", "Unfold", "Spike", "Balance", "Compensate"]),
+        ({"method": "if", "timesteps": 9}, 9, ["Plan", "Fuse", "Unfold", "Spike", "Balance", "Compensate"]),
+        ({"compensate": False}, 1, ["Plan", "Fuse", "Unfold", "Spike", "Balance"]),
     ],
 )
 def test_settings_become_passes(changes: dict[str, Any], resolution: int, names: list[str]) -> None:
@@ -154,7 +155,7 @@ def test_settings_become_passes(changes: dict[str, Any], resolution: int, names:
     first, second = passes_of(asked)
     assert [type(step).__name__ for step in (*first, *second)] == names
     assert resolution_of(asked) == resolution
-    spike, balance = dataclasses.asdict(first[2]), dataclasses.asdict(first[3])
+    spike, balance = dataclasses.asdict(first[3]), dataclasses.asdict(first[4])
     assert (spike["levels"], spike["placement"], spike["per_channel"], spike["method"]) == (5, "density", False, asked.method)
     assert (balance["method"], balance["percentile"], balance["timesteps"]) == ("hmt", 90.0, resolution)
 

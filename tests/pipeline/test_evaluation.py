@@ -8,12 +8,14 @@ from tests.simulate.networks import ann, balanced, samples
 from torch import Tensor
 
 from spikeloom.calibrate import Balance
-from spikeloom.convert import Spike
+from spikeloom.convert import Spike, Unfold
 from spikeloom.errors import DataError
 from spikeloom.ir import Context, Program, run
 from spikeloom.pipeline.control import SCALES, control_of, output_error
-from spikeloom.pipeline.evaluation import Evaluation, checkpoints, evaluate, label_offset, mcnemar
+from spikeloom.pipeline.evaluation import Evaluation, evaluate, mcnemar, sign_test
 from spikeloom.pipeline.metrics import metrics_of
+from spikeloom.pipeline.networks import Networks, checkpoints
+from spikeloom.pipeline.pictures import Classes, label_offset
 from spikeloom.plan import Fuse
 from spikeloom.simulate import Counter, SpikingModel, executable, populations
 
@@ -23,7 +25,8 @@ def judged(snn: SpikingModel, x: Tensor, labels: Tensor | None, size: int = 16, 
         ((part,), None if labels is None else labels[place : place + size])
         for part, place in zip(x.split(size), range(0, len(x), size), strict=True)
     ]
-    return evaluate(snn, lambda: parts, timesteps=snn.timesteps, classes=options.pop("classes", None), progress=lambda _: None, **options)
+    tally = Classes(Networks(snn, snn.timesteps), options.pop("classes", None), options.pop("margin", None))
+    return evaluate(tally, parts, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +43,10 @@ def test_accuracies_and_agreement_are_shares_of_the_same_samples(snn: SpikingMod
     assert snn.control is not None
     answers = {"snn": snn(x), "ann": snn.ann.module()(x), "control": executable(snn.control, 1)(x)}
     for name, outputs in answers.items():
-        assert found.accuracy(name) == pytest.approx(float((outputs.argmax(1) == labels).float().mean()))
-    assert found.agreement == pytest.approx(float((answers["snn"].argmax(1) == answers["ann"].argmax(1)).float().mean()))
+        assert found.measures["accuracy"][name] == pytest.approx(float((outputs.argmax(1) == labels).float().mean()))
+    assert found.measures["agreement"] == pytest.approx(float((answers["snn"].argmax(1) == answers["ann"].argmax(1)).float().mean()))
     right = {name: outputs.argmax(1) == labels for name, outputs in answers.items()}
-    told = found.mcnemar()
-    assert told is not None
+    told = found.measures["mcnemar"]
     assert told["snn_only_right"] == int((right["snn"] & ~right["control"]).sum())
     assert told["control_only_right"] == int((right["control"] & ~right["snn"]).sum())
     assert (found.samples, found.timesteps) == (50, 6)
@@ -73,9 +75,9 @@ def test_early_exit_answers_as_the_model_does(snn: SpikingModel) -> None:
 
 def test_without_labels_only_agreement_is_known_and_the_reason_is_said(snn: SpikingModel) -> None:
     found = judged(snn, samples(snn.program, 20), None)
-    assert found.accuracy("snn") is None
-    assert found.mcnemar() is None
-    assert found.agreement is not None
+    assert found.measures["accuracy"]["snn"] is None
+    assert found.measures["mcnemar"] is None
+    assert found.measures["agreement"] is not None
     assert dict(found.reasons) == dict.fromkeys(("ann", "snn", "control"), "the data set has no labels")
 
 
@@ -85,7 +87,8 @@ def test_without_ann_and_control_their_numbers_are_null_with_the_reason(snn: Spi
     assert dict(found.reasons) == dict.fromkeys(("ann", "control"), "the folder does not hold it")
     counter = Counter(snn.program, 6)
     counter.add((samples(snn.program, 20),))
-    metrics = metrics_of(found, counter.counts(), alone, None, "unary", 0.5)
+    metrics = metrics_of(found, counter.counts(), alone, seconds=None, encoding="unary", margin=0.5, floating=["div: aten.div"])
+    assert metrics["floating_operations"] == ["div: aten.div"]
     assert metrics["accuracy"]["ann"] is metrics["accuracy"]["control"] is metrics["agreement"] is metrics["seconds"]["ann"] is None
     assert metrics["accuracy"]["snn"] is not None
     assert metrics["spikes_per_inference"] == counter.counts().spikes("unary")
@@ -96,7 +99,11 @@ def test_without_ann_and_control_their_numbers_are_null_with_the_reason(snn: Spi
     ("first", "second", "p"), [(0, 0, 1.0), (5, 5, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (10, 2, 2 * (1 + 12 + 66) / 4096), (0, 10, 2 / 1024)]
 )
 def test_mcnemar_is_the_exact_binomial_test(first: int, second: int, p: float) -> None:
-    assert mcnemar(first, second) == {"snn_only_right": first, "control_only_right": second, "p": pytest.approx(p)}
+    right = torch.tensor([1] * first + [0] * second)
+    answers = {"snn": right, "control": 1 - right, "labels": torch.ones(first + second)}
+    assert mcnemar(answers) == {"snn_only_right": first, "control_only_right": second, "p": pytest.approx(p)}
+    told = sign_test(1.0 - right, right.float(), "blocks")
+    assert told == {"unit": "blocks", "snn_better": first, "control_better": second, "p": pytest.approx(p)}
 
 
 @pytest.mark.parametrize(("outputs", "classes", "offset"), [(10, 10, 0), (1001, 1000, 1), (1001, 400, 1), (7, None, 0)])
@@ -112,7 +119,7 @@ def test_other_numbers_of_classes_do_not_match(outputs: int, classes: int) -> No
 
 def test_an_empty_data_set_and_a_model_that_is_no_classifier_are_told(snn: SpikingModel) -> None:
     with pytest.raises(DataError, match="nothing to evaluate on"):
-        evaluate(snn, list, timesteps=6, classes=3, progress=lambda _: None)
+        evaluate(Classes(Networks(snn, 6), 3, None), [], lambda _: None)
     with pytest.raises(DataError, match=r"(?s)no classifier.*\(4, 4, 6, 6\)"):
         judged(SpikingModel(dense_outputs()), samples(ann("residual"), 4), None)
 
@@ -139,9 +146,9 @@ def test_the_control_is_the_best_of_the_plain_scales_and_nothing_more(name: str)
     x = samples(ann(name), 64)
     context = Context(lambda: ((part,) for part in x.split(16)))
     control = control_of(ann(name), context, levels=3, timesteps=2, per_channel=True, percentile=99.0, samples=64)
-    assert [record.name for record in control.records] == ["Fuse", "Spike", "Balance"]
+    assert [record.name for record in control.records] == ["Fuse", "Unfold", "Spike", "Balance"]
     assert {node.kwargs["levels"] for node in populations(control)} == {6}
-    made = run([Fuse(), Spike(levels=6, functions="quantised")], ann(name), context)
+    made = run([Fuse(), Unfold("attention"), Spike(levels=6, functions="quantised")], ann(name), context)
     errors = {
         method: output_error(run([Balance(method=method, percentile=99.0)], made, context), ann(name), context, 64) for method in SCALES
     }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 from tests.report import stories
 
-from spikeloom.report import charts, numerals, populations, svg
+from spikeloom.report import charts, measure, numerals, populations, svg
 
 NUMBERS = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -63,7 +63,7 @@ def test_wilson_matches_the_published_interval() -> None:
 
 @pytest.mark.parametrize("values", [[1.0], [0.0], [0.5, 0.5], [0.999, 1.0], [0.88, 0.92]])
 def test_share_ticks_stay_shares(values: list[float]) -> None:
-    found = charts.share_ticks(values)
+    found = measure.share_ticks(values)
     assert len(found) >= 2
     assert found[0] >= 0
     assert found[-1] <= 1
@@ -71,8 +71,8 @@ def test_share_ticks_stay_shares(values: list[float]) -> None:
     assert found[-1] >= max(values) - 1e-9
 
 
-def test_accuracy_tracks_share_one_scale_and_the_last_drawn_has_labels() -> None:
-    tracks = charts.accuracy_tracks({"ann": 0.904, "snn": 0.9, "control": None}, 1000)
+def test_tracks_share_one_scale_and_the_last_drawn_has_labels() -> None:
+    tracks = charts.tracks({"ann": 0.904, "snn": 0.9, "control": None}, 1000)
     assert set(tracks) == {"ann", "snn"}
     (whisker,), (point,) = marks(tracks["snn"], "whisker snn"), marks(tracks["snn"], "mark snn")
     low, high, middle = (float(value.rstrip("%")) for value in (whisker.get("x1", ""), whisker.get("x2", ""), point.get("cx", "")))

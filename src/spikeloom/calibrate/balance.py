@@ -2,7 +2,7 @@
 Threshold balancing: every population gets its thresholds from the distribution of its input in the ANN.
 
 Identity staircases get a step (`scale`), function staircases the thresholds and heights that serve the distribution
-best (`neuron.fit_staircase`). The initial potential is half a step, so that the staircase rounds instead of truncating.
+best (`neuron.fit_staircases`). The initial potential is half a step, so that the staircase rounds instead of truncating.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from spikeloom.calibrate.observe import MASKED, Observation, floor_of, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
-from spikeloom.neuron import Histogram, Staircase, fit_staircase, stack_staircases
+from spikeloom.neuron import fit_staircases
 from spikeloom.simulate import channel_function, float_function
 
 
@@ -89,26 +89,29 @@ def silence(node: fx.Node, function: Callable[[Tensor], Tensor]) -> float | None
 
 
 def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Staircases of `shape` [K] or [C, K] for the population's function on what it saw, padded to K thresholds."""
+    """Staircases of `shape` [K] or [C, K] for the population's function on what it saw, padded to K thresholds; 0 is among their
+    values where the function may be 0. What is masked stays silent however narrow the range of the scores that were seen: a row of
+    nearly equal ones has weights nowhere near 0, and gets a threshold for it."""
     if "covers" in note(node):
         return covering(seen, shape)
-    groups, size = len(seen.edges), shape[-1]
-    functions = [channel_function(node, c) for c in range(groups)]
-    parts = zip(functions, seen.edges, seen.histogram, strict=True)
-    fits = [fit(node, f, (edges, counts), size) for f, edges, counts in parts]
-    thresholds, values = stack_staircases([*fits, (torch.zeros(size).double(), torch.zeros(size + 1).double())])
-    thresholds, values = thresholds[:-1].float(), values[:-1].float()
+    levels, function = shape[-1], functions_of(node)
+    thresholds, values = fit_staircases(function, seen.edges, seen.histogram, levels, pin=silence(node, channel_function(node, 0)))
+    loud = torch.nonzero(values[:, 0] != 0).flatten()
+    if floor_of(node) != MASKED and len(loud):
+        rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], seen.histogram[loud], levels - 1)
+        thresholds[loud] = torch.nn.functional.pad(rest[0], (1, 0), value=floor_of(node))
+        values[loud] = torch.nn.functional.pad(rest[1], (1, 0))
+    thresholds, values = thresholds.float(), values.float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
 
 
-def fit(node: fx.Node, function: Callable[[Tensor], Tensor], seen: Histogram, levels: int) -> Staircase:
-    """The best staircase for a function and an input, with 0 among its values where the function may be 0. What is masked stays
-    silent however narrow the range of the scores that were seen: a row of nearly equal ones has weights nowhere near 0."""
-    best = fit_staircase(function, seen, levels, pin=silence(node, function))
-    if floor_of(node) == MASKED or float(best[1][0]) == 0.0:
-        return best
-    thresholds, values = fit_staircase(function, seen, levels - 1)
-    return torch.cat([thresholds.new_tensor([floor_of(node)]), thresholds]), torch.cat([values.new_zeros(1), values])
+def functions_of(node: fx.Node) -> Callable[[Tensor, slice | Tensor], Tensor]:
+    """The population's function of inputs [c, n] of some of its channels (a PReLU has a slope for each)."""
+    function, slope = float_function(node), note(node).get("slope")
+    if slope is None:
+        return lambda h, _: function(h)
+    own = torch.tensor(slope, dtype=torch.float64)[:, None]
+    return lambda h, which: torch.where(h > 0, h, h * (own[which] if len(own) > 1 else own))
 
 
 def covering(seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:

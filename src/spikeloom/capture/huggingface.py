@@ -211,7 +211,7 @@ def _reader(address: str, model: Any, folder: Path, weights: str, task: str) -> 
         address,
         reader,
         weights,
-        example=example(int(config.vocab_size), reader.causal),
+        example=example(int(config.vocab_size), reader.structure),
         task=task,
         structure=reader.structure,
         lengths=LENGTH,

@@ -1,27 +1,33 @@
 """
 Language models and other readers of tokens, captured so that attention stays recognisable whatever implementation a model chose.
 
-    forward(input_ids [B, L], position_ids [B, L], attention_mask [B, 1, L, L])
+    forward(input_ids [B, L], position_ids [B, L], attention_mask [B, 1, L, L], window_mask [B, 1, L, L])
 
-Positions and the mask (0 where a token may look, very low where not) come in from outside, and lengths vary: the same program reads
+Positions and masks (0 where a token may look, very low where not) come in from outside, and lengths vary: the same program reads
 a whole text at once or, with keys and values kept, token by token. Attention runs through transformers' own interface as products,
-a mask added, and a softmax; neither caches nor mask building stand in the graph.
+a mask added, and a softmax; neither caches nor mask building stand in the graph. A model whose layers look through a window, all
+or some, says so itself: it asks the interface for its masks, and the reader gives it the input that tells the one it asked for.
 
 Source: https://huggingface.co/docs/transformers/attention_interface.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from spikeloom.errors import UnsupportedError
-from spikeloom.ir import CAUSAL, MASK, POSITIONS
+from spikeloom.errors import UnsupportedError, UserError
+from spikeloom.ir import CAUSAL, MASK, POSITIONS, sight, within
 
 ATTENTION = "spikeloom"
 LENGTH = 11
 """Tokens of the example: a number that no model has as a size of its own."""
+HIDDEN = -1e30
+_MASKS = ("attention_mask", "window_mask")
+_giver: ContextVar[Callable[[Callable[..., Tensor], int | None], Tensor]] = ContextVar("giver")
 
 
 def attention(
@@ -50,35 +56,132 @@ def attention(
     return torch.matmul(weights, value).transpose(1, 2), None
 
 
+def mask(*args: Any, mask_function: Callable[..., Tensor], local_size: int | None = None, **kwargs: Any) -> Tensor:
+    """What transformers' interface calls for a mask: the one that the reader at work gives, else transformers' own."""
+    from transformers.masking_utils import eager_mask
+
+    give = _giver.get(None)
+    if give is None:
+        return eager_mask(*args, mask_function=mask_function, local_size=local_size, **kwargs)
+    return give(mask_function, local_size)
+
+
+@contextmanager
+def _giving(give: Callable[[Callable[..., Tensor], int | None], Tensor]) -> Generator[None]:
+    token = _giver.set(give)
+    try:
+        yield
+    finally:
+        _giver.reset(token)
+
+
+def seen(kind: str, distance: Tensor) -> Tensor:
+    """Whether a mask lets a query look at a key so many tokens before it (below 0: behind it)."""
+    mask, window = sight(kind)
+    if mask == CAUSAL:
+        return (distance >= 0) & (distance < (distance.max() + 1 if window is None else window))
+    return distance.abs() <= (distance.abs().max() if window is None else window)
+
+
+def mask_kind(sees: Callable[..., Tensor], window: int | None) -> str:
+    """The mask (`ir.structure_of`) that transformers describes by a function of query and key; UnsupportedError for any other."""
+    keys = torch.arange(2 * (window or 1) + 3)
+    query = keys[len(keys) // 2]
+    found = sees(0, 0, query, keys).expand(keys.shape)
+    for kind in (within(CAUSAL, window), within(MASK, window)):
+        if torch.equal(found, seen(kind, query - keys)):
+            return kind
+    raise UnsupportedError("attention that looks neither at all tokens, nor at earlier ones, nor through a window, is not read yet")
+
+
 @final
 class Reader(nn.Module):
-    """A transformers model as a function of tokens, positions and a mask alone; gives logits, or else its last hidden states."""
+    """
+    A transformers model as a function of tokens, positions and masks alone; gives logits, or else its last hidden states.
+
+    `masks` are the kinds of mask it takes, one or two: first that of layers without a window, where there are any. `first` is where its
+    positions start. The model is in eval mode, its attention is this module's. UnsupportedError: a model that cannot be read so.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         from transformers import AttentionInterface, AttentionMaskInterface
-        from transformers.masking_utils import eager_mask
 
         AttentionInterface.register(ATTENTION, attention)
-        AttentionMaskInterface.register(ATTENTION, eager_mask)
+        AttentionMaskInterface.register(ATTENTION, mask)
         model.set_attn_implementation(ATTENTION)
-        self.model = model
-        self.causal = bool(getattr(model.config, "is_decoder", False)) or type(model).__name__.endswith(("CausalLM", "LMHeadModel"))
+        self.model, self.first = model, first_position(model)
+        asked = self._asked()
+        if not 1 <= len(set(asked.values())) == len(asked) <= len(_MASKS):
+            found = ", ".join(asked.values()) or "it asks for no mask"
+            raise UnsupportedError(f"the masks of {type(model).__name__} cannot come from outside", found=found, allowed="one or two")
+        self.masks = tuple(asked[window] for window in sorted(asked, key=lambda window: window or 0))
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, position_ids: Tensor, attention_mask: Tensor, window_mask: Tensor | None = None) -> Tensor:
         """[B, L] to logits [B, L, V] (or hidden states [B, L, C])."""
-        found = self.model(input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=False)
+        given = {sight(kind)[1]: each for kind, each in zip(self.masks, (attention_mask, window_mask), strict=False)}
+        with _giving(lambda _, window: given[window]):
+            return self._read(input_ids, position_ids)
+
+    def _read(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        real = torch.ones_like(tokens)
+        found = self.model(input_ids=tokens, position_ids=positions + self.first, attention_mask=real, use_cache=False)
         return found.logits if "logits" in found else found.last_hidden_state
+
+    def _asked(self) -> dict[int | None, str]:
+        """The masks that the model asks for when it reads a text, by their windows."""
+        found: dict[int | None, str] = {}
+
+        def noted(sees: Callable[..., Tensor], window: int | None) -> Tensor:
+            kind = mask_kind(sees, window)
+            if found.setdefault(window, kind) != kind:
+                raise UnsupportedError("a model with masks of two kinds is not read yet", found=f"{found[window]}, {kind}")
+            return places.new_zeros(1, 1, 1, 1, dtype=self.model.dtype)
+
+        places = torch.arange(2, device=self.model.device)[None]
+        self.model.eval()
+        try:
+            with torch.no_grad(), _giving(noted):
+                self._read(torch.zeros_like(places), places)
+        except UserError:
+            raise
+        except Exception as error:  # forward() is anybody's code
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UnsupportedError(f"{type(self.model).__name__} does not read tokens, positions and masks alone", found=said) from error
+        return found
+
+    @property
+    def causal(self) -> bool:
+        """Whether no token looks at later ones."""
+        return all(sight(kind)[0] == CAUSAL for kind in self.masks)
 
     @property
     def structure(self) -> Mapping[str, str]:
         """What each input tells of the text's structure, by its name; these say nothing of its content."""
-        return {"position_ids": POSITIONS, "attention_mask": CAUSAL if self.causal else MASK}
+        return {"position_ids": POSITIONS, **dict(zip(_MASKS, self.masks, strict=False))}
 
 
-def example(vocabulary: int, causal: bool, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Two texts of `LENGTH` random tokens, their positions, and the mask."""
-    tokens = torch.randint(0, vocabulary, (2, LENGTH), generator=torch.Generator().manual_seed(seed))
-    mask = torch.zeros(2, 1, LENGTH, LENGTH)
-    hidden = torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1)
-    return tokens, torch.arange(LENGTH).expand(2, -1).contiguous(), mask.masked_fill(hidden, -1e30) if causal else mask
+def first_position(model: nn.Module) -> int:
+    """Where a model's positions start: RoBERTa and its kin keep the places up to the padding token's number for padding."""
+    tables = (getattr(module, "position_embeddings", None) for module in model.modules())
+    padding = (table.padding_idx for table in tables if isinstance(table, nn.Embedding) and table.padding_idx is not None)
+    return next(padding, -1) + 1
+
+
+def mask_of(kind: str, length: int) -> Tensor:
+    """The mask [L, L] of a whole text without padding: 0 where a query (row) may look at a key, `HIDDEN` where not."""
+    places = torch.arange(length)
+    return torch.zeros(length, length).masked_fill(~seen(kind, places[:, None] - places), HIDDEN)
+
+
+def inputs_of(tokens: Tensor, structure: Mapping[str, str]) -> tuple[Tensor, ...]:
+    """A reader's inputs for texts [B, L] without padding: the tokens, their positions, and the masks."""
+    batch, length = tokens.shape
+    positions = torch.arange(length).expand(batch, -1).contiguous()
+    made = (positions if kind == POSITIONS else mask_of(kind, length).expand(batch, 1, -1, -1).contiguous() for kind in structure.values())
+    return tokens, *made
+
+
+def example(vocabulary: int, structure: Mapping[str, str], seed: int = 0) -> tuple[Tensor, ...]:
+    """A reader's inputs for two texts of `LENGTH` random tokens."""
+    return inputs_of(torch.randint(0, vocabulary, (2, LENGTH), generator=torch.Generator().manual_seed(seed)), structure)

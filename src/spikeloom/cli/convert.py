@@ -7,7 +7,7 @@ import typer
 
 from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import emit, output, say
-from spikeloom.cli.options import DATASETS, EXIT_CODES, SOURCES, AllowPickle, DataRoot, Debug, Json, Weights, flag, option
+from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, SOURCES, AllowPickle, DataRoot, Debug, Json, Weights, flag, option
 from spikeloom.cli.progress import shown
 
 EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{EXIT_CODES}"
@@ -29,6 +29,7 @@ def convert(
     calibration_samples: Annotated[int | None, option("K", "Training samples to calibrate on.")] = None,
     samples: Annotated[int | None, option("K", "Test samples to evaluate on; all of them by default.")] = None,
     batch_size: Annotated[int | None, option("B", "Samples that run at once.")] = None,
+    length: Annotated[int | None, option("L", LENGTH)] = None,
     train: Annotated[bool | None, flag("--train/--no-train", "Train the network here first.")] = None,
     epochs: Annotated[int | None, option("E", "Epochs of --train.")] = None,
     early_exit: Annotated[bool | None, flag("--early-exit/--no-early-exit", "Stop each sample once its answer is sure enough.")] = None,
@@ -57,6 +58,7 @@ def convert(
         calibration_samples=calibration_samples,
         samples=samples,
         batch_size=batch_size,
+        length=length,
         train=train,
         epochs=epochs,
         early_exit=early_exit,

@@ -21,6 +21,7 @@ def evaluate(
     timesteps: Annotated[int | None, typer.Option(min=1, metavar="T", help="Steps the network runs; by default as converted.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, metavar="K", help="Test samples; all of them by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="B", help="Samples that run at once.")] = 64,
+    length: Annotated[int | None, typer.Option(min=2, metavar="L", help="Tokens of a block of text; by default as converted.")] = None,
     early_exit: Annotated[bool, flag("--early-exit", "Stop each sample once its answer is sure enough.")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -37,6 +38,7 @@ def evaluate(
             timesteps=timesteps,
             samples=samples,
             batch_size=batch_size,
+            length=length,
             early_exit=early_exit,
             progress=progress,
         )

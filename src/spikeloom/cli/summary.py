@@ -1,6 +1,6 @@
 """The numbers of an evaluation as a table: the ANN, the spiking network and the control side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -8,22 +8,43 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from spikeloom.report.numerals import MISSING, count, duration, joules, percent, probability
+from spikeloom.report.measure import measure_of
+from spikeloom.report.numerals import MISSING, count, decimal, duration, finite, joules, percent, probability
 
 NETWORKS = {"ann": "ANN", "snn": "SNN", "control": "control"}
 
 
 def summary(metrics: Mapping[str, Any], title: str) -> Group:
     """What is printed of metrics in the form of metrics.json."""
-    accuracy, energy, seconds = metrics["accuracy"], metrics["energy_pj"], metrics["seconds"]
+    energy, seconds, measure = metrics["energy_pj"], metrics["seconds"], measure_of(metrics)
+    values = measure.of(metrics)
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("", *NETWORKS.values()):
         table.add_column(name, justify="right" if name else "left")
-    table.add_row("accuracy", *(percent(accuracy[name], 2) for name in NETWORKS))
-    table.add_row("agreement with the ANN", "", percent(metrics["agreement"], 2), "")
+    table.add_row(measure.name.lower(), *(measure.written(values[name], 2) for name in NETWORKS))
+    for name, cells in beside(metrics):
+        table.add_row(name, *cells)
     table.add_row("energy per inference", f"{joules(energy['ann_fp32'])} (int8: {joules(energy['ann_int8'])})", joules(energy["snn"]), "")
     table.add_row("time per sample, here", duration(seconds["ann"]), duration(seconds["snn"]), "")
     return Group(table, *(Text(line) for line in lines(metrics)))
+
+
+def beside(metrics: Mapping[str, Any]) -> list[tuple[str, tuple[str, str, str]]]:
+    """The rows between what networks are judged by and what they cost: what they have in common with the ANN."""
+    control: Mapping[str, Any] = metrics.get("of_control") or {}
+    agrees = (percent(metrics["agreement"], 2), percent(control.get("next_token_agreement"), 2) if control else "")
+    rows = [("agreement with the ANN", ("", *agrees))] if metrics["agreement"] is not None or "rank_agreement" not in metrics else []
+    if "kl_nats" in metrics:
+        rows.append(("nats from the ANN, a token", ("", decimal(metrics["kl_nats"], 4), decimal(control.get("kl_nats"), 4))))
+    if "rank_agreement" in metrics:
+        ranks = metrics["rank_agreement"]
+        rows.append(("rank agreement", ("", decimal(ranks["snn"], 4), decimal(ranks["control"], 4))))
+    return rows
+
+
+def spiking(floating: Sequence[str]) -> str:
+    """Whether everything that is not linear is computed by neurons."""
+    return f"floating point stay: {', '.join(floating)}" if floating else "every nonlinear operation is computed by neurons"
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -33,11 +54,18 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         f"{count(metrics['samples'])} samples, T = {metrics['timesteps']}, N = {metrics['levels'] or MISSING}",
         f"{spikes} spikes and {operations} synaptic operations per inference",
     ]
+    if finite(metrics.get("tokens")):
+        said[0] += f", {count(metrics['tokens'])} next tokens"
+    if "floating_operations" in metrics:
+        said.append(spiking(metrics["floating_operations"]))
     test, early, took = metrics.get("mcnemar"), metrics.get("early_exit"), metrics["seconds"].get("conversion")
     if test is not None:
         said.append(
             f"right where the other is wrong: SNN {test['snn_only_right']}, control {test['control_only_right']} ({probability(test['p'])})"
         )
+    if signs := metrics.get("sign_test"):
+        better, worse = signs["snn_better"], signs["control_better"]
+        said.append(f"nearer to what it should be: SNN on {better} {signs['unit']}, control on {worse} ({probability(signs['p'])})")
     if early is not None:
         said.append(f"early exit: {early['mean_timesteps']:.2f} steps on average")
     said.extend(f"{NETWORKS.get(name, name)} not measured: {reason}" for name, reason in (metrics.get("reasons") or {}).items())

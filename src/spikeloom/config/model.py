@@ -26,6 +26,7 @@ from spikeloom.config.sections import (
     PreprocessingSection,
     RobustnessSection,
     Section,
+    TextSection,
     TrainingSection,
     told,
 )
@@ -46,7 +47,7 @@ class Config(Section):
 
     source: Annotated[Address, told("a model's address, such as zoo:digits-cnn or hf:<id or folder>")] = BUILT_IN[0]
     weights: Place | None = None
-    dataset: Annotated[Address, told("a data set's address, such as digits or hf:<id or folder>")] = BUILT_IN[1]
+    dataset: Annotated[Address, told("a data set's address, such as digits, hf:<id or folder> or text:<file>")] = BUILT_IN[1]
     data_root: Place | None = None
     output_dir: Place = Path("artifacts/converted_snn")
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
@@ -57,6 +58,7 @@ class Config(Section):
     robustness: RobustnessSection = RobustnessSection()
     evaluation: EvaluationSection = EvaluationSection()
     training: TrainingSection = TrainingSection()
+    text: TextSection = TextSection()
     preprocessing: PreprocessingSection = PreprocessingSection()
 
     def overridden(self, **overrides: Any) -> "Config":
@@ -117,6 +119,7 @@ OVERRIDES = {
     "encoding": "evaluation.encoding",
     "train": "training.enable",
     "epochs": "training.epochs",
+    "length": "text.length",
 }
 """The pipeline's name of a setting (and, with hyphens, its option on the command line), and its place in the YAML."""
 

@@ -142,6 +142,13 @@ class TrainingSection(Section):
 
 
 @final
+class TextSection(Section):
+    """How texts are read by a model of language; None takes 256 tokens, or the most the model allows."""
+
+    length: Annotated[int, Field(ge=2)] | None = None
+
+
+@final
 class PreprocessingSection(Section):
     """Overrides of how pictures are prepared; None leaves it to the model's own configuration."""
 

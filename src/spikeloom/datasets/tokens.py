@@ -37,10 +37,12 @@ def holds_tokens(data: Any) -> bool:
 
 def token_batches(data: Text | Tensor | Mapping[str, Any] | Iterable[Any], limit: int | None = None, size: int = 64) -> Iterator[Tokens]:
     """Batches of tokens, at most `limit` rows in all. DataError, when the batch is asked for, where nothing comes or an item is none."""
-    left, came = limit, False
-    for tokens, real in _items(data, size):
-        if left is not None and left <= 0:
+    items, left, came = _items(data, size), limit, False
+    while left is None or left > 0:  # the item after the last one needed is not asked for
+        found = next(items, None)
+        if found is None:
             break
+        tokens, real = found
         came = came or len(tokens) > 0
         yield tokens[:left], real[:left]
         left = None if left is None else left - len(tokens)

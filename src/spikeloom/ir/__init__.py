@@ -13,10 +13,12 @@ from spikeloom.ir.graph import (
     dynamic,
     kind,
     kwargs_of,
+    sight,
     source_of,
     structure_of,
     swept,
     target_of,
+    within,
 )
 from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.ops import OPERATIONS, population, staircase
@@ -98,6 +100,7 @@ __all__ = [
     "scalars",
     "set_weights",
     "shaped",
+    "sight",
     "signals",
     "silent",
     "source_of",
@@ -112,6 +115,7 @@ __all__ = [
     "verify",
     "weighted",
     "weights_of",
+    "within",
     "write_bytes",
     "write_json",
 ]

@@ -11,6 +11,7 @@ import math
 
 from torch import fx
 
+from spikeloom.errors import VerifyError
 from spikeloom.ir.graph import dynamic
 from spikeloom.ir.program import Program
 from spikeloom.ir.rules import name_of
@@ -20,13 +21,18 @@ RESHAPES = ("aten.reshape.", "aten.view.", "aten._unsafe_view.", "aten.flatten."
 
 
 def astray(program: Program) -> set[fx.Node]:
-    """The values that depend on the input and do not have the batch in front; none where the batch has a fixed size."""
+    """The values that depend on the input and do not have the batch in front; none where the batch has a fixed size (a capture can
+    have fixed it inside)."""
     if not any(spec.dynamic for spec in program.inputs):
         return set()
     twice = tuple(
         dataclasses.replace(spec, shape=(2 * spec.shape[0], *spec.shape[1:])) if spec.dynamic else spec for spec in program.inputs
     )
-    once, double = shapes(program), shapes(program.replaced(inputs=twice))
+    once = shapes(program)
+    try:
+        double = shapes(program.replaced(inputs=twice))
+    except VerifyError:
+        return set()
     live, outside, found = dynamic(program.graph), dict[fx.Node, int](), set[fx.Node]()
     for node in program.graph.nodes:
         if node not in live or node.op == "output":

@@ -15,11 +15,25 @@ from spikeloom.ir.rules import RULES, Kind, name_of
 
 POSITIONS, CAUSAL, MASK = "positions", "causal mask", "mask"
 """What an input can tell of the structure of a text: where its tokens stand, and which may look at which."""
+_WITHIN = " within "
 
 
 def structure_of(node: fx.Node) -> str | None:
-    """What an input tells of the structure of the others (one of the above); None for an input with content of its own."""
+    """What an input tells of the structure of the others (one of the above, a mask also `within` a window); None for an input with
+    content of its own."""
     return node.meta.get("note", {}).get("structure") if node.op == "placeholder" else None
+
+
+def within(mask: str, window: int | None) -> str:
+    """A mask of tokens that look no farther than a window of W tokens, None being none: "causal mask within 4". In a causal text a
+    token looks at itself and the W - 1 before it, else at W on either side."""
+    return mask if window is None else f"{mask}{_WITHIN}{window}"
+
+
+def sight(structure: str) -> tuple[str, int | None]:
+    """The mask and the window that `within` put together."""
+    mask, apart, window = structure.partition(_WITHIN)
+    return mask, int(window) if apart else None
 
 
 def calls(graph: fx.Graph) -> Iterator[fx.Node]:

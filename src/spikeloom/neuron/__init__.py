@@ -7,10 +7,10 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
     difference  any function over time on running means: `difference_over_time`
     surrogate   `spike` and its gradients
     encode      inputs over time, and the events that carry levels
-    builder     `fit_staircase`: the best staircase for a scalar function (`functions`) and an input distribution
+    builder     `fit_staircase`, `fit_staircases`: the best for a scalar function (`functions`) and one or many input distributions
 """
 
-from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, stack_staircases, staircase_error
+from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, fit_staircases, staircase_error
 from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels
 from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference, running_mean
 from spikeloom.neuron.encode import (
@@ -71,6 +71,7 @@ __all__ = [
     "fire",
     "fire_",
     "fit_staircase",
+    "fit_staircases",
     "from_channels",
     "function_staircase",
     "graded_bits",
@@ -89,7 +90,6 @@ __all__ = [
     "scalar_function",
     "sfn",
     "spike",
-    "stack_staircases",
     "staircase_error",
     "step",
     "uniform_staircase",

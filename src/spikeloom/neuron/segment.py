@@ -30,9 +30,8 @@ CANDIDATES = 4  # for every cut, where the choice is not exact
 EVEN = 0.05  # share of the density that falls on all places alike
 FILLING = 8  # rounds of `filled`
 GRAIN = 64  # how far a cut may move is said in 64ths of the gap to its neighbour
-ROUNDS = ((64, 32), (22, 11), (64, 32), (6, 3), (64, 32), (2, 1))
-PINNED_ROUNDS = ((22, 11), (6, 3), (2, 1))
-TINY = 1e-30
+ROUNDS = ((64, 32), (22, 11), (64, 32), (22, 11), (64, 32), (6, 3), (64, 32), (1, 0))
+TINY = 1e-20
 
 
 class Sums(NamedTuple):
@@ -67,6 +66,12 @@ def score(weight: Numbers, value: Numbers) -> Numbers:
     return gain
 
 
+def total(sums: Sums, cuts: Int[Places, "cuts rows"]) -> Float[Numbers, " rows"]:
+    """What (1) maximises."""
+    weight, value = (np.diff(part, axis=0) for part in sums.at(cuts))
+    return score(weight, value).sum(0)
+
+
 def segment(
     y: Float[Numbers, "rows n"],
     w: Float[Numbers, "rows n"],
@@ -74,12 +79,12 @@ def segment(
     stretches: int,
     *,
     pin: float | None = None,
-    work: float = WORK,
+    work: int = WORK,
 ) -> Cuts:
     """Cuts into at most M = `stretches` stretches, some of which may be empty; with `pin`, the one that comes nearest is pinned.
 
     A row holds `counts` entries, each with more than 1e-12 of the row's weight, then padding of weight 0. Without a pin the cuts are
-    optimal where (counts + 1)²·M ≤ `work`, and within a few per cent of the least error elsewhere.
+    optimal where n ≤ √work - 1 and (n - M + 1)²·M ≤ `work`, n the longest row, and within a few per cent of the least error elsewhere.
     """
     w = w / w.sum(1, keepdims=True)
     centre = (w * y).sum(1, keepdims=True)
@@ -89,7 +94,7 @@ def segment(
         return Cuts(places, np.full_like(counts, -1))
     pins = pin - centre[:, 0]
     pinned = nearest(sums, places, pins)
-    return Cuts(moved(sums, places, PINNED_ROUNDS, pinned, pins), pinned)
+    return Cuts(moved(sums, places, ROUNDS, pinned, pins), pinned)
 
 
 def first_cuts(
@@ -98,15 +103,22 @@ def first_cuts(
     counts: Int[Places, " rows"],
     sums: Sums,
     stretches: int,
-    work: float,
+    work: int,
 ) -> Int[Places, "cuts rows"]:
     """Cuts chosen from candidates: exactly where that costs at most `work`, by the density between them elsewhere."""
-    places = int((work / stretches) ** 0.5)
-    exact = places >= min(CANDIDATES * stretches, int(counts.max()) + 1)
-    options = candidates(y, w, counts, places - 1 if exact else CANDIDATES * stretches)
-    cuts = exact_cuts(sums, options, stretches) if exact else spread_cuts(sums, options, stretches)
     each_its_own = np.minimum(np.arange(stretches + 1)[:, None], counts)
+    most, longest = most_candidates(stretches, work), int(counts.max())
+    if longest <= stretches:
+        return each_its_own
+    exact = most >= min(CANDIDATES * stretches, longest)
+    options = candidates(y, w, counts, most if exact else CANDIDATES * stretches)
+    cuts = exact_cuts(sums, options, stretches) if exact else spread_cuts(sums, options, stretches)
     return np.where(counts <= stretches, each_its_own, cuts)
+
+
+def most_candidates(stretches: int, work: int) -> int:
+    """Into how many stretches the candidates may part a row where the choice among them is to be exact."""
+    return min(stretches - 1 + int((work / stretches) ** 0.5), int(work**0.5) - 1)
 
 
 def candidates(
@@ -154,13 +166,15 @@ def filled(density: Float[Numbers, "rows n"], number: int) -> Float[Numbers, "ro
 
 
 def exact_cuts(sums: Sums, options: Int[Places, "options rows"], stretches: int) -> Int[Places, "cuts rows"]:
-    """The best cuts among `options`, which ascend from 0 to the end of each row."""
+    """The best cuts among `options`, more than stretches, which ascend from 0 to the end of each row: b_k is one of the k-th and later."""
     weight, value = sums.at(options)
     gains = score(weight[None] - weight[:, None], value[None] - value[:, None])  # [from, to, rows]
-    start = np.full(options.shape, -np.inf)
+    spare = len(options) - stretches
+    start = np.full((spare, options.shape[1]), -np.inf)
     start[0] = 0.0
-    choice = best_path([gains] * stretches, start, np.full(options.shape[1], len(options) - 1))
-    return np.take_along_axis(options, choice, axis=0)
+    steps = [gains[k : k + spare, k + 1 : k + 1 + spare] for k in range(stretches)]
+    choice = best_path(steps, start, np.full(options.shape[1], spare - 1))
+    return np.take_along_axis(options, choice + np.arange(stretches + 1)[:, None], axis=0)
 
 
 def best_path(gains: Sequence[Float[Numbers, "from to rows"]], start: Float[Numbers, "from rows"], end: Int[Places, " rows"]) -> Places:
@@ -200,7 +214,7 @@ def around(cuts: Int[Places, "cuts rows"], steps: tuple[int, int]) -> Int[Places
     gaps = np.diff(cuts, axis=0)
     options = np.repeat(cuts[:, None], 5, axis=1)
     for place, step in enumerate(steps):
-        reach = np.maximum(gaps * step // GRAIN, 1)
+        reach = np.maximum(gaps * step // GRAIN, 2 - place)
         options[1:-1, 1 + place] -= reach[:-1]
         options[1:-1, 3 + place] += reach[1:]
     return np.clip(options, 0, cuts[-1])

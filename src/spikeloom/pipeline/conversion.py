@@ -5,35 +5,34 @@ The main road: ingest → plan → fuse → spike → balance → compensate →
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import torch
 
-from spikeloom import datasets
 from spikeloom.calibrate import Balance, Compensate
 from spikeloom.convert import Spike, Unfold
-from spikeloom.datasets import Dataset
-from spikeloom.errors import ResourceError
+from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, save, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.control import control_of
-from spikeloom.pipeline.evaluation import Batch, evaluate
-from spikeloom.pipeline.ingest import calibration_stream, ingest, load_data
+from spikeloom.pipeline.evaluation import evaluate
+from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.memory import within_memory
-from spikeloom.pipeline.metrics import metrics_of
+from spikeloom.pipeline.metrics import floating_on, metrics_of
+from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.phases import Phases
+from spikeloom.pipeline.samples import alike
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
+from spikeloom.pipeline.tasks import task_of
+from spikeloom.pipeline.tokenizer import FOLDER, keep_tokenizer, located, moved_in
 from spikeloom.plan import Fuse, Plan
 from spikeloom.report import Story, write
 from spikeloom.simulate import Counter, SpikingModel
-
-PROFILED = 128
-"""Samples that spikes, operations and fidelity are measured on."""
 
 
 @final
@@ -79,8 +78,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)
     ann = phases.program("1_ann", asked, lambda: ingest(settings, phases.place("0_training"), progress))
-    data = load_data(settings.dataset, "calibration", ann.settings, settings, settings.calibration_samples)
-    stream = calibration_stream(data, settings.batch_size, ann.inputs[0].shape[1:])
+    stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress)
     began = time.perf_counter()
     first, second = passes_of(settings)
@@ -92,7 +90,9 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     snn = SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
-    save(snn.program, folder, {"ann": ann, "control": control})
+    others = {name: moved_in(program, f"../{FOLDER}") for name, program in (("ann", ann), ("control", control))}
+    save(moved_in(snn.program), folder, others)
+    keep_tokenizer(snn.program, folder)
     _publish(folder, found)
     return Conversion(folder, found["metrics"], snn)
 
@@ -135,6 +135,13 @@ def _check_folder(folder: Path) -> None:
         raise ResourceError(f"cannot write to {folder}", found=error.strerror, todo="choose another --output-dir") from error
 
 
+def calibration_stream(program: Program, dataset: str, settings: Settings, limit: int) -> Batches:
+    """The inputs of the samples that a program is calibrated on: a fresh stream of batches each time it is called."""
+    task = task_of(program.settings)
+    data = task.samples(dataset, "calibration", program, settings, limit)
+    return data.stream(min(settings.batch_size, task.at_once(program, settings.batch_size, 1)))
+
+
 def _margin(snn: SpikingModel, stream: Batches, progress: Progress) -> float:
     progress("calibrating early exit", 0, 0)
     return snn.calibrate_exit(stream(), agreement=0.99)
@@ -144,32 +151,26 @@ def judged(
     snn: SpikingModel, dataset: str, settings: Settings, *, seconds: float | None, margin: float | None, progress: Progress
 ) -> dict[str, Any]:
     """Everything a person wants to know of a network on a data set: `metrics` and `story`, both JSON."""
-    data = load_data(dataset, "test", snn.program.settings, settings, settings.samples)
-    total, done = len(data), 0
+    program, steps, task = snn.program, settings.timesteps, task_of(snn.program.settings)
+    data = task.samples(dataset, "test", program, settings, settings.samples)
+    done = 0
 
     def tick(count: int) -> None:
         nonlocal done
         done += count
-        progress("evaluating", done, total)
+        progress("evaluating", done, data.count)
 
-    size = max(1, settings.batch_size * 4 // settings.timesteps)
-    found = evaluate(
-        snn, lambda: _batches(data, size, snn), timesteps=settings.timesteps, classes=data.num_classes, progress=tick, margin=margin
-    )
-    counter = Counter(snn.program, settings.timesteps)
-    sample = [inputs for inputs, _ in _batches(data, min(size, 32), snn, PROFILED)]
+    size = task.at_once(program, settings.batch_size, steps)
+    found = evaluate(task.tally(Networks(snn, steps), data.classes, margin), data.read(size, None), tick)
+    counter = Counter(program, steps)
+    sample = alike(data.read(min(size, 32), task.profiled))
     for place, inputs in enumerate(sample):
         counter.add(inputs)
         progress("counting spikes", place + 1, len(sample))
     counts = counter.counts()
-    metrics = metrics_of(found, counts, snn, seconds, str(snn.program.settings.get("encoding", settings.encoding)), margin)
-    story = story_of(found, counts, snn, metrics, sample, dataset, len(data))
-    return {"metrics": metrics, "story": story.to_json()}
-
-
-def _batches(data: Dataset, size: int, snn: SpikingModel, limit: int | None = None) -> Iterator[Batch]:
-    for inputs, labels in datasets.batches(data, size, limit, expect_shape=snn.program.inputs[0].shape[1:]):
-        yield (inputs,), labels
+    floating, encoding = floating_on(program, sample[0]), str(program.settings.get("encoding", settings.encoding))
+    metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
+    return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
 def _publish(folder: Path, found: Mapping[str, Any]) -> None:
@@ -189,6 +190,7 @@ def evaluate_folder(
     timesteps: int | None = None,
     samples: int | None = None,
     batch_size: int = 64,
+    length: int | None = None,
     early_exit: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -197,14 +199,20 @@ def evaluate_folder(
     Raises ProgramError where `folder` holds no whole program, DataError where the data do not fit it.
     """
     snn = SpikingModel.open(folder)
+    snn.program = located(snn.program, folder)
     address = dataset or str(snn.program.settings.get("dataset", "digits"))
     steps = snn.timesteps if timesteps is None else timesteps
-    settings = Settings(dataset=address, data_root=data_root, timesteps=steps, samples=samples, batch_size=batch_size)
+    settings = Settings(dataset=address, data_root=data_root, timesteps=steps, samples=samples, batch_size=batch_size, length=length)
     margin = None
     if early_exit:
-        data = load_data(address, "calibration", snn.program.settings, settings, 256)
-        margin = _margin(snn, calibration_stream(data, batch_size, snn.program.inputs[0].shape[1:]), progress)
+        _check_exits(snn)
+        margin = _margin(snn, calibration_stream(snn.program, address, settings, 256), progress)
     return judged(snn, address, settings, seconds=None, margin=margin, progress=progress)["metrics"]
+
+
+def _check_exits(snn: SpikingModel) -> None:
+    if not task_of(snn.program.settings).exits:
+        raise ConfigError("evaluation.early_exit is for classifiers", found=snn.program.settings.get("task"), todo="leave out --early-exit")
 
 
 def report_folder(folder: Path) -> Path:

@@ -3,21 +3,29 @@ The library's own door: convert a module in memory, report on it, load it back.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from spikeloom import datasets
 from spikeloom.capture import resolve
-from spikeloom.ir import Context, Progress, run, silent
+from spikeloom.datasets.splits import Wanted
+from spikeloom.ir import Context, Program, Progress, run, silent
 from spikeloom.pipeline.conversion import control_program, levels_of, passes_of, resolution_of
-from spikeloom.pipeline.evaluation import evaluate
+from spikeloom.pipeline.evaluation import Batch, evaluate
 from spikeloom.pipeline.memory import within_memory
-from spikeloom.pipeline.metrics import metrics_of
+from spikeloom.pipeline.metrics import floating_on, metrics_of
+from spikeloom.pipeline.networks import Networks
+from spikeloom.pipeline.samples import alike, first
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
+from spikeloom.pipeline.tasks import task_of
+from spikeloom.pipeline.texts import structure
+from spikeloom.pipeline.tokenizer import located
 from spikeloom.report import write
 from spikeloom.simulate import Counter, SpikingModel
 
@@ -29,20 +37,19 @@ def convert_model(
     """A spiking model of any `nn.Module` (or address): captured at `example` (by default the first calibration batch),
     converted and calibrated; its ANN and control are kept with it.
 
-    `calibration` is anything `datasets.as_batches` takes: a tensor [n, …], a data loader, a data set. `config` defaults
-    to Scale-and-Fire with N = 15 levels at T = 1. Raises a UserError for whatever the user can mend.
+    `calibration` is anything `datasets.as_batches` takes: a tensor [n, …], a data loader, a data set; for a model that reads texts
+    anything `datasets.token_batches` takes: a `Text`, tokens [n, l]; or the address of a data set. `config` defaults to
+    Scale-and-Fire with N = 15 levels at T = 1. Raises a UserError for whatever the user can mend.
     """
     settings = config or Settings(timesteps=1)
-    if isinstance(calibration, Iterator):  # it can be read only once, calibration reads several times
-        calibration = list(datasets.as_batches(calibration, settings.calibration_samples))
-    first_batch = next(iter(datasets.as_batches(calibration, 2, size=2)))
-    source = resolve(model, example=example if example is not None else first_batch)
-    ann = source.program()
-    shape = ann.inputs[0].shape[1:]
+    calibration = readable(calibration, settings.calibration_samples)
+    source = resolve(model, example=example if example is not None else example_of(model, calibration))
+    facts = task_of(source.settings).facts(source.settings, settings) if isinstance(calibration, str) else {}
+    ann = source.program(**facts)
 
     def stream() -> Iterator[tuple[Tensor, ...]]:
-        for inputs in datasets.as_batches(calibration, settings.calibration_samples, sample_shape=shape, size=settings.batch_size):
-            yield (inputs,)
+        for inputs, _ in batches_of(ann, calibration, "calibration", settings, settings.calibration_samples):
+            yield inputs
 
     context = Context(stream, settings.device, settings.seed, progress)
     first, second = passes_of(settings)
@@ -52,25 +59,72 @@ def convert_model(
     return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
 
 
+def readable(data: Any, limit: int) -> Any:
+    """Data that can be read again and again: what can be read only once is kept, at most `limit` samples of it."""
+    if not isinstance(data, Iterator):
+        return data
+    first = next(data, None)
+    if first is None:
+        return []
+    again = chain([first], data)
+    if not datasets.holds_tokens([first]):
+        return list(datasets.as_batches(again, limit))
+    return [{"input_ids": tokens, "attention_mask": real} for tokens, real in datasets.token_batches(again, limit)]
+
+
+def example_of(model: nn.Module | str, data: Any) -> Any:
+    """The first two samples of data as a model's example; None where the model's address says itself what it reads."""
+    if isinstance(data, str):
+        return None
+    if datasets.holds_tokens(data):
+        return None if isinstance(model, str) else next(datasets.token_batches(data, 2))[0]
+    return next(iter(datasets.as_batches(data, 2, size=2)))
+
+
+def batches_of(program: Program, data: Any, split: Wanted, settings: Settings, limit: int | None) -> Iterator[Batch]:
+    """What a user gives as data, as batches that a program takes; of an address the samples that serve as `split`."""
+    task = task_of(program.settings)
+    size = min(settings.batch_size, task.at_once(program, settings.batch_size, settings.timesteps if split == "test" else 1))
+    if isinstance(data, str):
+        yield from task.samples(data, split, program, settings, limit).read(size, None)
+    elif reads_tokens(program):
+        for tokens, real in datasets.token_batches(data, limit, size):
+            padded = not bool(real.all())
+            yield structure(program, tokens, real if padded else None), real if padded else None
+    else:
+        for inputs in datasets.as_batches(data, limit, sample_shape=program.inputs[0].shape[1:], size=size):
+            yield (inputs,), None
+
+
+def reads_tokens(program: Program) -> bool:
+    """Whether a program's first input is whole numbers."""
+    dtype: torch.dtype = getattr(torch, program.inputs[0].dtype)
+    return not dtype.is_floating_point
+
+
 def load_model(folder: str | Path) -> SpikingModel:
     """The network saved in a folder. Executes nothing from it; raises ProgramError where it is no whole program."""
-    return SpikingModel.open(Path(folder))
+    snn = SpikingModel.open(Path(folder))
+    snn.program = located(snn.program, Path(folder))
+    return snn
 
 
 @within_memory()
 def report_model(snn: SpikingModel, path: str | Path, data: Any, *, samples: int = 512) -> Path:
-    """Write the report of a network on `data` (inputs, or (inputs, labels) batches) to `path`; returns the path.
+    """Write the report of a network on `data` (inputs, or (inputs, labels) batches; of texts tokens; or an address) to `path`; returns
+    the path.
 
     Without labels the page shows agreement with the ANN instead of accuracy.
     """
-    shape = snn.program.inputs[0].shape[1:]
-    kept = [((inputs,), None) for inputs in datasets.as_batches(data, samples, sample_shape=shape, size=32)]
-    found = evaluate(snn, lambda: iter(kept), timesteps=snn.timesteps, classes=None, progress=lambda _: None)
-    counter, encoding = Counter(snn.program, snn.timesteps), str(snn.program.settings.get("encoding", "graded"))
-    for inputs, _ in kept[:4]:
+    task, program = task_of(snn.program.settings), snn.program
+    settings = Settings(dataset=data if isinstance(data, str) else "the data given", timesteps=snn.timesteps, batch_size=32)
+    kept = list(batches_of(program, data, "test", settings, samples))
+    found = evaluate(task.tally(Networks(snn, snn.timesteps), None, None), kept, lambda count: None)
+    counter, encoding = Counter(program, snn.timesteps), str(program.settings.get("encoding", "graded"))
+    sample = alike(first(kept, task.profiled))
+    for inputs in sample:
         counter.add(inputs)
     counts = counter.counts()
-    metrics = metrics_of(found, counts, snn, None, encoding, None)
-    story = story_of(found, counts, snn, metrics, [inputs for inputs, _ in kept[:4]], "the data given", found.samples)
-    write(story, Path(path))
+    metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, floating=floating_on(program, sample[0]))
+    write(story_of(found, counts, snn, metrics, sample, settings.dataset, ""), Path(path))
     return Path(path)

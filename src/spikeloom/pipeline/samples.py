@@ -36,6 +36,15 @@ class Samples:
         return inputs
 
 
+def first(batches: Iterable[Batch], count: int) -> Iterator[Batch]:
+    """The first batches, up to the one that makes `count` samples."""
+    for inputs, labels in batches:
+        if count <= 0:
+            return
+        yield inputs, labels
+        count -= len(inputs[0])
+
+
 def alike(batches: Iterable[Batch]) -> list[tuple[Tensor, ...]]:
     """The inputs of those batches whose samples have the commonest shape; counts per layer can be added up over these only."""
     kept = [inputs for inputs, _ in batches]

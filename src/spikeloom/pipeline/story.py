@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from spikeloom.convert import Unfold
 from spikeloom.ir import Context, Program, Record, kwargs_of, population, run
 from spikeloom.pipeline.evaluation import Evaluation
+from spikeloom.pipeline.tasks import task_of
 from spikeloom.plan import Fuse, spike_share
 from spikeloom.report import Story
+from spikeloom.report.data import METRICS
 from spikeloom.simulate import (
     ASSUMPTIONS,
     Counts,
@@ -30,18 +33,6 @@ from spikeloom.simulate import (
 )
 
 RASTER_POPULATIONS, RASTER_NEURONS = 3, 40
-_METRICS = (
-    "accuracy",
-    "agreement",
-    "timesteps",
-    "levels",
-    "samples",
-    "spikes_per_inference",
-    "synaptic_operations",
-    "energy_pj",
-    "seconds",
-    "reasons",
-)
 
 
 def story_of(
@@ -51,9 +42,9 @@ def story_of(
     metrics: dict[str, Any],
     sample: Sequence[tuple[Tensor, ...]],
     dataset: str,
-    total: int,
+    note: str,
 ) -> Story:
-    """The report's data for one network on one data set."""
+    """The report's data for one network on one data set; `note` says what was chosen of it."""
     program, encoding = snn.program, str(metrics["encoding"])
     rows = fidelities(snn, sample, found.timesteps)
     hurt = worst(rows)
@@ -63,10 +54,10 @@ def story_of(
         title=f"{program.settings.get('source', 'model')} on {dataset}",
         source=str(program.settings.get("source", "")),
         dataset=dataset,
-        unit="samples",
+        unit=task_of(program.settings).unit,
         settings={key: value for key, value in program.settings.items() if isinstance(value, str | int | float | list)},
-        metrics={key: value for key, value in metrics.items() if key in _METRICS},
-        mcnemar=found.mcnemar(),
+        metrics={key: value for key, value in metrics.items() if key in METRICS},
+        mcnemar=metrics["mcnemar"],
         plan=[dataclasses.asdict(row) for row in program.plan],
         spike_share=spike_share(program.plan) if program.plan else counts.spike_share(),
         curve=found.curve,
@@ -75,18 +66,22 @@ def story_of(
         thresholds=thresholds_of(program),
         raster=raster_of(program, sample, found.timesteps),
         energy=[{**dataclasses.asdict(row), "total_pj": row.total_pj} for row in shown],
-        assumptions=[*ASSUMPTIONS, f"This network sends {encoding} events. {verdict(table, encoding)}"],
+        assumptions=[*ASSUMPTIONS, f"This network sends {encoding} events. {verdict(table, encoding)}", *_data(note)],
         records=[_record(record) for record in program.records],
         recommendation=advice(metrics, hurt),
     )
 
 
+def _data(note: str) -> list[str]:
+    return [f"Data: {note}."] if note else []
+
+
 def fidelities(snn: SpikingModel, sample: Sequence[tuple[Tensor, ...]], timesteps: int) -> tuple[Fidelity, ...]:
-    """Each population against the ANN's activation it stands for; none where the ANN was not kept."""
+    """Each population against the ANN's activation it stands for, in the ANN as it was taken apart; none where the ANN was not kept."""
     if snn.ann is None:
         return ()
-    fused = run([Fuse()], snn.ann, Context())
-    return fidelity(snn.program, fused, sample, timesteps)
+    apart = run([Fuse(), Unfold()], snn.ann, Context())
+    return fidelity(snn.program, apart, sample, timesteps)
 
 
 def _fidelity_row(row: Fidelity, counts: Counts, encoding: str) -> dict[str, Any]:
@@ -137,17 +132,30 @@ def _record(record: Record) -> dict[str, Any]:
 
 def advice(metrics: dict[str, Any], hurt: Fidelity | None) -> list[str]:
     """What a person could do next, where the SNN is worse than the ANN."""
-    accuracy, said = metrics["accuracy"], list[str]()
-    lost = (accuracy["ann"] - accuracy["snn"]) if accuracy["ann"] is not None and accuracy["snn"] is not None else 0.0
-    if lost > 0.005:
-        said.append(f"The SNN is {100 * lost:.1f} points under the ANN: more levels (--levels) or steps (--timesteps) bring it closer.")
+    lost, said = loss(metrics), list[str]()
+    if lost is not None:
+        said.append(f"The SNN{lost}: more levels (--levels) or steps (--timesteps) bring it closer.")
         if hurt is not None:
             said.append(
                 f"{hurt.node} loses most ({hurt.drop_db:.1f} dB against what feeds it, {hurt.sqnr_db:.1f} dB in all): look there first."
             )
+    if metrics["floating_operations"]:
+        said.append(f"{len(metrics['floating_operations'])} operations stay floating point; the plan says which, and why.")
     energy_pj = metrics["energy_pj"]
     if energy_pj["snn"] > energy_pj["ann_int8"]:
         said.append(
             "By these prices the ANN in int8 needs less energy than this SNN; quantised weights and sparser spikes would change that."
         )
     return said
+
+
+def loss(metrics: dict[str, Any]) -> str | None:
+    """How far the SNN is behind the ANN, in words that follow its name; None where that is hardly anything, or not known."""
+    right, confused, alike = (metrics.get(key) or {} for key in ("accuracy", "perplexity", "cosine"))
+    if right.get("ann") is not None and right.get("snn") is not None and right["ann"] - right["snn"] > 0.005:
+        return f" is {100 * (right['ann'] - right['snn']):.1f} points under the ANN"
+    if confused.get("ann") is not None and confused.get("snn") is not None and confused["snn"] > 1.01 * confused["ann"]:
+        return f"'s perplexity is {100 * (confused['snn'] / confused['ann'] - 1):.1f} % above the ANN's"
+    if alike.get("snn") is not None and alike["snn"] < 0.99:
+        return f"'s embeddings have a mean cosine of {alike['snn']:.3f} to the ANN's"
+    return None

@@ -14,6 +14,7 @@ from typing import Any, final
 from markupsafe import Markup
 
 from spikeloom.report.data import Row
+from spikeloom.report.measure import ACCURACY, Measure
 from spikeloom.report.numerals import Number, decibel, finite, joules, percent, significant
 from spikeloom.report.svg import Point, Scale, chart, dot, element, label, path, short, stretched, ticks
 
@@ -54,57 +55,58 @@ def marker(line: Line) -> Markup:
     return element("svg", stroke, mark, width=26, height=12, class_="swatch", aria_hidden="true")
 
 
-def share_ticks(values: Sequence[Number], wanted: int = 5) -> list[Number]:
-    """Round shares from 0 to 1 around the values, at least two points apart."""
-    low, high = min(values), max(values)
-    room = max(0.0, 0.01 - (high - low) / 2)
-    return [tick for tick in ticks(max(0.0, low - room), min(1.0, high + room), wanted) if 0 <= tick <= 1]
-
-
-def accuracy_tracks(accuracy: Row, samples: object) -> dict[str, Markup]:
-    """One track per measured accuracy, all on one scale: the accuracy and its 95 % interval."""
-    drawn = [line for line in (ANN, SNN, CONTROL) if finite(accuracy.get(line.key))]
-    ends = [end for line in drawn for end in (_interval(accuracy[line.key], samples) or (accuracy[line.key],))]
+def tracks(values: Row, samples: object, measure: Measure = ACCURACY) -> dict[str, Markup]:
+    """One track per network that was measured, all on one scale: its value, and of a share the 95 % interval."""
+    drawn = [line for line in (ANN, SNN, CONTROL) if finite(values.get(line.key))]
+    spans = {line.key: _interval(values[line.key], samples) if measure.share else None for line in drawn}
+    ends = [end for line in drawn for end in (spans[line.key] or (values[line.key],))]
     if not ends:
         return {}
-    marks = share_ticks(ends, 4)
-    return {line.key: _track(line, accuracy[line.key], _interval(accuracy[line.key], samples), marks, line is drawn[-1]) for line in drawn}
+    marks = measure.ticks(ends, 4)
+    return {line.key: _track(line, values[line.key], spans[line.key], marks, measure, line is drawn[-1]) for line in drawn}
 
 
-def _track(line: Line, value: Number, interval: tuple[Number, Number] | None, marks: Sequence[Number], lowest: bool) -> Markup:
+def _track(
+    line: Line, value: Number, interval: tuple[Number, Number] | None, marks: Sequence[Number], measure: Measure, lowest: bool
+) -> Markup:
     scale = Scale(marks[0], marks[-1])
     shapes = [element("line", x1="0", x2="100%", y1=10, y2=10, class_="grid")]
     shapes += [element("line", x1=f"{short(scale(tick))}%", x2=f"{short(scale(tick))}%", y1=6, y2=14, class_="grid") for tick in marks]
     if interval:
         low, high = (f"{short(scale(end))}%" for end in interval)
         shapes.append(element("line", x1=low, x2=high, y1=10, y2=10, class_=f"whisker {line.key}"))
-    shapes.append(dot(scale(value), 10, f"mark {line.key}", f"{line.name}: {percent(value)}", line.shape, 5))
+    said = f"{line.name}: {measure.written(value)}"
+    shapes.append(dot(scale(value), 10, f"mark {line.key}", said, line.shape, 5))
     if lowest:
-        shapes += [label(scale(tick), 32, f"{100 * tick:g}{' %' if tick == marks[-1] else ''}") for tick in marks]
+        shapes += [label(scale(tick), 32, measure.tick(tick, tick == marks[-1])) for tick in marks]
     spread = f", 95 % interval {percent(interval[0])} to {percent(interval[1])}" if interval else ""
-    return chart(f"{line.name}: {percent(value)}{spread}", 20, *shapes, class_="track")
+    return chart(f"{said}{spread}", 20, *shapes, class_="track")
 
 
-def curve_chart(curve: Sequence[Row], lines: Sequence[Line], samples: object = None) -> Markup:
-    """The lines over T, with the SNN's 95 % band where `samples` are known; empty where there is but one T, or nothing finite."""
-    rows: list[Row] = [{**row, "snn": row.get("accuracy")} for row in curve if finite(row["timesteps"])]
+def curve_chart(curve: Sequence[Row], lines: Sequence[Line], samples: object = None, measure: Measure = ACCURACY) -> Markup:
+    """The lines over T, of a share with the SNN's 95 % band where `samples` are known; empty where there is but one T, or nothing
+    finite."""
+    rows: list[Row] = [{**row, **measure.of(row)} for row in curve if finite(row["timesteps"])]
     rows.sort(key=lambda row: row["timesteps"])
     steps = [row["timesteps"] for row in rows]
-    bands = [(row["timesteps"], *interval) for row in rows if SNN in lines and (interval := _interval(row["snn"], samples))]
+    banded = SNN in lines and measure.share
+    bands = [(row["timesteps"], *interval) for row in rows if banded and (interval := _interval(row["snn"], samples))]
     values = [row[line.key] for line in lines for row in rows if finite(row.get(line.key))] + [end for band in bands for end in band[1:]]
     if len(set(steps)) < 2 or not values:
         return Markup("")
-    marks = share_ticks(values)
+    marks = measure.ticks(values)
     height = 260.0
     x = Scale(steps[0], steps[-1], log=steps[0] > 0 and steps[-1] / steps[0] >= 8)
     y = Scale(marks[0], marks[-1], height, flip=True)
-    shapes = [_band(bands, x, y, height)] + [shape for line in lines for shape in _series(line, rows, x, y, height)]
-    said = "; ".join(f"T={row['timesteps']:g}: " + ", ".join(f"{line.name} {percent(row.get(line.key))}" for line in lines) for row in rows)
+    shapes = [_band(bands, x, y, height)] + [shape for line in lines for shape in _series(line, rows, x, y, height, measure)]
+    said = "; ".join(
+        f"T={row['timesteps']:g}: " + ", ".join(f"{line.name} {measure.written(row.get(line.key))}" for line in lines) for row in rows
+    )
     return chart(
         said,
         height,
         *shapes,
-        y_ticks=[(y(tick), f"{100 * tick:g}") for tick in marks],
+        y_ticks=[(y(tick), measure.tick(tick)) for tick in marks],
         x_ticks=[(x(step), f"{step:g}") for step in _thinned(steps)],
     )
 
@@ -118,14 +120,14 @@ def _band(bands: Sequence[tuple[Number, Number, Number]], x: Scale, y: Scale, he
     return stretched(height, element("path", d=f"{path(outline)}Z", class_="band")) if bands else Markup("")
 
 
-def _series(line: Line, rows: Sequence[Row], x: Scale, y: Scale, height: Number) -> Iterator[Markup]:
+def _series(line: Line, rows: Sequence[Row], x: Scale, y: Scale, height: Number, measure: Measure) -> Iterator[Markup]:
     runs = itertools.groupby(rows, key=lambda row: finite(row.get(line.key)))
     data = "".join(path((x(row["timesteps"]), y(row[line.key])) for row in run) for drawn, run in runs if drawn)
     if data:
         yield stretched(height, element("path", d=data, class_=f"line {line.key}"))
     for row in rows:
         if finite(row.get(line.key)):
-            title = f"{line.name} at T={row['timesteps']:g}: {percent(row[line.key])}"
+            title = f"{line.name} at T={row['timesteps']:g}: {measure.written(row[line.key])}"
             yield dot(x(row["timesteps"]), y(row[line.key]), f"mark {line.key}", title, line.shape)
 
 

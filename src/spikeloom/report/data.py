@@ -20,7 +20,10 @@ SCHEMA: dict[str, dict[str, str]] = {
         "node!": "text", "operation!": "text", "becomes!": "text", "status!": "status", "reason": "text", "todo": "text",
         "parameters": "number", "macs": "number", "spiking": "flag",
     },
-    "curve": {"timesteps!": "number", "accuracy": "fraction", "agreement": "fraction", "control": "fraction", "ann": "fraction"},
+    "curve": {
+        "timesteps!": "number", "accuracy": "fraction", "agreement": "fraction", "control": "fraction", "ann": "fraction",
+        "perplexity": "quantities", "kl_nats": "number", "cosine": "quantities", "rank_agreement": "quantities",
+    },
     "fidelity": {
         "node!": "text", "source": "text", "function": "text", "sqnr_db": "number", "cosine": "number", "firing_rate": "number",
         "saturation": "number", "silent": "number", "events": "number",
@@ -35,7 +38,9 @@ SCHEMA: dict[str, dict[str, str]] = {
 METRICS: dict[str, str] = {
     "accuracy": "fractions", "agreement": "fraction", "timesteps": "number", "levels": "number", "samples": "number",
     "spikes_per_inference": "number", "synaptic_operations": "number", "energy_pj": "quantities", "seconds": "quantities",
-    "reasons": "table",
+    "reasons": "table", "floating_operations": "texts", "perplexity": "quantities", "bits_per_token": "quantities",
+    "next_token_accuracy": "fractions", "next_token_agreement": "fraction", "kl_nats": "number", "of_control": "quantities",
+    "cosine": "quantities", "rank_agreement": "quantities", "sign_test": "table", "tokens": "number",
 }  # fmt: skip
 MCNEMAR = {"snn_only_right": "number", "control_only_right": "number", "p": "fraction"}
 FIELDS = {

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from spikeloom.ir import write_bytes
-from spikeloom.report import charts, numerals, populations, verdict
+from spikeloom.report import charts, measure, numerals, populations, verdict
 from spikeloom.report.data import STATUSES, Row, Story
 
 SIGNS = {"exact": "=", "approximate": "≈", "floating": "~", "unsupported": "✕"}
@@ -87,6 +87,7 @@ def tiles(story: Story) -> list[tuple[str, str, str]]:
     """The key numbers: (name, number, remark), those that are known."""
     metrics, spent = story.metrics or {}, verdict.totals(story)
     seconds: Mapping[str, Any] = metrics.get("seconds") or {}
+    judge = measure.measure_of(story.metrics)
     snn, agreement, spikes, operations = (
         spent.get("snn"),
         *(metrics.get(k) for k in ("agreement", "spikes_per_inference", "synaptic_operations")),
@@ -94,7 +95,8 @@ def tiles(story: Story) -> list[tuple[str, str, str]]:
     against = [(numerals.times(snn, spent.get(key)), name) for key, name in (("ann_int8", "the int8 ANN"), ("ann_fp32", "fp32"))]
     slower = numerals.times(seconds.get("snn"), seconds.get("ann"))
     rows = [
-        ("Agreement", agreement, numerals.percent(agreement, verdict.places(story)), "same answer as the ANN"),
+        ("Agreement", agreement, numerals.percent(agreement, verdict.places(story)), f"same {judge.same} as the ANN"),
+        *beside(metrics),
         (
             "Energy, estimated",
             snn,
@@ -108,6 +110,17 @@ def tiles(story: Story) -> list[tuple[str, str, str]]:
         ("Conversion", seconds.get("conversion"), numerals.duration(seconds.get("conversion")), "with calibration"),
     ]
     return [(name, number, remark) for name, value, number, remark in rows if numerals.finite(value)]
+
+
+def beside(metrics: Row) -> list[tuple[str, Any, str, str]]:
+    """Key numbers that only some tasks have."""
+    divergence, bits, ranks = metrics.get("kl_nats"), metrics.get("bits_per_token") or {}, metrics.get("rank_agreement") or {}
+    ann = f"the ANN {numerals.decimal(bits.get('ann'), 3)}" if numerals.finite(bits.get("ann")) else "of the SNN"
+    return [
+        ("Divergence", divergence, numerals.decimal(divergence, 4), "nats a token, from the ANN"),
+        ("Bits per token", bits.get("snn"), numerals.decimal(bits.get("snn"), 3), ann),
+        ("Rank agreement", ranks.get("snn"), numerals.decimal(ranks.get("snn"), 4), "of all pairs of sentences, with the ANN"),
+    ]
 
 
 def _beside(slower: str, ann_seconds: object) -> str:
@@ -155,7 +168,8 @@ def render(story: Story) -> str:
         .render(
             story=story,
             metrics=story.metrics or {},
-            accuracy=verdict.accuracies(story),
+            measure=measure.measure_of(story.metrics),
+            judged=verdict.judged(story),
             lines=lines(),
             tiles=tiles(story),
             worst=worst,

@@ -1,7 +1,8 @@
 """
 The verdict in words: what the numbers say, in sentences that a person can repeat, with nothing said that was not measured.
 
-Two accuracies on the same samples are compared paired, by McNemar's test (Psychometrika 12, 1947): p below 0.05 is called a difference.
+Two networks on the same samples are compared paired, accuracies by McNemar's test (Psychometrika 12, 1947), all else by the sign test:
+p below 0.05 is called a difference.
 """
 
 from collections.abc import Mapping
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from spikeloom.report.data import Row, Story
-from spikeloom.report.numerals import MISSING, count, finite, joules, percent, probability, times
+from spikeloom.report.measure import ACCURACY, COSINE, PERPLEXITY, measure_of
+from spikeloom.report.numerals import MISSING, NBSP, Number, count, decimal, finite, joules, percent, probability, times
 
 SIGNIFICANT = 0.05
 CLOSE, FAR = 1.0, 3.0  # points below the ANN that are called good, and bad
+CLOSE_PERPLEXITY, FAR_PERPLEXITY = 2.5, 10.0  # percent above the ANN's perplexity that are called good, and bad
 CONTROL = "plain quantisation"
 
 
@@ -34,6 +37,11 @@ class Finding:
     tone: str = "plain"
 
 
+def judged(story: Story) -> Mapping[str, Any]:
+    """By network what the story's networks are judged by, null where one was not measured."""
+    return measure_of(story.metrics).of(story.metrics or {})
+
+
 def accuracies(story: Story) -> Mapping[str, Any]:
     """The accuracies by network, null where one was not measured."""
     return (story.metrics or {}).get("accuracy") or {}
@@ -41,32 +49,60 @@ def accuracies(story: Story) -> Mapping[str, Any]:
 
 def places(story: Story) -> int:
     """Decimals that a percentage of this many samples deserves."""
-    samples = (story.metrics or {}).get("samples")
+    metrics = story.metrics or {}
+    samples = metrics.get("tokens") if finite(metrics.get("tokens")) else metrics.get("samples")
     return 2 if finite(samples) and samples >= 5000 else 1
 
 
 def sentence(story: Story) -> tuple[Span, ...]:
-    """The first thing on the page: how often the SNN is right, beside the ANN and plain quantisation."""
+    """The first thing on the page: how good the SNN is, beside the ANN and plain quantisation."""
     metrics = story.metrics
     if metrics is None:
         return (Span("The network was converted; it was not evaluated."),)
-    digits, accuracy = places(story), accuracies(story)
-    opening = Span(f"{_setting(metrics)} the SNN ")
     samples = f"{count(metrics.get('samples'))} {story.unit}" if finite(metrics.get("samples")) else f"the {story.unit}"
-    if finite(accuracy.get("snn")):
-        return (
-            opening,
-            Span("is right on "),
-            Span(percent(accuracy["snn"], digits), "snn"),
-            Span(f" of {samples}"),
-            *_beside(accuracy, digits),
-            Span(_tested(story)),
-            Span("."),
-        )
+    measure, opening = measure_of(metrics), _setting(metrics)
+    if finite(judged(story).get("snn")):
+        told = {PERPLEXITY: _of_language, COSINE: _of_embeddings}.get(measure, _of_classes)
+        return Span(f"{opening} the SNN"), *told(story, samples)
     if finite(metrics.get("agreement")):
-        rate = Span(percent(metrics["agreement"], digits), "agreement")
-        return opening, Span("gives the ANN's answer on "), rate, Span(f" of {samples}; how often either is right was not measured.")
-    return opening, Span("ran, but neither its accuracy nor its agreement with the ANN is known.")
+        rate = Span(percent(metrics["agreement"], places(story)), "agreement")
+        return (
+            Span(f"{opening} the SNN gives the ANN's {measure.same} on "),
+            rate,
+            Span(f" of {samples}; how good either is was not measured."),
+        )
+    return (Span(f"{opening} the SNN ran, but neither its {measure.name.lower()} nor its agreement with the ANN is known."),)
+
+
+def _of_classes(story: Story, samples: str) -> tuple[Span, ...]:
+    """How often the SNN is right."""
+    own = Span(percent(judged(story)["snn"], places(story)), "snn")
+    return Span(" is right on "), own, Span(f" of {samples}"), *_beside(story, "on "), Span(f"{_tested(story)}.")
+
+
+def _of_language(story: Story, samples: str) -> tuple[Span, ...]:
+    """What the SNN's perplexity is, and how often it would go on as the ANN would."""
+    rate = (story.metrics or {}).get("next_token_agreement")
+    own = Span(PERPLEXITY.written(judged(story)["snn"]), "snn")
+    same = (Span(" It foresees the ANN's next token "), Span(percent(rate, places(story)), "agreement"), Span(" of the time."))
+    said = (Span(" has a perplexity of "), own, Span(f" on {samples} of text"), *_beside(story, ""), Span(f"{_tested(story)}."))
+    return (*said, *same) if finite(rate) else said
+
+
+def _of_embeddings(story: Story, samples: str) -> tuple[Span, ...]:
+    """How near the SNN's embeddings are to the ANN's, and whether they rank sentences alike."""
+    ranks = ((story.metrics or {}).get("rank_agreement") or {}).get("snn")
+    own = Span(COSINE.written(judged(story)["snn"]), "snn")
+    same = (Span(" All pairs of sentences are ranked alike by "), Span(decimal(ranks, 4), "agreement"), Span(" (Spearman)."))
+    said = (
+        Span(" embeds "),
+        Span(f"{samples} with a mean cosine of "),
+        own,
+        Span(" to the ANN"),
+        *_beside(story, ""),
+        Span(f"{_tested(story)}."),
+    )
+    return (*said, *same) if finite(ranks) else said
 
 
 def text(spans: tuple[Span, ...]) -> str:
@@ -81,29 +117,55 @@ def _setting(metrics: Row) -> str:
     return f"At T={count(steps)}" + (f" with {count(levels)} {'level' if levels == 1 else 'levels'}" if finite(levels) else "")
 
 
-def _beside(accuracy: Row, digits: int) -> tuple[Span, ...]:
-    parts: list[Span] = []
+def _beside(story: Story, before: str) -> tuple[Span, ...]:
+    """The ANN and plain quantisation, after the SNN."""
+    values, parts = judged(story), list[Span]()
     for key, name in (("ann", "the ANN"), ("control", CONTROL)):
-        if finite(accuracy.get(key)):
-            parts += [Span(f"{', ' if parts else '; '}{name} on "), Span(percent(accuracy[key], digits), key)]
+        if finite(values.get(key)):
+            own = Span(measure_of(story.metrics).written(values[key], places(story)), key)
+            parts += [Span(f"{', ' if parts else '; '}{name} {before}".rstrip() + " "), own]
     return tuple(parts)
 
 
+def tested(story: Story) -> Number | None:
+    """p of the paired test of the SNN against plain quantisation: of accuracies McNemar's, of all else the sign test."""
+    test = story.mcnemar if measure_of(story.metrics) is ACCURACY else (story.metrics or {}).get("sign_test")
+    p = (test or {}).get("p")
+    return p if finite(p) else None
+
+
 def _tested(story: Story) -> str:
-    p = (story.mcnemar or {}).get("p")
-    return f" ({probability(p)})" if finite(p) and finite(accuracies(story).get("control")) else ""
+    p = tested(story)
+    return f" ({probability(p)})" if p is not None and finite(judged(story).get("control")) else ""
+
+
+def paired(story: Story) -> list[str]:
+    """The paired tests of the SNN against plain quantisation in words."""
+    said, metrics = list[str](), story.metrics or {}
+    if story.mcnemar:
+        only = [count(story.mcnemar.get(key)) for key in ("snn_only_right", "control_only_right")]
+        what = "next tokens" if measure_of(metrics) is PERPLEXITY else story.unit
+        p = probability(story.mcnemar.get("p"))
+        said.append(f"The SNN alone is right on {only[0]}, plain quantisation alone on {only[1]} {what} (McNemar, {p}).")
+    if test := metrics.get("sign_test"):
+        better, worse = count(test.get("snn_better")), count(test.get("control_better"))
+        p = probability(test.get("p"))
+        said.append(f"The SNN is nearer to what it should be on {better}, plain quantisation on {worse} {story.unit} (sign test, {p}).")
+    return said
 
 
 def findings(story: Story) -> tuple[Finding, ...]:
-    """Judgements that fit on one line each: against the ANN, against the control, energy."""
-    found = (_against_ann(story), _against_control(story), _energy_in_short(story))
+    """Judgements that fit on one line each: against the ANN, against the control, what is left floating, energy."""
+    found = (_against_ann(story), _against_control(story), _floating(story), _energy_in_short(story))
     return tuple(finding for finding in found if finding is not None)
 
 
 def _against_ann(story: Story) -> Finding | None:
-    snn, ann = accuracies(story).get("snn"), accuracies(story).get("ann")
+    snn, ann = judged(story).get("snn"), judged(story).get("ann")
     if not (finite(snn) and finite(ann)):
         return None
+    if measure_of(story.metrics) is PERPLEXITY:
+        return _above(100 * (snn / ann - 1)) if ann > 0 else None
     points = round(100 * (snn - ann), places(story))
     if points == 0:
         return Finding("As accurate as the ANN", "good")
@@ -111,18 +173,35 @@ def _against_ann(story: Story) -> Finding | None:
     return Finding(amount, "good" if points >= -CLOSE else "bad" if points < -FAR else "plain")
 
 
+def _above(amount: float) -> Finding:
+    """How far the SNN's perplexity is above the ANN's, in percent of it."""
+    said = f"Perplexity {abs(amount):.1f}{NBSP}% {'above' if amount > 0 else 'below'} the ANN's"
+    return Finding(said, "good" if amount <= CLOSE_PERPLEXITY else "bad" if amount > FAR_PERPLEXITY else "plain")
+
+
 def _against_control(story: Story) -> Finding | None:
-    snn, control = accuracies(story).get("snn"), accuracies(story).get("control")
+    snn, control, measure = judged(story).get("snn"), judged(story).get("control"), measure_of(story.metrics)
     if not (finite(snn) and finite(control)):
         return None
-    p = (story.mcnemar or {}).get("p")
-    if not finite(p):
+    p, better = tested(story), snn < control if measure is PERPLEXITY else snn > control
+    if p is None and measure is ACCURACY:
         points = 100 * (snn - control)
         return Finding(f"{abs(points):.{places(story)}f} points {'above' if points >= 0 else 'below'} {CONTROL}, difference not tested")
+    if p is None:
+        return Finding(f"{'Better' if better else 'Worse'} than {CONTROL}, difference not tested")
     if p >= SIGNIFICANT:
         return Finding(f"No clear difference from {CONTROL} ({probability(p)})")
-    better = snn > control
     return Finding(f"{'Better' if better else 'Worse'} than {CONTROL} ({probability(p)})", "good" if better else "bad")
+
+
+def _floating(story: Story) -> Finding | None:
+    """Whether everything that is not linear is computed by neurons; None where that was not looked at."""
+    floating = (story.metrics or {}).get("floating_operations")
+    if floating is None:
+        return None
+    if not floating:
+        return Finding("Every nonlinear operation is computed by neurons", "good")
+    return Finding(f"{len(floating)} operation{'' if len(floating) == 1 else 's'} stay{'s' if len(floating) == 1 else ''} floating point")
 
 
 def _energy_in_short(story: Story) -> Finding | None:
