@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spikeloom.errors import ConfigError, NumericError, UnsupportedError
-from spikeloom.neuron import FUNCTIONS, Histogram, fit_staircase, fit_staircases, read_table, scalar_function, staircase_error
+from spikeloom.neuron import FUNCTIONS, Histogram, fit_staircase, read_table, scalar_function, staircase_error
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ or some, says so itself: it asks the interface for its masks, and the reader giv
 Source: https://huggingface.co/docs/transformers/attention_interface.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, final
@@ -27,7 +27,8 @@ LENGTH = 11
 """Tokens of the example: a number that no model has as a size of its own."""
 HIDDEN = -1e30
 _MASKS = ("attention_mask", "window_mask")
-_giver: ContextVar[Callable[[Callable[..., Tensor], int | None], Tensor]] = ContextVar("giver")
+Giver = Callable[[Callable[..., Tensor], int | None], Tensor | None]
+_giver: ContextVar[Giver] = ContextVar("giver")
 
 
 def attention(
@@ -56,7 +57,7 @@ def attention(
     return torch.matmul(weights, value).transpose(1, 2), None
 
 
-def mask(*args: Any, mask_function: Callable[..., Tensor], local_size: int | None = None, **kwargs: Any) -> Tensor:
+def mask(*args: Any, mask_function: Callable[..., Tensor], local_size: int | None = None, **kwargs: Any) -> Tensor | None:
     """What transformers' interface calls for a mask: the one that the reader at work gives, else transformers' own."""
     from transformers.masking_utils import eager_mask
 
@@ -67,7 +68,7 @@ def mask(*args: Any, mask_function: Callable[..., Tensor], local_size: int | Non
 
 
 @contextmanager
-def _giving(give: Callable[[Callable[..., Tensor], int | None], Tensor]) -> Generator[None]:
+def _giving(give: Giver) -> Generator[None]:
     token = _giver.set(give)
     try:
         yield

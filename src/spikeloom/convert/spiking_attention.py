@@ -26,7 +26,7 @@ Source: attention, Vaswani et al. 2017; softmax as exp(x − logsumexp x), Blanc
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Self, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -87,14 +87,14 @@ class SpikingAttention(nn.MultiheadAttention):
         *,
         timesteps: int = 1,
         per_feature: bool = True,
-    ) -> Self:
+    ) -> "SpikingAttention":
         """The module in spikes, with copies of its weights, calibrated. Its dropout, which plays no part in inference, stays behind."""
         _refuse(add_bias_kv=module.bias_k is not None, add_zero_attn=module.add_zero_attn)  # pyright: ignore[reportUnnecessaryComparison]
         weight = module.out_proj.weight
         made = cls(
             module.embed_dim,
             module.num_heads,
-            bias=bool(module.out_proj.bias is not None),
+            bias="in_proj_bias" in module.state_dict(),
             kdim=module.kdim,
             vdim=module.vdim,
             batch_first=module.batch_first,
@@ -108,7 +108,7 @@ class SpikingAttention(nn.MultiheadAttention):
         return made.train(module.training).calibrate(calibration)
 
     @torch.no_grad()
-    def calibrate(self, calibration: Tensor | Iterable[Batch]) -> Self:
+    def calibrate(self, calibration: Tensor | Iterable[Batch]) -> "SpikingAttention":
         """Thresholds and tables for batches at T=1, as they are fed to the ANN: identities see the ANN's values, then each function
         what the spikes before it make of them."""
         batches: list[Batch] = [calibration] if isinstance(calibration, Tensor) else list(calibration)

@@ -7,16 +7,15 @@ only, so that T steps over a text give the same as T steps over its parts, one a
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, fx
 
 from spikeloom.errors import ProgramError
-from spikeloom.ir import CAUSAL, Kind, Program, TensorSpec, calls, clone, dynamic, kind, name_of, structure_of
+from spikeloom.ir import CAUSAL, Kind, Program, TensorSpec, calls, clone, dynamic, kind, name_of, sight, structure_of
 from spikeloom.simulate.execute import decoded, executable, primary, repeated
-from spikeloom.simulate.structure import check_tokens, mask, positions
+from spikeloom.simulate.structure import check_tokens, structured
 
 _PRODUCTS = ("aten.matmul.", "aten.bmm.")
 
@@ -34,7 +33,7 @@ def with_cache(program: Program) -> Program:
 
     Raises ProgramError for a program that is not causal, or whose attention cannot be told from its shapes.
     """
-    if not any(structure_of(node) == CAUSAL for node in program.graph.nodes):
+    if not any(_is_causal(node) for node in program.graph.nodes):
         raise ProgramError("only a causal language model writes texts", found=str(program.settings.get("task")), allowed="text-generation")
     graph = clone(program.graph)
     live, length = dynamic(graph), program.inputs[0].shape[1]
@@ -63,16 +62,22 @@ def with_cache(program: Program) -> Program:
     return program.replaced(graph=graph, inputs=(*map(_with_kept, program.inputs, inputs), *specs))
 
 
+def _is_causal(node: fx.Node) -> bool:
+    """Whether an input is a causal mask."""
+    kind = structure_of(node)
+    return kind is not None and sight(kind)[0] == CAUSAL
+
+
 def _with_kept(spec: TensorSpec, node: fx.Node) -> TensorSpec:
     """An input's form beside caches as long as the example: the mask covers them too."""
-    return dataclasses.replace(spec, shape=(*spec.shape[:-1], 2 * spec.shape[-1])) if structure_of(node) == CAUSAL else spec
+    return dataclasses.replace(spec, shape=(*spec.shape[:-1], 2 * spec.shape[-1])) if _is_causal(node) else spec
 
 
 def _measure_by_tokens(graph: fx.Graph) -> None:
     """Wherever the graph asks the mask how long the text is, it asks the tokens: the mask also covers what was kept."""
     tokens = next(node for node in graph.nodes if node.op == "placeholder" and structure_of(node) is None)
     for node in list(calls(graph)):
-        if name_of(node.target) == "aten.sym_size.int" and structure_of(node.all_input_nodes[0]) == CAUSAL and node.args[1] != 0:
+        if name_of(node.target) == "aten.sym_size.int" and _is_causal(node.all_input_nodes[0]) and node.args[1] != 0:
             node.args = (tokens, 1)
 
 
@@ -91,6 +96,7 @@ class Decoder:
         self.program, self.timesteps = with_cache(program), timesteps
         self.module = executable(self.program, timesteps)
         self.specs = self.program.inputs[len(program.inputs) :]
+        self.kinds = [structure_of(node) for node in program.graph.nodes if node.op == "placeholder"]
         self.dtypes = [getattr(torch, spec.dtype) for spec in self.specs]
 
     def start(self, batch: int) -> Kept:
@@ -106,8 +112,7 @@ class Decoder:
         seen = torch.cat([kept.real, torch.ones_like(tokens) if real is None else real.to(torch.int64)], 1)
         check_tokens(self.program, tokens, real)
         check_tokens(self.program, seen * 0, None)
-        count = tokens.shape[1]
-        inputs: Sequence[Any] = (tokens, positions(seen)[:, -count:], mask(seen, count, True))
+        inputs = structured(self.kinds, tokens, seen)
         with torch.no_grad():
             output, *caches = self.module(*(repeated(value, self.timesteps) for value in inputs), *kept.caches)
         return primary(decoded(output, self.timesteps)), Kept(seen, tuple(caches))

@@ -2,7 +2,8 @@
 The structure of a text: where its tokens stand, and which may look at which. A program that reads tokens takes both as inputs.
 
     position of a token     how many real tokens stand before it in its row
-    mask [B, 1, Q, K]       0 where query q may look at key k, `HIDDEN` where k is padding or, in a causal text, comes after q
+    mask [B, 1, Q, K]       0 where query q may look at key k, `HIDDEN` where k is padding, comes after q in a causal text, or
+                            lies outside of the window that a mask `within` W tokens leaves
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from spikeloom.errors import DataError
-from spikeloom.ir import CAUSAL, POSITIONS, Program, structure_of
+from spikeloom.ir import CAUSAL, POSITIONS, Program, sight, structure_of
 
 HIDDEN = -1e30
 
@@ -22,15 +23,27 @@ def positions(real: Int64[Tensor, "b l"]) -> Int64[Tensor, "b l"]:
     return (real.cumsum(1) - 1).clamp_min(0)
 
 
-def mask(real: Int64[Tensor, "b k"], queries: int, causal: bool) -> Float[Tensor, "b 1 q k"]:
-    """The mask of the last `queries` tokens. A query that may look at nothing (padding) looks at itself."""
+def mask(real: Int64[Tensor, "b k"], queries: int, kind: str) -> Float[Tensor, "b 1 q k"]:
+    """The mask of the last `queries` tokens, of a kind (`ir.structure_of`). A query that may look at nothing (padding) looks at itself."""
+    sort, window = sight(kind)
     keys = real.shape[1]
-    seen = (real > 0)[:, None, None, :].expand(-1, 1, queries, keys)
-    own = torch.ones(queries, keys, dtype=torch.bool, device=real.device).tril(keys - queries)
-    if causal:
-        seen = seen & own
-    itself = own & ~own.tril(-1 + keys - queries)
-    return torch.zeros(seen.shape, device=real.device).masked_fill(~(seen | itself), HIDDEN)
+    places = torch.arange(keys, device=real.device)
+    distance = places[keys - queries :, None] - places
+    near = torch.ones_like(distance, dtype=torch.bool)
+    if sort == CAUSAL:
+        near = (distance >= 0) if window is None else (distance >= 0) & (distance < window)
+    elif window is not None:
+        near = distance.abs() <= window
+    seen = (real > 0)[:, None, None, :] & near | (distance == 0)
+    return torch.zeros(seen.shape, device=real.device).masked_fill(~seen, HIDDEN)
+
+
+def structured(kinds: Sequence[str | None], tokens: Tensor, real: Tensor) -> tuple[Tensor, ...]:
+    """The inputs of a reader of tokens in its order: the tokens themselves [B, L] where the kind is None, and their structure; `real`
+    [B, K] covers what was read before, too."""
+    count = tokens.shape[1]
+    made = {None: lambda _: tokens, POSITIONS: lambda _: positions(real)[:, real.shape[1] - count :]}
+    return tuple(made.get(kind, lambda kind: mask(real, count, kind))(kind) for kind in kinds)
 
 
 def filled(program: Program, inputs: Sequence[Tensor], attention_mask: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -44,13 +57,7 @@ def filled(program: Program, inputs: Sequence[Tensor], attention_mask: Tensor | 
     tokens = inputs[0]
     check_tokens(program, tokens, attention_mask)
     real = torch.ones_like(tokens) if attention_mask is None else attention_mask.to(torch.int64)
-    given, out = iter(inputs), list[Tensor]()
-    for kind in kinds:
-        if kind is None:
-            out.append(next(given))
-        else:
-            out.append(positions(real) if kind == POSITIONS else mask(real, tokens.shape[1], kind == CAUSAL))
-    return tuple(out)
+    return structured(kinds, tokens, real)
 
 
 def check_tokens(program: Program, tokens: Tensor, attention_mask: Tensor | None) -> None:
