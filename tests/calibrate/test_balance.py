@@ -214,7 +214,7 @@ def test_density_placed_levels_serve_better_than_equal_steps() -> None:
     x = samples(ann("linear"), 256)
     z, errors = inputs_of(unbalanced(ann("linear")), x, "spike_relu").T, {}
     for placement in ("uniform", "density"):
-        made = with_thresholds(unbalanced(ann("linear"), levels=3, placement=placement), x)
+        made = with_thresholds(unbalanced(ann("linear"), levels=7, placement=placement), x)
         recorder = Recorder(executable(made, 1), ["spike_relu"])
         recorder.run(x)
         errors[placement] = float((recorder.kept["spike_relu"] - z.relu()).square().mean())

@@ -145,13 +145,13 @@ def test_layers_without_a_bias_are_given_one() -> None:
 
 
 def test_without_weights_only_means_are_shifted() -> None:
-    before, after = converted(network("residual"), options={"weights": False})
+    before, after = converted(network("depthwise"), options={"weights": False})
     for node in calls(after.graph):
         if weighted(node):
             twin = next(other for other in calls(before.graph) if other.name == node.name)
             assert torch.equal(after.tensor(node.args[1]), before.tensor(twin.args[1]))
     assert {row["ridge"] for row in after.records[-1].numbers["layers"]} == {None}
-    assert output_error(after, network("residual")) < output_error(before, network("residual"))
+    assert output_error(after, network("depthwise")) < output_error(before, network("depthwise"))
 
 
 def test_the_mean_of_every_corrected_layer_is_the_anns() -> None:

@@ -306,9 +306,14 @@ def test_the_shared_vision_transformer_by_its_bare_path(shared: Shared, tmp_path
 
 def test_a_language_model_takes_tokens(shared: Shared) -> None:
     source = resolve(f"hf:{shared('gpt2_char_shakespeare')}")
-    assert list(source.kwargs) == ["input_ids"]
-    assert source.kwargs["input_ids"].dtype == torch.int64
-    assert source.settings["task"] == "other"
+    tokens, positions, mask = source.args
+    assert (tokens.dtype, positions.shape, mask.shape) == (torch.int64, tokens.shape, (2, 1, tokens.shape[1], tokens.shape[1]))
+    assert source.structure == {"position_ids": "positions", "attention_mask": "causal mask"}
+    assert {key: source.settings[key] for key in ("task", "context", "vocabulary")} == {
+        "task": "text-generation",
+        "context": 128,
+        "vocabulary": 65,
+    }
 
 
 def test_an_untrained_transformers_model_takes_weights_and_classes(tmp_path: Path) -> None:

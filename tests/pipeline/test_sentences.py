@@ -64,7 +64,10 @@ def test_rank_agreement_is_that_of_all_pairs() -> None:
 
 def test_sentences_of_several_lengths_are_judged_as_each_alone(folder: Path) -> None:
     ann = load(f"hf:{folder / 'bert'}")
-    noisy = {key: value + 0.02 * torch.randn_like(value) if value.dim() == 2 else value for key, value in ann.tensors.items()}
+    noisy = {
+        key: value + 0.02 * torch.randn_like(value) if value.dim() == 2 and value.is_floating_point() else value
+        for key, value in ann.tensors.items()
+    }
     snn = SpikingModel(ann.replaced(dialect=Dialect.SNN, tensors=noisy), timesteps=1, ann=ann)
     data = text(5, 3, 7, 5, 4)
     found = evaluate_sentences(snn, data)

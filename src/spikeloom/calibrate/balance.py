@@ -81,11 +81,11 @@ def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor
     return fitted(node, seen, program.tensor(node.args[1]).shape)
 
 
-def silence(node: fx.Node, function: Callable[[Tensor], Tensor]) -> float | None:
+def silence(function: Callable[[Tensor], Tensor], *, root: bool = False) -> float | None:
     """0, the value where a neuron is silent; None for a function that must not reach it: a square root scales thresholds, and
     where its own bound keeps a function above 0, max(x, ε) guards a division."""
     lowest = float(function(torch.tensor(-torch.inf, dtype=torch.float64)))
-    return None if node.kwargs.get("function") == "sqrt" or 0 < lowest < torch.inf else 0.0
+    return None if root or 0 < lowest < torch.inf else 0.0
 
 
 def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,9 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tens
     if "covers" in note(node):
         return covering(seen, shape)
     levels, function = shape[-1], functions_of(node)
-    thresholds, values = fit_staircases(function, seen.edges, seen.histogram, levels, pin=silence(node, channel_function(node, 0)))
+    thresholds, values = fit_staircases(
+        function, seen.edges, seen.histogram, levels, pin=silence(channel_function(node, 0), root=node.kwargs.get("function") == "sqrt")
+    )
     loud = torch.nonzero(values[:, 0] != 0).flatten()
     if floor_of(node) != MASKED and len(loud):
         rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], seen.histogram[loud], levels - 1)
