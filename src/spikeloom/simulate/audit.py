@@ -112,8 +112,8 @@ class _Watch(fx.Interpreter):
         if n.name in self.wants and node is not None:
             self.rows += [self._row(node, operand) for operand in node.all_input_nodes if operand.name in self.live]
         value = super().run_node(n)
-        if isinstance(value, Tensor) and node is not None:
-            if node.target in OPERATIONS.values():
+        if node is not None:
+            if node.target in OPERATIONS.values() and isinstance(value, Tensor):
                 self.most[n.name] = (most_values(node, self.program, value), allowed_values(node, self.program))
             elif n.name in self.moves:
                 read = [self.most[operand.name] for operand in node.all_input_nodes if operand.name in self.most]
