@@ -82,22 +82,22 @@ def _measured(architecture: Architecture) -> Finding:
 
 
 def compared(address: str, program: Program, built: Built, rows: tuple[PlanRow, ...]) -> Finding:
-    """The finding of a program that can be converted."""
-    inputs, ann = tuple(built.inputs.values()), built.wanted
-    for asked, wanted in filter(None, ((built.inputs, ann), built.other)):
-        with torch.no_grad():
-            captured = relative(primary(program.module()(*asked.values())), wanted)
-        if captured > CAPTURE_ERROR:
-            return Finding(address, "WRONG", f"the captured program's outputs differ from the model's by {captured:.1e}")
+    """The finding of a program that can be converted; of texts of two lengths, the worse."""
+    samples = [(tuple(inputs.values()), wanted) for inputs, wanted in filter(None, ((built.inputs, built.wanted), built.other))]
+    with torch.no_grad():
+        captured = max(relative(primary(program.module()(*inputs)), wanted) for inputs, wanted in samples)
+    if captured > CAPTURE_ERROR:
+        return Finding(address, "WRONG", f"the captured program's outputs differ from the model's by {captured:.1e}")
     errors: dict[int, float] = {}
     differences = 0.0
     made: Program = program
     for levels in (COARSE, FINE):
         chain = [Plan(), Fuse(), Unfold(), Spike(levels=levels), Balance(method="maximum")]
-        made = run(chain, program, Context(calibration=lambda: [inputs]))
+        made = run(chain, program, Context(calibration=lambda: [inputs for inputs, _ in samples]))
         with torch.no_grad():
-            snn = primary(executable(made, 1)(*inputs))
-        errors[levels], differences = relative(snn, ann), relative(snn, ann, ann.mean(0, keepdim=True))
+            found = [(primary(executable(made, 1)(*inputs)), wanted) for inputs, wanted in samples]
+        errors[levels] = max(relative(snn, ann) for snn, ann in found)
+        differences = max(relative(snn, ann, ann.mean(0, keepdim=True)) for snn, ann in found)
     floating = sorted({function_of(node) for node in calls(made.graph) if "floating" in note(node)})
     status, detail = judged(errors[COARSE], errors[FINE], differences, floating)
     populations = next(int(record.numbers["populations"]) for record in made.records if record.name == "Spike")

@@ -52,7 +52,8 @@ def _value(module: nn.Module, name: str, now: Tensor, generator: torch.Generator
     if "norm" in type(module).__name__.lower() and name == "weight":
         return 1 + 0.2 * noise.clamp(-2, 2)
     if "norm" in type(module).__name__.lower() and name == "bias":
-        return 0.1 * noise if "layer" in type(module).__name__.lower() else SHIFT + SPREAD * noise.clamp(-2, 2)
+        centred = any(word in type(module).__name__.lower() for word in ("layer", "nonorm"))
+        return 0.1 * noise if centred else SHIFT + SPREAD * noise.clamp(-2, 2)
     if now.numel() > 1 and float(now.std()) > 1e-6:
         return now
     middle = float(now.mean())

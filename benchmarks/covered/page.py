@@ -25,8 +25,8 @@ TITLES = {
 ABOUT = {
     PICTURES: f"{PEER}.",
     READERS: """A reader of tokens whose attention goes through transformers' interface is captured with positions and masks from outside
-and a length that varies; its program equals the model at two lengths. Texts have 11 tokens, sliding windows 4. After a dot: the part
-of a model that is measured; a decoder attends to given encoder states.""",
+and a length that varies; errors are the worse of texts of two lengths. Texts have 11 and 7 tokens, sliding windows 4. After a dot:
+the part of a model that is measured; a decoder attends to given encoder states.""",
 }
 
 

@@ -19,7 +19,16 @@ _TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "
 _T5 = {"d_model": 32, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4, "d_kv": 8, "d_ff": 64, "vocab_size": 99}
 _BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
 _BART |= {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "vocab_size": 99, "max_position_embeddings": 64}
-_SPEECH = {**_BART, "num_mel_bins": 16, "max_source_positions": 20, "max_target_positions": 64}
+_SPEECH = {
+    **_BART,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+    "num_mel_bins": 16,
+    "max_source_positions": 20,
+    "max_target_positions": 64,
+}
 
 FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
     "albert": {"AlbertModel": {**_TEXT, "embedding_size": 16}},

@@ -2,7 +2,8 @@
 Building a reader of texts, sound or pictures (`readers`): a small random model, its inputs, and what it gives for them by itself.
 
 A model that reads through transformers' attention interface is captured as `capture.language.Reader`, with positions and masks from
-outside and a length that varies; every other as it stands, with its "eager" attention. What counts is the library's own model, asked
+outside and a length that varies; every other as it stands, with its "eager" attention, but for positions that it would work out from
+its tokens: those are given. What counts is the library's own model, asked
 for the tokens alone.
 """
 
@@ -15,7 +16,8 @@ from covered.architectures import Architecture
 from covered.building import SAMPLES, SEED, Built, answer
 from covered.networks import pictures, randomise
 from spikeloom.capture.huggingface import reading_task
-from spikeloom.capture.language import LENGTH, Reader, inputs_of
+from spikeloom.capture.language import LENGTH, Reader, first_position, inputs_of
+from spikeloom.ir import POSITIONS
 
 OTHER_LENGTH = 7
 SOURCE_LENGTH = 6  # of what a decoder attends to
@@ -49,11 +51,16 @@ def build(architecture: Architecture) -> Built:
     model.config.use_cache = False
     module = {"": lambda: model, "encoder": model.get_encoder, "decoder": lambda: Decoder(model)}[part]()
     inputs = _inputs(model, part)
-    return Built(module, inputs, answer(module, inputs))
+    wanted = answer(module, inputs)
+    if not part and (first := first_position(model)):
+        positions = torch.arange(first, first + LENGTH).expand(SAMPLES, -1).contiguous()
+        return Built(module, {**inputs, "position_ids": positions}, wanted, {"position_ids": POSITIONS})
+    return Built(module, inputs, wanted)
 
 
 def _read(model: Any) -> Built:
-    texts = tuple(tokens(model.config, length) for length in (LENGTH, OTHER_LENGTH))
+    whole = tokens(model.config, LENGTH)
+    texts = (whole, whole[:, :OTHER_LENGTH])
     wanted = [answer(model, {"input_ids": text}) for text in texts]
     reader = Reader(model)
     names = ("input_ids", *reader.structure)

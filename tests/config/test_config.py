@@ -169,6 +169,7 @@ REFUSED = [
     ("calibration: {thresholds: mean}\n", "calibration.thresholds", "found: 'mean'", "mse, maximum, percentile, hmt"),
     ("bio_calibration: {population_size: 1}\n", "bio_calibration.population_size", "found: 1", "from 2 on"),
     ("evaluation: {samples: 0}\n", "evaluation.samples", "found: 0", "a whole number from 1 on, or null"),
+    ("text: {length: 1}\n", "text.length", "found: 1", "a whole number from 2 on, or null"),
     ("evaluation: {early_exit: 1}\n", "evaluation.early_exit", "found: 1", "true or false"),
     ("preprocessing: {std: [1.0, 0.0]}\n", "preprocessing.std.1", "found: 0.0", "numbers above 0"),
     ("preprocessing: {size: 32}\n", "preprocessing.size", "found: 32", "[height, width] in pixels"),

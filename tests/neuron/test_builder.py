@@ -2,14 +2,17 @@
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from spikeloom.errors import ConfigError, NumericError, UnsupportedError
-from spikeloom.neuron import FUNCTIONS, Histogram, fit_staircase, read_table, scalar_function, staircase_error
+from spikeloom.neuron import FUNCTIONS, Histogram, builder, fit_staircase, fit_staircases, read_table, scalar_function, staircase_error
 
 
 @pytest.fixture
@@ -133,6 +136,97 @@ def test_a_function_that_is_constant_here_still_gives_a_staircase() -> None:
     assert (thresholds.tolist(), values.tolist()) == ([2.0], [2.0, 2.0])
 
 
+def channels(count: int, bins: int = 1024, samples: int = 4000) -> tuple[Tensor, Tensor]:
+    """Histograms of as many channels: bells, half of them at zero, long tails, few values, two modes; edges and counts."""
+    random = np.random.default_rng(0)
+    z = random.normal(size=(count, samples))
+    kinds = [
+        z,
+        np.where(random.random(z.shape) < 0.5, 0.0, abs(z)),
+        random.laplace(size=z.shape),
+        random.standard_t(2, size=z.shape),
+        np.round(4 * z) / 4,
+        np.where(random.random(z.shape) < 0.3, 0.1 * z - 5, 0.4 * z + 3),
+        random.uniform(-3, 3, size=z.shape),
+    ]
+    rows = [kinds[c % len(kinds)][c] * (1 + c % 3) + c % 2 for c in range(count)]
+    edges = [np.linspace(row.min(), row.max(), bins + 1) for row in rows]
+    counts = [np.histogram(row, edge)[0] for row, edge in zip(rows, edges, strict=True)]
+    return torch.from_numpy(np.stack(edges)), torch.from_numpy(np.stack(counts)).double()
+
+
+def everywhere(name: str) -> Callable[[Tensor, slice], Tensor]:
+    """The same function in all channels."""
+    return lambda h, _: FUNCTIONS[name](h)
+
+
+@pytest.mark.parametrize("pin", [None, 0.0])
+@pytest.mark.parametrize("levels", [3, 15, 63])
+@pytest.mark.parametrize("name", ["identity", "relu", "gelu", "square", "sigmoid"])
+def test_channels_together_fare_as_well_as_one_by_one(name: str, levels: int, pin: float | None) -> None:
+    edges, counts = channels(7)
+    thresholds, values = fit_staircases(everywhere(name), edges, counts, levels, pin=pin)
+    assert (thresholds.shape, values.shape) == ((7, levels), (7, levels + 1))
+    errors = []
+    for c, inputs in enumerate(zip(edges, counts, strict=True)):
+        alone = fit_staircase(FUNCTIONS[name], inputs, levels, pin=pin)
+        together = (thresholds[c], values[c])
+        assert bool((together[0].diff() > 0)[together[0][1:].isfinite()].all())
+        assert (0.0 in alone[1].tolist()) == (0.0 in together[1].tolist())
+        errors.append([staircase_error(FUNCTIONS[name], inputs, s) for s in (together, alone, (alone[0][:1], alone[1][:2]))])
+    for together, alone, most in errors:
+        assert together <= 1.05 * alone + 1e-9 * most
+    assert sum(e[0] for e in errors) <= 1.02 * sum(e[1] for e in errors)
+
+
+def test_channels_that_need_fewer_thresholds_get_infinite_ones() -> None:
+    edges = torch.stack([torch.linspace(low, low + 4, 129, dtype=torch.float64) for low in (-9.0, -2.0)])
+    counts = torch.ones(2, 128, dtype=torch.float64)
+    counts[1, 3:-2] = 0.0
+    thresholds, values = fit_staircases(everywhere("relu"), edges, counts, 7)
+    assert thresholds.isfinite().sum(1).tolist() == [1, 2]
+    assert values[0].tolist() == [0.0] * 8
+    assert values[1].tolist() == pytest.approx([0.0, 4 * 126.5 / 128 - 2] + [4 * 127.5 / 128 - 2] * 6)
+    h = torch.linspace(-10, 10, 50, dtype=torch.float64)
+    both = read_table(torch.stack([h, h]), thresholds, values, 0)
+    for c in range(2):
+        alone = fit_staircase(FUNCTIONS["relu"], (edges[c], counts[c]), 7)
+        torch.testing.assert_close(both[c], read_table(h, *alone, 0))
+
+
+def test_every_channel_has_its_own_function_however_many_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges, counts = channels(9)
+    slopes = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)[:, None]
+    lengths = []
+
+    def prelu(h: Tensor, which: slice) -> Tensor:
+        lengths.append(len(h))
+        return torch.where(h > 0, h, slopes[which] * h)
+
+    whole = fit_staircases(prelu, edges, counts, 15)
+    monkeypatch.setattr(builder, "POINTS", 4 * edges.shape[1])
+    parts = fit_staircases(prelu, edges, counts, 15)
+    assert lengths == [9, 4, 4, 1]
+    for c in range(9):
+        f = partial(FUNCTIONS["prelu"], weight=float(slopes[c]))
+        errors = [staircase_error(f, (edges[c], counts[c]), (fit[0][c], fit[1][c])) for fit in (whole, parts)]
+        assert errors[0] == pytest.approx(errors[1], rel=0.02)
+        assert errors[0] <= 1.02 * staircase_error(f, (edges[c], counts[c]), fit_staircase(f, (edges[c], counts[c]), 15))
+
+
+def test_a_pin_that_no_input_comes_near_is_left_out() -> None:
+    edges, counts = channels(2)
+    _, values = fit_staircases(everywhere("sigmoid"), edges + 10.0, counts, 7, pin=0.0)
+    assert float(values.min()) > 0.9
+
+
+def test_many_channels_are_quick() -> None:
+    edges, counts = channels(256, samples=1000)
+    started = time.process_time()
+    fit_staircases(everywhere("gelu"), edges, counts, 62, pin=0.0)
+    assert time.process_time() - started < 1.5  # ten times what it takes, for slow machines; one by one it is far more
+
+
 def test_building_is_quick() -> None:
     inputs = histogram("bell", 4096)
     started = time.process_time()
@@ -175,6 +269,12 @@ def test_what_cannot_be_built_is_refused() -> None:
         fit_staircase(FUNCTIONS["log"], (edges, mass), 3)
     with pytest.raises(NumericError, match="edges"):
         fit_staircase(FUNCTIONS["relu"], (edges.flip(0), mass), 3)
+    with pytest.raises(NumericError, match="edges"):
+        fit_staircases(everywhere("relu"), edges[None].expand(2, -1), mass.expand(3, -1), 3)
+    with pytest.raises(NumericError, match="masses"):
+        fit_staircases(everywhere("relu"), edges[None].expand(2, -1), torch.stack([mass, mass * 0]), 3)
+    with pytest.raises(ConfigError, match="level"):
+        fit_staircases(everywhere("relu"), edges[None], mass[None], 0)
     with pytest.raises(NumericError, match="masses"):
         fit_staircase(FUNCTIONS["relu"], (edges, mass * 0), 3)
     with pytest.raises(NumericError, match="samples"):

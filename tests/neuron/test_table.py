@@ -82,6 +82,42 @@ def test_one_step_is_the_table_itself() -> None:
     assert torch.equal(run_table(x, thresholds, values, axis=1, timesteps=1), read_table(x, thresholds, values, 1))
 
 
+def gained(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs of two samples or steps by a shape, and a gain that the last axis shares; powers of two, so that divisions are exact."""
+    generator = torch.Generator().manual_seed(7)
+    gain = 2.0 ** torch.randint(-2, 3, (*shape[:-1], 1), generator=generator)
+    return torch.randn(shape, generator=generator), gain
+
+
+@pytest.mark.parametrize("channels", [(), (5,)])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_gain_scales_the_thresholds(channels: tuple[int, ...], prepared: bool) -> None:
+    thresholds, values = random_table(5, 9, *channels)
+    h, gain = gained(4, 3, 5)
+    index = index_table(thresholds, values) if prepared else None
+    found = run_table(h, thresholds, values, gain, axis=2, timesteps=1, lookup=index)
+    assert torch.equal(found, run_table(h / gain, thresholds, values, axis=2, timesteps=1))
+    for b in range(4):
+        for row in range(3):
+            own = thresholds * gain[b, row]
+            assert torch.equal(found[b, row], read_table(h[b, row], own, values, 0))
+    assert not torch.equal(found, run_table(h, thresholds, values, axis=2, timesteps=1, lookup=index))
+
+
+def test_over_time_a_gain_is_read_by_its_running_mean_too() -> None:
+    thresholds, values = random_table(6, 9)
+    (x, _), steps = gained(3 * 2, 4, 5), 3
+    gain = torch.rand(3 * 2, 4, 1) + 0.5
+    folded = run_table(x, thresholds, values, gain, axis=2, timesteps=steps, lookup=index_table(thresholds, values))
+    state = init_table(x[:2], gain[:2])
+    for t in range(steps):
+        here = slice(2 * t, 2 * t + 2)
+        o, state = advance_table(x[here], state, thresholds, values, gain[here], axis=2)
+        assert torch.equal(folded[here], o)
+    mean_x, mean_gain = (part.unflatten(0, (steps, 2)).mean(0) for part in (x, gain))
+    torch.testing.assert_close(folded.unflatten(0, (steps, 2)).mean(0), read_table(mean_x / mean_gain, thresholds, values, 2))
+
+
 def test_gradient_is_the_slope_of_the_staircase() -> None:
     thresholds = torch.tensor([0.5, 1.5, 2.5])
     values = torch.tensor([0.0, 3.0, 6.0, 9.0], requires_grad=True)  # slope 3

@@ -58,7 +58,7 @@ def bert(folder: Path) -> Path:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = BertConfig(**sizes, vocab_size=VOCABULARY, max_position_embeddings=CONTEXT, initializer_range=0.3)
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    BertModel(config).save_pretrained(folder)
     return save_tokenizer(folder, around=True)
 
 

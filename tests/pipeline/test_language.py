@@ -22,7 +22,7 @@ from spikeloom.ir import Dialect, Program
 from spikeloom.pipeline import Settings, convert, convert_model, evaluate, load_model, report_model
 from spikeloom.pipeline.evaluation import evaluate as tallied
 from spikeloom.pipeline.language import NextTokens, evaluate_language, perplexity
-from spikeloom.pipeline.library import readable
+from spikeloom.pipeline.library import batches_of, readable
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.texts import OUTPUTS_AT_ONCE, TOKENS_AT_ONCE, at_once, structure
 from spikeloom.report.numerals import significant
@@ -156,7 +156,7 @@ def test_long_texts_and_large_vocabularies_run_fewer_at_once(ann: Program) -> No
     assert rows(4096, 64, 4, vocabulary=200_000) == 1
 
 
-def test_a_model_that_gives_no_next_tokens_and_no_text_at_all_are_told(ann: Program) -> None:
+def test_texts_without_a_next_token_and_none_at_all_are_told(ann: Program) -> None:
     with pytest.raises(DataError, match="nothing to evaluate on"):
         tallied(NextTokens(Networks(as_spiking(ann), 1)), [], lambda count: None)
     with pytest.raises(DataError, match="no next token"):
@@ -255,11 +255,11 @@ def test_a_stream_of_tokens_can_be_read_again_and_again() -> None:
     assert next(stream)["input_ids"].shape == (2, 12)  # no more was taken than was needed
 
 
-def test_the_library_takes_an_address_too(folder: Path, tmp_path: Path) -> None:
-    options = Settings(timesteps=1, levels=7, compensate=False, length=12, calibration_samples=8)
-    snn = convert_model(f"hf:{folder / 'llama'}", f"text:{folder / 'book.txt'}", options)
-    assert snn.program.settings["length"] == 12
-    assert "on 6 blocks of text" in report_model(snn, tmp_path / "page.html", f"text:{folder / 'book.txt'}").read_text()
+def test_the_library_takes_an_address_too(converted: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path) -> None:
+    snn, address = load_model(converted[0]), f"text:{folder / 'book.txt'}"
+    rows = [inputs[0] for inputs, _ in batches_of(snn.program, address, "calibration", Settings(batch_size=4), 10)]
+    assert [tuple(tokens.shape) for tokens in rows] == [(4, 12), (4, 12), (2, 12)]
+    assert "on 6 blocks of text" in report_model(snn, tmp_path / "page.html", address).read_text()
 
 
 def test_pictures_for_a_model_that_reads_are_one_error(folder: Path) -> None:

@@ -17,6 +17,7 @@ from spikeloom.pipeline import Conversion, Settings, convert, evaluate
 from spikeloom.pipeline.evaluation import evaluate as tallied
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.sentences import Embeddings, evaluate_sentences, pooled, rank_agreement, similarities
+from spikeloom.pipeline.texts import structure
 from spikeloom.simulate import SpikingModel
 
 
@@ -30,8 +31,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def ann(folder: Path) -> Program:
+    return load(f"hf:{folder / 'bert'}")
+
+
+@pytest.fixture(scope="module")
 def converted(folder: Path) -> Conversion:
-    options = {"levels": 15, "timesteps": 2, "placement": "density", "calibration_samples": 32, "batch_size": 16}
+    options = {"levels": 15, "timesteps": 1, "compensate": False, "calibration_samples": 32, "batch_size": 16}
     return convert(Settings(source=f"hf:{folder / 'bert'}", dataset=f"text:{folder / 'lines.txt'}", output_dir=folder / "out", **options))
 
 
@@ -62,8 +68,7 @@ def test_rank_agreement_is_that_of_all_pairs() -> None:
     assert rank_agreement(torch.ones(4, 2), ann) is None
 
 
-def test_sentences_of_several_lengths_are_judged_as_each_alone(folder: Path) -> None:
-    ann = load(f"hf:{folder / 'bert'}")
+def test_sentences_of_several_lengths_are_judged_as_each_alone(ann: Program) -> None:
     noisy = {
         key: value + 0.02 * torch.randn_like(value) if value.dim() == 2 and value.is_floating_point() else value
         for key, value in ann.tensors.items()
@@ -106,17 +111,13 @@ def test_evaluating_the_folder_gives_the_metrics_again(converted: Conversion) ->
     }
 
 
-def test_a_model_without_hidden_states_and_no_text_at_all_are_told(folder: Path) -> None:
-    ann: Program = load(f"hf:{folder / 'bert'}")
+def test_no_text_at_all_is_told(ann: Program) -> None:
     networks = Networks(SpikingModel(ann.replaced(dialect=Dialect.SNN)), 1)
     with pytest.raises(DataError, match="nothing to evaluate on"):
         tallied(Embeddings(networks), [], lambda count: None)
 
 
-def test_padding_counts_for_nothing(folder: Path) -> None:
-    from spikeloom.pipeline.texts import structure
-
-    ann = load(f"hf:{folder / 'bert'}")
+def test_padding_counts_for_nothing(ann: Program) -> None:
     snn = SpikingModel(ann.replaced(dialect=Dialect.SNN), ann=ann)
     tokens, real = text(6, 6).tokens, torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
     tally: Any = Embeddings(Networks(snn, 1))

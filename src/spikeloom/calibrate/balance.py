@@ -12,7 +12,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.calibrate.observe import MASKED, Observation, floor_of, observe
+from spikeloom.calibrate.observe import SILENT, Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
@@ -99,9 +99,9 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tens
         function, seen.edges, seen.histogram, levels, pin=silence(channel_function(node, 0), root=node.kwargs.get("function") == "sqrt")
     )
     loud = torch.nonzero(values[:, 0] != 0).flatten()
-    if floor_of(node) != MASKED and len(loud):
+    if (floor := SILENT.get(str(node.kwargs.get("function")))) is not None and len(loud):
         rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], seen.histogram[loud], levels - 1)
-        thresholds[loud] = torch.nn.functional.pad(rest[0], (1, 0), value=floor_of(node))
+        thresholds[loud] = torch.nn.functional.pad(rest[0], (1, 0), value=floor)
         values[loud] = torch.nn.functional.pad(rest[1], (1, 0))
     thresholds, values = thresholds.float(), values.float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])

@@ -24,7 +24,7 @@ from torch import Tensor, fx
 
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
 from spikeloom.calibrate.frontier import Frontier
-from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range
+from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range, watched
 from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import maximum_step, mse_step
 from spikeloom.calibrate.solve import add, best, empty
@@ -221,6 +221,7 @@ class _Work:
     def _seen(self, node: fx.Node, received: list[Tensor], meant: list[Tensor]) -> Observation:
         """What a population receives in the SNN, and what it should make of it, over all samples."""
         axis, seen = scale_axis(node, self.program), None
+        received, meant = ([watched(node, value) for value in values] for values in (received, meant))
         for z in received:
             seen = see_range(seen, z, axis, floor_of(node))
         if seen is None:
@@ -236,7 +237,10 @@ class _Work:
         thresholds, values = fitted(node, seen, tuple(shape))
         if "covers" in note(node):
             return set_table(node, self.tensors, thresholds, values)
-        return set_table(node, self.tensors, thresholds, conditional_means(seen, thresholds, values))
+        values = conditional_means(seen, thresholds, values)
+        if kwargs_of(node)["function"] == "sqrt":  # it scales thresholds: one too low, of a cell nearly empty, would do the most harm
+            values = values.clamp_min(min(float(chunk.min()) for chunk in self.ann.values[node]))
+        return set_table(node, self.tensors, thresholds, values)
 
     def _rescale(self, node: fx.Node, seen: Observation) -> None:
         """(2) for one identity population."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.errors import DataError, InternalError, NumericError
-from spikeloom.ir import OPERATIONS, Batches, Program, calls, driven_by, kwargs_of
+from spikeloom.ir import OPERATIONS, Batches, Program, args_of, calls, driven_by, kwargs_of, note, target_of
 from spikeloom.neuron import Axis, by_channel
 from spikeloom.simulate import driving, reference
 
@@ -22,6 +22,8 @@ MASKED = -1e9
 """Below it a score is masked: no neuron's thresholds are chosen for it."""
 SILENT = {"exp": -30.0}
 """Functions that are 0 for every purpose below some input, and that input."""
+UNSEEN = {**SILENT, "log": 1e-30}
+"""Functions whose input may lie where they have no use, or no value, and where that ends: a row of silent neurons sums up to 0."""
 Inputs = tuple[Tensor, ...]
 
 
@@ -180,12 +182,12 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
     seen: dict[str, Observation] = {}
 
     def ranges(name: str, z: Tensor) -> None:
-        seen[name] = see_range(seen.get(name), z, axes[name], floor_of(nodes[name]))
+        seen[name] = see_range(seen.get(name), watched(nodes[name], z), axes[name], floor_of(nodes[name]))
         if not bool(torch.isfinite(seen[name].high - seen[name].low).all()):
             raise NumericError(f"the ANN's activation before %{name} is NaN or infinite", todo="check the weights and the preprocessing")
 
     def histograms(name: str, z: Tensor) -> None:
-        see_histogram(seen[name], z, bins_for(nodes[name], program, seen[name].low.numel()))
+        see_histogram(seen[name], watched(nodes[name], z), bins_for(nodes[name], program, seen[name].low.numel()))
 
     for look in (ranges, histograms):
         watch = Watch(program, look)
@@ -196,9 +198,18 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
     return seen
 
 
+def watched(node: fx.Node, z: Tensor) -> Tensor:
+    """What a population's thresholds are chosen for: its input z, or, where a maximum alone reads it, those maxima in its place. What
+    lies far below them needs no levels: a masked score, be it −∞ or −100."""
+    if "covers" not in note(node):
+        return z
+    reader = next(iter(node.users))
+    return target_of(reader)(z, args_of(reader)[1], True).expand_as(z)
+
+
 def floor_of(node: fx.Node) -> float:
-    """The input below which a population is silent whatever its thresholds."""
-    return SILENT.get(str(node.kwargs.get("function")), MASKED)
+    """The input below which a population's thresholds are chosen for nothing."""
+    return UNSEEN.get(str(node.kwargs.get("function")), MASKED)
 
 
 def bins_for(node: fx.Node, program: Program, groups: int) -> int:

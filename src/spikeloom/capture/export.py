@@ -33,6 +33,7 @@ _COPIES = frozenset(
 )
 _CASTS = frozenset({"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default", "aten.type_as.default"})
 _FUSED = {"aten.addcmul.default": torch.ops.aten.mul.Tensor, "aten.addcdiv.default": torch.ops.aten.div.Tensor}
+_MAXIMA = frozenset({"aten.maximum.default", "aten.max.other"})
 _VIEWS = frozenset({"aten.view.default", "aten._unsafe_view.default"})
 _GUARDS = frozenset(
     f"aten.{name}.default" for name in ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
@@ -125,6 +126,8 @@ def program_of(
     for tidy in (_plain_batch_norm, _plain_maximum, _without_copies, _views_as_reshapes, _unfused):
         tidy(program.graph)
     program = folded(swept(program))
+    _without_idle_bounds(program)
+    program = swept(program)
     return shaped(program) if _all_known(program) else program
 
 
@@ -220,6 +223,21 @@ def _plain_maximum(graph: fx.Graph) -> None:
             user.replace_all_uses_with(twin)
             graph.erase_node(user)
         graph.erase_node(node)
+
+
+def _without_idle_bounds(program: Program) -> None:
+    """A maximum with the lowest finite number is its other operand: a bound that masked scores are kept at."""
+    for node in list(calls(program.graph)):
+        if name_of(node.target) not in _MAXIMA:
+            continue
+        for x, bound in (node.args[:2], node.args[1::-1]):
+            lowest = isinstance(bound, fx.Node) and bound.op == "get_attr" and _is_lowest(program.tensors[constant_name(bound)])
+            if lowest and isinstance(x, fx.Node) and node.users:
+                node.replace_all_uses_with(x)
+
+
+def _is_lowest(bound: Tensor) -> bool:
+    return bound.numel() == 1 and bound.is_floating_point() and float(bound) <= torch.finfo(bound.dtype).min
 
 
 def _without_copies(graph: fx.Graph) -> None:

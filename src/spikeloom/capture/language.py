@@ -125,7 +125,7 @@ class Reader(nn.Module):
             return self._read(input_ids, position_ids)
 
     def _read(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        real = torch.ones_like(tokens)
+        real = torch.ones_like(positions)
         found = self.model(input_ids=tokens, position_ids=positions + self.first, attention_mask=real, use_cache=False)
         return found.logits if "logits" in found else found.last_hidden_state
 

@@ -23,37 +23,60 @@ from torch import fx
 
 from spikeloom.convert.writer import Writer, shape_of
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import argument, note
+from spikeloom.ir import args_of, argument, name_of, note
 
+_CASTS = ("aten.to.dtype", "aten._to_copy.default")
+_RESHAPES = ("aten.reshape.default", "aten.view.default", "aten._unsafe_view.default")
 MASKED = -1e30
 """What a masked score gets: far below any score, finite, so that a row of masked scores is no NaN."""
 
 
 def unfold_softmax(writer: Writer, node: fx.Node) -> fx.Node:
     """(2)–(5) for one softmax."""
-    z, log_sum = _normaliser(writer, _cast(writer, node), int(argument(node, 1, "dim")))
+    z, log_sum = _normaliser(writer, node)
     return writer.call("exp.default", writer.call("sub.Tensor", z, log_sum))
 
 
 def unfold_log_softmax(writer: Writer, node: fx.Node) -> fx.Node:
     """z − l of (2)–(4)."""
-    return writer.call("sub.Tensor", *_normaliser(writer, _cast(writer, node), int(argument(node, 1, "dim"))))
+    return writer.call("sub.Tensor", *_normaliser(writer, node))
 
 
-def _cast(writer: Writer, node: fx.Node) -> Any:
-    """What a softmax reads, in the dtype it is asked for."""
-    dtype = argument(node, 2, "dtype")
-    return writer.call("to.dtype", node.args[0], dtype) if isinstance(dtype, torch.dtype) else node.args[0]
-
-
-def _normaliser(writer: Writer, x: Any, dim: int) -> tuple[fx.Node, fx.Node]:
-    """z of (2) and l of (4). Their neurons are free: the shift they run at is their own, not the ANN's."""
-    z = writer.call("sub.Tensor", x, writer.call("amax.default", x, [dim], True))
+def _normaliser(writer: Writer, node: fx.Node) -> tuple[fx.Node, fx.Node]:
+    """z of (2) and l of (4), in the dtype that a softmax is asked for. Their neurons are free: the shift they run at is their own, not
+    the ANN's."""
+    dim = int(argument(node, 1, "dim"))
+    z = _shifted(writer, node.args[0], dim, argument(node, 2, "dtype"))
     e = writer.call("exp.default", z)
     log_sum = writer.call("log.default", writer.call("sum.dim_IntList", e, [dim], True))
     for each in (e, log_sum):
         note(each)["free"] = True
     return z, log_sum
+
+
+def _shifted(writer: Writer, x: Any, dim: int, dtype: Any) -> fx.Node:
+    """(2). The maximum alone reads the scores as spikes, so it reads them before they are cast and before rows of them are moved about:
+    what the difference reads must stay current, for a masked score lies far below any neuron's lowest level."""
+    casts, moves = list[fx.Node](), list[fx.Node]()
+    dim = -1 if dim == len(shape_of(x)) - 1 else dim
+    while name_of(x.target) in _CASTS or (dim == -1 and _keeps_rows(x)):
+        kept = casts if name_of(x.target) in _CASTS else moves
+        kept.insert(0, x)
+        x = x.args[0]
+    highest = writer.call("amax.default", x, [dim], True)
+    for cast in casts:
+        x, highest = (writer.call(name_of(cast.target)[5:], each, *args_of(cast)[1:], **cast.kwargs) for each in (x, highest))
+    if isinstance(dtype, torch.dtype) and x.meta["spec"][1] != str(dtype).removeprefix("torch."):
+        x, highest = (writer.call("to.dtype", each, dtype) for each in (x, highest))
+    z = writer.call("sub.Tensor", x, highest)
+    for move in moves:
+        z = writer.again(move, z)
+    return z
+
+
+def _keeps_rows(node: fx.Node) -> bool:
+    """Whether a node is a reshape that leaves the last axis alone."""
+    return name_of(node.target) in _RESHAPES and shape_of(node)[-1] == shape_of(node.args[0])[-1]
 
 
 def unfold_attention(writer: Writer, node: fx.Node) -> fx.Node:

@@ -17,6 +17,7 @@ from spikeloom.neuron import Axis
 
 _PRODUCTS = ("aten.matmul.", "aten.bmm.", "aten.einsum.", "aten.baddbmm.")
 _MAXIMA = ("aten.amax.", "aten.amin.")
+_ELEMENTWISE = (Kind.ADD, Kind.AFFINE, Kind.MOVE, Kind.ACTIVATION, Kind.NEURON)
 
 
 def channel_axis(node: fx.Node, readers: Sequence[fx.Node]) -> Axis:
@@ -75,7 +76,7 @@ def _reach_product(readers: Sequence[fx.Node]) -> bool:
 
 
 def _is_score(node: fx.Node, readers: Sequence[fx.Node]) -> bool:
-    """Whether a value is a product of two values, scaled, shifted or masked, whose maximum is taken, or the softmax of one."""
+    """Whether a value is a product of two values, scaled, capped, shifted or masked, whose maximum is taken, or the softmax of one."""
     softmax = function_of(node) in ("softmax", "_softmax")
     if not softmax and not any(name_of(reader.target).startswith(_MAXIMA) for reader in readers):
         return False
@@ -87,6 +88,6 @@ def _is_score(node: fx.Node, readers: Sequence[fx.Node]) -> bool:
         seen.add(here)
         if name_of(here.target).startswith(_PRODUCTS):
             return True
-        if kind(here, live) in (Kind.ADD, Kind.AFFINE, Kind.MOVE):
+        if kind(here, live) in _ELEMENTWISE:
             waiting += here.all_input_nodes
     return False

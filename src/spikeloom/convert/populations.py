@@ -8,8 +8,8 @@ Trainable populations: the staircases of the neuron law as modules, for layers t
 Steps are trained by their logarithm: they stay positive, and an optimiser's stride is relative to them. Values are trained, the
 thresholds of (2) stay where they are. Gradients are those of `neuron.uniform` and `neuron.table`.
 
-While a population observes, it passes on the function itself and keeps a sample of what it receives; `settle` chooses s by
-mean-squared error on the sample, or the table by `fit_staircase`.
+While a population observes, it passes on x or f(h) itself and keeps a sample of what it receives, or counts of it; `settle` chooses
+s by the mean-squared error on the sample, or the table by `fit_staircase` on the counts.
 
 Sources: step gradients, LSQ, Esser et al. 2020, arXiv 1902.08153; steps by mean-squared error, Li et al. 2021, arXiv 2106.06984.
 """
@@ -22,13 +22,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from spikeloom.errors import NumericError
-from spikeloom.neuron import Axis, Histogram, Staircase, by_channel, fit_staircase, read_table, run_uniform, scalar_function
+from spikeloom.neuron import Axis, Histogram, Staircase, by_channel, fit_staircase, read_table, run_uniform
 
 SAMPLES = 8192
 """How many values a channel an identity looks at in a calibration, over all its batches; a function counts all of them."""
 BINS = 1 << 14
 LOWEST, HIGHEST = -30.0, 12.0
 """The range of what functions count, in the logarithm of what `log` reads: below it exp is taken for 0, above it nothing is told apart."""
+MARGIN = 1.25
+"""How far an identity that covers reaches beyond what it saw: a coarser maximum costs a softmax nothing, a missed one does."""
 LEAST_STEP = 1e-7
 """The step of a channel that was always 0."""
 
@@ -49,6 +51,14 @@ def rounded(x: Float[Tensor, "c n"], step: Float[Tensor, "c 1"], levels: int) ->
     return (x / step + 0.5).floor_().clamp_(-levels, levels).mul_(step)
 
 
+def at_most_one(h: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """min(exp h, 1): what a softmax gives, also where the logarithm that h was lessened by came out too small."""
+    return h.clamp_max(0.0).exp()
+
+
+FUNCTIONS = {"exp": torch.exp, "log": torch.log, "share": at_most_one}
+
+
 def spread(count: int, size: int) -> Int[Tensor, " k"]:
     """`count` places of `size`, or all of them, by the golden ratio: evenly spread, and in step with no axis of what is sampled."""
     if size <= count:
@@ -62,11 +72,11 @@ class Population(nn.Module):
     def __init__(self, axis: Axis | None, levels: int) -> None:
         super().__init__()
         self.axis, self.levels = axis, levels
-        self.share, self.seen = 0, list[Tensor]()
+        self.quota, self.seen = 0, list[Tensor]()
 
     def observe(self, batches: int) -> None:
         """From now on the function itself, with a sample kept of each of that many batches; 0 ends it."""
-        self.share, self.seen = (-(-SAMPLES // batches) if batches else 0), []
+        self.quota, self.seen = (-(-SAMPLES // batches) if batches else 0), []
 
     def settle(self, timesteps: int) -> None:
         """Thresholds for what was observed, for a run of T steps; spikes from now on."""
@@ -77,7 +87,7 @@ class Population(nn.Module):
     def keep(self, x: Float[Tensor, "..."]) -> None:
         """Part of a batch goes into the sample."""
         rows = by_channel(x.detach(), self.axis)
-        self.seen.append(rows[:, spread(self.share, rows.shape[1]).to(rows.device)])
+        self.seen.append(rows[:, spread(self.quota, rows.shape[1]).to(rows.device)])
 
     def fit(self, seen: Float[Tensor, "c n"], timesteps: int) -> None:
         """Chooses the thresholds; each kind has its way."""
@@ -86,7 +96,7 @@ class Population(nn.Module):
 
 @final
 class IdentityNeurons(Population):
-    """(1), with a step for each of `channels` (() shares one). `covers` spans all that is seen, instead of the least mean error.
+    """(1), with a step for each of `channels` (() shares one). `covers` spans more than is seen, instead of the least mean error.
 
     Before it has settled its levels span `reach` on either side."""
 
@@ -102,7 +112,7 @@ class IdentityNeurons(Population):
 
     def forward(self, x: Float[Tensor, "tb *rest"], timesteps: int = 1) -> Float[Tensor, "tb *rest"]:
         """T steps on inputs [T·B, …], time-major."""
-        if self.share:
+        if self.quota:
             self.keep(x)
             return x
         step, axis = self.step, -1 if self.axis is None else self.axis
@@ -120,14 +130,15 @@ class IdentityNeurons(Population):
     def fit(self, seen: Float[Tensor, "c n"], timesteps: int) -> None:
         """With T steps the mean has N·T levels, of s/T."""
         seen = seen.masked_fill(~seen.isfinite(), 0.0)  # a row that is masked altogether
-        levels = self.levels * (1 if self.covers else timesteps)
-        step = seen.amax(1).clamp_min(LEAST_STEP) / levels if self.covers else mse_step(seen, levels) * timesteps
+        step = MARGIN * seen.amax(1) / self.levels if self.covers else mse_step(seen, self.levels * timesteps) * timesteps
+        step = step.clamp_min(LEAST_STEP)
         self.log_step.copy_(step.log().view_as(self.log_step))
 
 
 @final
 class FunctionNeurons(Population):
-    """(2) for `exp` or `log`, one table a head on axis 1. The lowest value of `exp` is 0 for good: who is masked stays silent.
+    """(2) for one of `FUNCTIONS`, one table a head on axis 1. The lowest value of `exp` and `share` is 0 for good: what is masked
+    stays silent.
 
     Before it has settled the thresholds lie at equal distances over `span`, in the logarithm of what is read."""
 
@@ -135,17 +146,17 @@ class FunctionNeurons(Population):
 
     def __init__(self, function: str, heads: int, levels: int, span: tuple[float, float]) -> None:
         super().__init__(1, levels)
-        self.function, self.silent = function, function == "exp"
+        self.function, self.silent = function, function != "log"
         logs = torch.linspace(*span, 2 * levels)
         inner = (logs[1:] + logs[:-1]) / 2
-        values = torch.cat([inner.exp(), logs[-1:].exp()]) if self.silent else torch.cat([logs[:1], inner, logs[-1:]])
+        values = FUNCTIONS[function](torch.cat([inner, logs[-1:]])) if self.silent else torch.cat([logs[:1], inner, logs[-1:]])
         self.register_buffer("thresholds", (logs if self.silent else logs.exp()).repeat(heads, 1))
         self.values = nn.Parameter(values.repeat(heads, 1))
 
     def forward(self, h: Float[Tensor, "b heads *rest"]) -> Float[Tensor, "b heads *rest"]:
-        if self.share:
+        if self.quota:
             self.keep(h)
-            return scalar_function(self.function)(h)
+            return FUNCTIONS[self.function](h)
         return read_table(h, self.thresholds, nn.functional.pad(self.values, (1, 0)) if self.silent else self.values, 1)
 
     def keep(self, x: Float[Tensor, "..."]) -> None:
@@ -170,7 +181,7 @@ class FunctionNeurons(Population):
             self.values[head] = torch.cat([values, values[-1:].expand(missing)])[self.silent :]
 
     def _table(self, seen: Histogram) -> Staircase:
-        function = scalar_function(self.function)
+        function = FUNCTIONS[self.function]
         if not self.silent:
             return fit_staircase(function, seen, 2 * self.levels)
         thresholds, values = fit_staircase(function, seen, 2 * self.levels - 1)

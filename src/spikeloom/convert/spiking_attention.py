@@ -6,12 +6,12 @@ Spiking attention: a drop-in for `torch.nn.MultiheadAttention` that computes in 
     a_ij   = q̂_i·k̂_j / √d + mask_ij                        a product of spikes; a mask is a constant current  (3)
     z_ij   = a_ij − m_i,  m_i = spike of max_j a_ij        = max_j of the spikes of a_ij                  (4)
     l_i    = log Σ_j exp z_ij                              exp neurons, a logarithm neuron               (5)
-    p_ij   = exp(z_ij − l_i)                               exp neurons                                   (6)
+    p_ij   = min(exp(z_ij − l_i), 1)                       exp neurons                                   (6)
     y_i    = W_o ô_i + b_o,  ô = spikes of Σ_j p_ij v̂_j    a product of spikes                           (7)
 
 (3)–(6) are `attention`'s (2)–(5) in a module. A staircase is monotone: in (4) the maximum of spikes is the spike of the maximum.
-Every operand of a product is a spike: it takes at most 2N + 1 values in its scale group. What is masked is silent, so a row that
-is masked altogether gives zeros, where PyTorch gives NaN or zeros.
+At T = 1 every operand of a product is a spike: it takes at most 2N + 1 values in its scale group. What is masked is silent, so a
+row that is masked altogether has weights 0, where PyTorch's are NaN.
 
 With T > 1 the batch is [T·B], time-major. (1), (2) and (7) integrate and fire; (3)–(6) as one function and p·v̂ as another read
 running means and emit differences (`neuron.difference`): the mean of p over T is (3)–(6) of the mean of q̂ and k̂. Within one function
@@ -49,7 +49,9 @@ class SpikingAttention(nn.MultiheadAttention):
     """`torch.nn.MultiheadAttention` in spikes: its arguments, inputs, masks, results and state, with the neurons' parameters besides.
 
     `levels` is N; `timesteps` is T; `per_feature` gives each head and feature a threshold of its own, else each head has one. A new
-    module's thresholds suit inputs of unit variance; `calibrate` fits them to data, and with them the sequence lengths that (5) meets.
+    module's thresholds suit inputs of unit variance; `calibrate` fits them to data, and to its lengths and masks: (5) and (6) know
+    no sums and shares but those it had.
+
     UnsupportedError for dropout, bias_kv and zero_attn, ConfigError for sizes that make no attention.
     """
 
@@ -212,7 +214,7 @@ class SpikingAttention(nn.MultiheadAttention):
         channels, axis = ((self.embed_dim,), (1, 3)) if self.per_feature else ((heads,), 1)
         made |= {name: IdentityNeurons(channels, axis, levels) for name in (*sizes, "output")}
         made["maximum"] = IdentityNeurons((heads,), 1, levels, covers=True)
-        spans = {"exp": ("exp", EXP_SPAN), "log": ("log", LOG_SPAN), "softmax": ("exp", EXP_SPAN)}
+        spans = {"exp": ("exp", EXP_SPAN), "log": ("log", LOG_SPAN), "softmax": ("share", EXP_SPAN)}
         return {**made, **{name: FunctionNeurons(function, heads, levels, span) for name, (function, span) in spans.items()}}
 
     @property
@@ -225,7 +227,7 @@ class SpikingAttention(nn.MultiheadAttention):
 
     @property
     def _observing(self) -> bool:
-        return any(population.share for population in self._all)
+        return any(population.quota for population in self._all)
 
     def _settle(self, populations: Sequence[Population], batches: Sequence[Batch]) -> None:
         """Thresholds for some populations; the others spike."""

@@ -19,7 +19,7 @@ from spikeloom.convert.attention import unfold_attention, unfold_log_softmax, un
 from spikeloom.convert.norm import divide_by_root, unfold_group_norm, unfold_layer_norm, unfold_norm, unfold_rms_norm, unfold_variance
 from spikeloom.convert.writer import Writer
 from spikeloom.errors import ConfigError
-from spikeloom.ir import Context, Dialect, Pass, Program, calls, clone, divides_by_root, dynamic, function_of, shaped, swept, unfolds
+from spikeloom.ir import Context, Dialect, Pass, Program, calls, clone, dynamic, function_of, shaped, swept, unfolds
 
 Unfolding = Callable[[Writer, fx.Node], fx.Node]
 ATTENTION: dict[str, Unfolding] = {"scaled_dot_product_attention": unfold_attention}
@@ -64,9 +64,8 @@ class Unfold(Pass):
             live = dynamic(writer.graph)
             rest = [node for node in calls(writer.graph) if function_of(node) == "div" and unfolds(node, live)]
             for node in rest:
-                if not divides_by_root(node, live):
-                    opened.append(node.name)
-                    writer.replace(node, unfold_division(writer.at(node), node))
+                opened.append(node.name)
+                writer.replace(node, unfold_division(writer.at(node), node))
         writer.graph.lint()
         after = swept(program.replaced(graph=writer.graph, tensors=writer.tensors))
         return shaped(after).recorded(self.record(unfolded=opened))

@@ -42,6 +42,13 @@ class Writer:
         node.meta["spec"] = (tuple(value.shape), str(value.dtype).removeprefix("torch."))
         return node
 
+    def again(self, node: fx.Node, x: fx.Node) -> fx.Node:
+        """The operation of `node` on `x` in place of what it reads first, a value of the same shape."""
+        with self.graph.inserting_before(self.place):
+            new = self.graph.create_node("call_function", node.target, (x, *node.args[1:]), dict(node.kwargs))
+        new.meta["spec"] = (node.meta["spec"][0], x.meta["spec"][1])
+        return new
+
     def constant(self, name: str, value: Tensor) -> fx.Node:
         """A new constant; a number is added to its name where that is taken."""
         free = next(full for k in range(len(self.tensors) + 1) if (full := f"{name}.{k}") not in self.tensors)

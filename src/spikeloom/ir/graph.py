@@ -16,6 +16,9 @@ from spikeloom.ir.rules import RULES, Kind, name_of
 POSITIONS, CAUSAL, MASK = "positions", "causal mask", "mask"
 """What an input can tell of the structure of a text: where its tokens stand, and which may look at which."""
 _WITHIN = " within "
+_LIKE = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
+_OF_SIZES = ("aten.sym_", "torch.sym_", *(f"aten.{name}." for name in _LIKE))
+"""What reads of a value nothing but its size."""
 
 
 def structure_of(node: fx.Node) -> str | None:
@@ -90,8 +93,7 @@ def dynamic(graph: fx.Graph) -> set[fx.Node]:
         if node.op == "placeholder" and structure_of(node) is None:
             found.add(node)
         elif node.op in ("call_function", "output"):
-            rule = RULES.get(name_of(node.target))
-            sized = rule is not None and rule.name.startswith(("aten.sym_", "torch.sym_"))
+            sized = name_of(node.target).startswith(_OF_SIZES)
             if not sized and any(operand in found for operand in node.all_input_nodes):
                 found.add(node)
     return found

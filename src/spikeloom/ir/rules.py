@@ -78,7 +78,7 @@ _TABLE: Mapping[Kind, str] = {
         batch_norm.default
         avg_pool1d.default avg_pool2d.default avg_pool3d.default
         adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default
-        mean.default mean.dim sum.default sum.dim_IntList cumsum.default
+        mean.default mean.dim sum.default sum.dim_IntList cumsum.default diff.default
         upsample_bilinear2d.vec upsample_bilinear2d.default upsample_bicubic2d.vec upsample_bicubic2d.default
         upsample_linear1d.vec upsample_linear1d.default upsample_trilinear3d.vec
         embedding.default neg.default
@@ -106,7 +106,7 @@ _TABLE: Mapping[Kind, str] = {
         """,
     Kind.MAX: """
         max_pool1d.default max_pool2d.default max_pool3d.default adaptive_max_pool2d.default amax.default amin.default
-        maximum.default minimum.default
+        maximum.default minimum.default max.other min.other
         max_pool2d_with_indices.default max.dim max.default topk.default argmax.default
         """,
     Kind.ACTIVATION: """
@@ -121,7 +121,7 @@ _TABLE: Mapping[Kind, str] = {
         instance_norm.default _native_batch_norm_legit.no_stats rms_norm.default scaled_dot_product_attention.default
         var.correction var.dim std.correction std.dim linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
         var_mean.correction cosine_similarity.default cdist.default grid_sampler.default
-        floor_divide.default div.Tensor_mode pow.Scalar remainder.Scalar floor.default ceil.default round.default
+        floor_divide.default div.Tensor_mode pow.Scalar pow.Tensor_Tensor remainder.Scalar floor.default ceil.default round.default
         sign.default fft_fft2.default
         """,
     Kind.SHAPE: """

@@ -122,7 +122,7 @@ def unfolds(node: fx.Node, live: set[fx.Node]) -> bool:
     """Whether `convert.Unfold` takes this function of several values apart into populations."""
     function = function_of(node)
     if function == "div":
-        return name_of(node.target) == "aten.div.Tensor" and node.args[1] in live
+        return name_of(node.target) == "aten.div.Tensor" and node.args[1] in live and not divides_by_root(node, live)
     if function == "linalg_vector_norm":
         return float(argument(node, 1, "ord", 2)) == 2.0
     return function in UNFOLDED

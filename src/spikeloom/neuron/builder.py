@@ -33,10 +33,10 @@ Histogram = tuple[Float[Tensor, " _"], Float[Tensor, " _"]]
 
 PER_STRETCH = 16
 MAX_POINTS = 1 << 16
-POINTS = 1 << 18  # that are looked at together
-PAIRS = 1 << 20  # of candidates that are looked at together
+POINTS = 1 << 19  # that are looked at together
+PAIRS = 1 << 22  # of candidates that are looked at together
 NOTHING = 1e-12  # the share of the mass below which a point is left out of a fit
-ONE_WORK = 1 << 22  # what one staircase alone may cost (`segment.WORK`)
+ONE_WORK = 1 << 22  # what one staircase alone may cost, where `segment.WORK` is for one of many
 TAILS = (0.0, 1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2)  # mass left outside a uniform range, on either side
 
 
@@ -97,7 +97,8 @@ def fit_staircase(
     """The staircase (thresholds [K], values [K+1]) of (1), of at most M distinct values; at least one threshold.
 
     With `reuse` a value may serve several stretches of h: more thresholds, no more values, a smaller error where f is not monotone
-    (`lloyd-max` only). With `pin` the value that comes nearest is exactly that number, 0 say, so that the neuron is silent there.
+    (`lloyd-max` only). With `pin` the value that comes nearest is exactly that number, 0 say, so that the neuron is silent there;
+    `lloyd-max` leaves it out where f stays further from it than from the values beside it.
     """
     _refuse_no_levels(levels)
     if method not in METHODS or (reuse and method != "lloyd-max"):

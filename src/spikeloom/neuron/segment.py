@@ -9,13 +9,13 @@ pinned: a given number p replaces it instead of its mean, and it counts p·(2S -
 
 Candidates for cuts are spread by the high-resolution density w^(1/3)·|Δy|^(2/3) (Panter & Dite 1951), none taking more than one cut.
 Few cuts are chosen from their candidates exactly (dynamic programming, Bruce 1965), which solves small problems; many are spread over
-theirs by the same density, measured between candidates. Then all cuts move jointly, in rounds: dynamic programming over five places
-per cut, at first those of its neighbours and halfway there (so that a stretch can move from anywhere to anywhere), then nearer ones.
+theirs by the same density, measured between candidates. Then all cuts move jointly, in rounds: dynamic programming over seven places
+per cut, those of its neighbours among them, so that a stretch can be lost at one end of a row and won at the other.
 
 Sequences lie in rows padded with weight 0; cuts lie in columns [M+1, rows], so that each step of the recursion runs over all rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,10 +27,11 @@ Places = NDArray[np.intp]
 
 WORK = 1 << 16  # pairs of candidates times stretches that a row's exact choice may cost
 CANDIDATES = 4  # for every cut, where the choice is not exact
-EVEN = 0.05  # share of the density that falls on all places alike
 FILLING = 8  # rounds of `filled`
 GRAIN = 64  # how far a cut may move is said in 64ths of the gap to its neighbour
-ROUNDS = ((64, 32), (22, 11), (64, 32), (22, 11), (64, 32), (6, 3), (64, 32), (1, 0))
+ROUNDS = ((64, 32, 11), (64, 32, 6), (64, 32, 11), (64, 32, 2), (22, 11, 0))
+FEW = 16  # stretches, which have further to go: twice the rounds
+FREE = 3  # rounds before the stretch to pin is chosen
 TINY = 1e-20
 
 
@@ -81,7 +82,7 @@ def segment(
     pin: float | None = None,
     work: int = WORK,
 ) -> Cuts:
-    """Cuts into at most M = `stretches` stretches, some of which may be empty; with `pin`, the one that comes nearest is pinned.
+    """Cuts into at most M = `stretches` stretches, some of which may be empty; with `pin`, the `nearest` of them is pinned.
 
     A row holds `counts` entries, each with more than 1e-12 of the row's weight, then padding of weight 0. Without a pin the cuts are
     optimal where n ≤ √work - 1 and (n - M + 1)²·M ≤ `work`, n the longest row, and within a few per cent of the least error elsewhere.
@@ -89,12 +90,12 @@ def segment(
     w = w / w.sum(1, keepdims=True)
     centre = (w * y).sum(1, keepdims=True)
     sums = sums_of(y - centre, w)  # smaller numbers, smaller rounding
-    places = moved(sums, first_cuts(y, w, counts, sums, stretches, work), ROUNDS)
-    if pin is None:
-        return Cuts(places, np.full_like(counts, -1))
-    pins = pin - centre[:, 0]
-    pinned = nearest(sums, places, pins)
-    return Cuts(moved(sums, places, ROUNDS, pinned, pins), pinned)
+    places, pinned, pins = first_cuts(y, w, counts, sums, stretches, work), np.full_like(counts, -1), np.zeros(len(y))
+    if pin is not None:
+        pins = pin - centre[:, 0]
+        places = moved(sums, places, pinned, pins, ROUNDS[:FREE])
+        pinned = nearest(y - centre, sums, places, pins)
+    return Cuts(moved(sums, places, pinned, pins, ROUNDS if stretches > FEW else 2 * ROUNDS), pinned)
 
 
 def first_cuts(
@@ -125,11 +126,13 @@ def candidates(
     y: Float[Numbers, "rows n"], w: Float[Numbers, "rows n"], counts: Int[Places, " rows"], number: int
 ) -> Int[Places, "options rows"]:
     """Places from 0 to the end of each row: so many stretches of equal share in the density, or every place if there are no more."""
+    every = np.minimum(np.arange(min(number, int(counts.max())) + 1)[:, None], counts)
     if number >= counts.max():
-        return np.minimum(np.arange(counts.max() + 1)[:, None], counts)
+        return every
     both = w[:, 1:] * w[:, :-1] / (w[:, 1:] + w[:, :-1] + TINY)  # what it costs to join two entries, over Δy²
     inner = 1 + spread(np.cbrt(both * np.diff(y, axis=1) ** 2), number - 1).T
-    return np.concatenate([np.zeros_like(counts)[None], np.minimum(inner, counts), counts[None]])
+    spaced = np.concatenate([np.zeros_like(counts)[None], np.minimum(inner, counts), counts[None]])
+    return np.where(counts <= number, every, spaced)
 
 
 def spread_cuts(sums: Sums, options: Int[Places, "options rows"], stretches: int) -> Int[Places, "cuts rows"]:
@@ -154,9 +157,7 @@ def spread(density: Float[Numbers, "rows n"], number: int) -> Int[Places, "rows 
 
 def filled(density: Float[Numbers, "rows n"], number: int) -> Float[Numbers, "rows n"]:
     """Shares of a number of cuts in proportion to a density, but at most one each (water filling)."""
-    some = density > 0
-    share = (1 - EVEN) * density / np.maximum(density.sum(1, keepdims=True), TINY)
-    share += EVEN * some / np.maximum(some.sum(1, keepdims=True), 1)
+    share = density / np.maximum(density.sum(1, keepdims=True), TINY)
     factor = np.full((len(share), 1), float(number))
     for _ in range(FILLING):
         full = share * factor >= 1
@@ -172,18 +173,19 @@ def exact_cuts(sums: Sums, options: Int[Places, "options rows"], stretches: int)
     spare = len(options) - stretches
     start = np.full((spare, options.shape[1]), -np.inf)
     start[0] = 0.0
-    steps = [gains[k : k + spare, k + 1 : k + 1 + spare] for k in range(stretches)]
-    choice = best_path(steps, start, np.full(options.shape[1], spare - 1))
+    choice = best_path((gains[k : k + spare, k + 1 : k + 1 + spare] for k in range(stretches)), start, spare - 1)
     return np.take_along_axis(options, choice + np.arange(stretches + 1)[:, None], axis=0)
 
 
-def best_path(gains: Sequence[Float[Numbers, "from to rows"]], start: Float[Numbers, "from rows"], end: Int[Places, " rows"]) -> Places:
+def best_path(gains: Iterable[Float[Numbers, "from to rows"]], start: Float[Numbers, "from rows"], end: int) -> Places:
     """The choices [steps + 1, rows] of the largest sum of gains, one a step, from any start to the given end."""
-    reached = [start]
-    for gain in gains[:-1]:
+    reached, taken = [start], list[Numbers]()
+    for gain in gains:
+        taken.append(gain)
         reached.append((reached[-1][:, None] + gain).max(0))
-    path, rows = [end], np.arange(len(end))
-    for best, gain in zip(reversed(reached), reversed(gains), strict=True):
+    rows = np.arange(start.shape[1])
+    path = [np.full_like(rows, end)]
+    for best, gain in zip(reached[-2::-1], reversed(taken), strict=True):
         path.append((best + gain[:, path[-1], rows]).argmax(0))
     return np.stack(path[::-1])
 
@@ -191,36 +193,50 @@ def best_path(gains: Sequence[Float[Numbers, "from to rows"]], start: Float[Numb
 def moved(
     sums: Sums,
     cuts: Int[Places, "cuts rows"],
-    rounds: Sequence[tuple[int, int]],
-    pinned: Int[Places, " rows"] | None = None,
-    pins: Float[Numbers, " rows"] | None = None,
+    pinned: Int[Places, " rows"],
+    pins: Float[Numbers, " rows"],
+    rounds: Sequence[Sequence[int]],
 ) -> Int[Places, "cuts rows"]:
-    """All inner cuts moved jointly, round after round: each to the best of five places, itself and two on either side."""
+    """All inner cuts moved jointly, round after round: each to the best of a few places, where it was and some on either side."""
     for steps in rounds:
         options = around(cuts, steps)
-        weight, value = (part[1:, None] - part[:-1, :, None] for part in sums.at(options))  # [stretch, from, to, rows]
-        gains = score(weight, value)
-        if pinned is not None and pins is not None:
-            rows = np.arange(len(pinned))
-            w, s, p = weight[pinned, :, :, rows], value[pinned, :, :, rows], pins[:, None, None]
-            gains[pinned, :, :, rows] = np.where(w >= 0, p * (2 * s - p * w), -np.inf)  # (2)
-        choice = best_path(list(gains), np.zeros(options.shape[1:]), np.zeros_like(cuts[0]))
+        choice = best_path(gains_of(sums, options, pinned, pins), np.zeros(options.shape[1:]), 0)
         cuts = np.take_along_axis(options, choice[:, None], axis=1)[:, 0]
     return cuts
 
 
-def around(cuts: Int[Places, "cuts rows"], steps: tuple[int, int]) -> Int[Places, "cuts 5 rows"]:
-    """Where each inner cut may move: by two steps either way, in 64ths of the gap there, at least one entry; the ends stay."""
-    gaps = np.diff(cuts, axis=0)
-    options = np.repeat(cuts[:, None], 5, axis=1)
+def gains_of(
+    sums: Sums, options: Int[Places, "cuts options rows"], pinned: Int[Places, " rows"], pins: Float[Numbers, " rows"]
+) -> Iterator[Float[Numbers, "options options rows"]]:
+    """What each stretch scores between every two of the places of its cuts; a pinned one by (2)."""
+    weights, values = sums.at(options)
+    for k in range(len(options) - 1):
+        weight, value = weights[k + 1] - weights[k][:, None], values[k + 1] - values[k][:, None]
+        gain = score(weight, value)
+        if len(here := np.flatnonzero(pinned == k)):
+            w, v, p = weight[:, :, here], value[:, :, here], pins[here]
+            gain[:, :, here] = np.where(w > 0, p * (2 * v - p * w), -np.inf)
+        yield gain
+
+
+def around(cuts: Int[Places, "cuts rows"], steps: Sequence[int]) -> Int[Places, "cuts options rows"]:
+    """Where each inner cut may move: nowhere, or by one of the steps (in 64ths of the gap there) either way; the ends stay."""
+    gaps, far = np.diff(cuts, axis=0), len(steps)
+    options = np.repeat(cuts[:, None], 2 * far + 1, axis=1)
     for place, step in enumerate(steps):
-        reach = np.maximum(gaps * step // GRAIN, 2 - place)
-        options[1:-1, 1 + place] -= reach[:-1]
-        options[1:-1, 3 + place] += reach[1:]
+        reach = np.maximum(gaps * step // GRAIN, far - place)
+        options[1:-1, place] -= reach[:-1]
+        options[1:-1, 1 + far + place] += reach[1:]
     return np.clip(options, 0, cuts[-1])
 
 
-def nearest(sums: Sums, cuts: Int[Places, "cuts rows"], pins: Float[Numbers, " rows"]) -> Int[Places, " rows"]:
-    """The stretch of each row that costs least to pin, none of the empty ones."""
+def nearest(y: Float[Numbers, "rows n"], sums: Sums, cuts: Int[Places, "cuts rows"], pins: Float[Numbers, " rows"]) -> Int[Places, " rows"]:
+    """The stretch of each row that costs least to pin; none (-1) where neither its mean nor the entries at its ends are nearer to the
+    pin than to the means beside it: where the pin lies a stretch or more outside of what y is."""
     weight, value = (np.diff(part, axis=0) for part in sums.at(cuts))
-    return np.where(np.diff(cuts, axis=0) > 0, score(weight, value - pins * weight), np.inf).argmin(0)
+    found = np.where(weight > 0, score(weight, value - pins * weight), np.inf).argmin(0)
+    means = np.pad(np.where(weight > 0, value / np.maximum(weight, TINY), np.inf), ((1, 1), (0, 0)), constant_values=np.inf)
+    rows = np.arange(len(found))
+    own = np.stack([means[found + 1, rows], y[rows, cuts[found, rows]], y[rows, cuts[found + 1, rows] - 1]])
+    beside = np.minimum(abs(own - means[found, rows]), abs(own - means[found + 2, rows]))
+    return np.where((abs(own - pins) <= beside).any(0), found, -1)

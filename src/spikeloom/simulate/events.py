@@ -153,7 +153,7 @@ class Counter(fx.Interpreter):
         self.before = {node.name: node for node in calls(program.graph) if node in live}
         self.kinds = {name: kind(node, live) for name, node in self.before.items()}
         self.carried = {node.name: signal for node, signal in signals(program.graph).items()}
-        self.levels: dict[str, Tensor] = {}
+        self.levels: dict[str, Any] = {}
         self.sums: dict[str, dict[str, float]] = {}
         self.fans: dict[tuple[Any, ...], Tensor] = {}
         self.fired: dict[str, Tensor] = {}
@@ -168,12 +168,12 @@ class Counter(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value, what = super().run_node(n), self.kinds.get(n.name)
+        if what in (Kind.MOVE, Kind.MAX) and self.carried[n.name] is Signal.SPIKE:
+            self._route(n)  # of a split all parts
         if not isinstance(value, Tensor) or what is None:
             return value
         if what is Kind.NEURON:
             self._population(n.name, value)
-        elif what in (Kind.MOVE, Kind.MAX) and self.carried[n.name] is Signal.SPIKE:
-            self._route(n)
         elif what in (Kind.AFFINE, Kind.PRODUCT):
             self._synapses(n.name, value, {operand.name: self.env[operand] for operand in n.all_input_nodes})
         return value
@@ -204,7 +204,7 @@ class Counter(fx.Interpreter):
         self.env.update({operand: self.levels[operand.name] for operand in moved})
         level = super().run_node(n)
         self.env.update(held)
-        if moved and isinstance(level, Tensor):
+        if moved:
             self.levels[n.name] = level
 
     def _synapses(self, name: str, value: Tensor, values: Mapping[str, Any]) -> None:
