@@ -260,3 +260,23 @@ def test_settings_are_kept_and_folding_twice_changes_nothing() -> None:
     program = capture(Functional(), (image(2),), settings={"source": "here"})
     assert program.settings == {"source": "here"}
     assert text(folded(program)) == text(program)
+
+
+@pytest.mark.parametrize("bound", [torch.finfo(torch.float32).min, -torch.inf])
+def test_a_maximum_with_the_lowest_number_goes(bound: float) -> None:
+    class Kept(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.max(torch.max(x, torch.tensor(bound)), x.flip(1))
+
+    program = capture(Kept(), (torch.randn(2, 3),))
+    assert operations(program) == ["aten.flip.default", "aten.max.other"]
+    x = torch.randn(4, 3)
+    assert torch.equal(program.module()(x), torch.maximum(x, x.flip(1)))
+
+
+def test_a_maximum_with_any_other_number_stays() -> None:
+    class Clipped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.maximum(torch.tensor(-2.0), x)
+
+    assert operations(capture(Clipped(), (torch.randn(2, 3),))) == ["aten.maximum.default"]

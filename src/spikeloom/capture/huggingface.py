@@ -203,7 +203,7 @@ def _reader(address: str, model: Any, folder: Path, weights: str, task: str) -> 
     context = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     facts = {
         "tokenizer": str(folder) if (folder / "tokenizer.json").is_file() else None,
-        "context": None if context is None else int(context),
+        "context": None if context is None else int(context) - reader.first,
         "bos": bos if isinstance(bos, int) else None,
         "eos": eos if isinstance(eos, int | list) else None,
         "vocabulary": int(config.vocab_size),

@@ -3,6 +3,7 @@ Which axis of a value holds its channels: what shares a scale, and what may have
 
     [B, C], [B, C, …] after a convolution    1                [B, L, C], [B, H, W, C] after a linear layer    the last
     [B, H, L, D], operands of attention      heads and features, (1, 3)
+    [B, L, H, D], before heads are moved     heads and features, (2, 3)
     [B, H, L, L], scores of attention        heads, 1
     [B·H, L, L], scores, heads in the batch  none: an axis that the value has not
 """
@@ -17,6 +18,7 @@ from spikeloom.neuron import Axis
 
 _PRODUCTS = ("aten.matmul.", "aten.bmm.", "aten.einsum.", "aten.baddbmm.")
 _MAXIMA = ("aten.amax.", "aten.amin.")
+_MOVED = ("aten.transpose.", "aten.permute.", "aten.movedim.", "aten.swapaxes.")
 _ELEMENTWISE = (Kind.ADD, Kind.AFFINE, Kind.MOVE, Kind.ACTIVATION, Kind.NEURON)
 
 
@@ -28,7 +30,7 @@ def channel_axis(node: fx.Node, readers: Sequence[fx.Node]) -> Axis:
     if rank < 5 and _is_score(node, readers):
         return 1 if rank == 4 else rank
     if rank == 4 and _has_heads(node, readers):
-        return 1, 3
+        return (1, 3) if _moves_heads(node) else (2, 3)
     return rank - 1 if rank < 5 and _last(node, rank) else 1
 
 
@@ -57,6 +59,20 @@ def _has_heads(node: fx.Node, readers: Sequence[fx.Node]) -> bool:
     if name_of(node.target).startswith(_PRODUCTS):
         return True
     return not weighted(node) and _reach_product(readers) and _last(node, 4)
+
+
+def _moves_heads(node: fx.Node) -> bool:
+    """Whether a value is a product of two values, or its axes were moved since the linear layer it comes from: [B, L, H, D] no more."""
+    live, waiting, seen = dynamic(node.graph), [node], set[fx.Node]()
+    while waiting:
+        here = waiting.pop()
+        if here in seen or here not in live or here.op != "call_function" or weighted(here):
+            continue
+        seen.add(here)
+        if name_of(here.target).startswith((*_PRODUCTS, *_MOVED)):
+            return True
+        waiting += here.all_input_nodes
+    return False
 
 
 def _reach_product(readers: Sequence[fx.Node]) -> bool:

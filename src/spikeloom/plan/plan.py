@@ -20,12 +20,14 @@ from spikeloom.ir import (
     Pass,
     PlanRow,
     Program,
+    Scalar,
     Signal,
     becomes,
     calls,
     dynamic,
     function_of,
     name_of,
+    scalars,
     shaped,
     signals,
     spikeless,
@@ -86,21 +88,29 @@ def plan(program: Program) -> tuple[PlanRow, ...]:
         frozenset(node.name for node in spikeless(fused.graph)),
         frozenset(folded),
         frozenset(moved),
+        frozenset(node.name for scalar in _written(fused.graph) for node in scalar.nodes) if known else frozenset(),
     )
     live = dynamic(raw.graph)
     return tuple(_row(node, raw, live, twins) for node in calls(raw.graph))
 
 
+def _written(graph: fx.Graph) -> list[Scalar]:
+    """The scalar functions of a graph that take several operations."""
+    return [scalar for scalar in scalars(graph).values() if len(scalar.nodes) > 1]
+
+
 @final
 @dataclass(frozen=True)
 class _Twins:
-    """The fused program beside the one as it came: nodes by name, what they carry, and what fusing did to which names."""
+    """The fused program beside the one as it came: nodes by name, what they carry, what fusing did to which names, and which of them are
+    parts of scalar functions written out in several operations."""
 
     nodes: Mapping[str, fx.Node]
     carried: Mapping[fx.Node, Signal]
     spikeless: frozenset[str]
     folded: frozenset[str]
     moved: frozenset[str]
+    written: frozenset[str]
 
     def reads_input(self, name: str) -> bool:
         """Whether an operation reads the analog input once the program is fused."""
@@ -110,6 +120,8 @@ class _Twins:
 def _row(node: fx.Node, program: Program, live: set[fx.Node], twins: _Twins) -> PlanRow:
     what, why = becomes(node, live)
     what = Becomes.FOLDED if node.name in twins.folded else what
+    if what is Becomes.FLOATING and node.name in twins.written:
+        what, why = Becomes.STAIRCASE, "part of a function of one value that is written out in several operations"
     reason = _reason(node, what, why, twins)
     counted = 0 if what in (Becomes.FOLDED, Becomes.CONSTANT) or not _shape(node) else macs(node)
     return PlanRow(
