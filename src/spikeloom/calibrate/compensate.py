@@ -172,15 +172,19 @@ class _Work:
         moments = [empty(groups, inputs, outputs), empty(groups, inputs, outputs)]
         positions = max(1, -(-self.options.rows_per_weight * inputs // self.samples))
         flat, offset = weight.reshape(groups, outputs, inputs), bias.reshape(groups, 1, outputs)
-        received = self.snn.values[source_of(node)]
+        received, centre = self.snn.values[source_of(node)], None
         for place, target in enumerate(self._targets(node)):
             mean = decoded(received[place], self.options.timesteps)
             x, y = rows(node, mean, target, weight, positions, self.generator)
             residual = y - (x @ flat.transpose(1, 2) + offset)
+            centre = x.mean(1, keepdim=True) if centre is None else centre
+            x = x - centre
             half = x.shape[1] // 2 if len(self.chunks) == 1 else x.shape[1] * (place % 2)
             add(moments[0], x[:, :half], residual[:, :half])
             add(moments[1], x[:, half:], residual[:, half:])
         change, shift, ridge = best(*moments)
+        if centre is not None:
+            shift = shift - (change @ centre.double().transpose(1, 2)).squeeze(2)
         self._set(node, weight + change.reshape(weight.shape).to(weight), bias + shift.flatten().to(bias))
         self.layers.append({"node": node.name, "ridge": ridge, "rows": int(moments[0].count + moments[1].count)})
 

@@ -118,10 +118,10 @@ def see_histogram(seen: Observation, z: Tensor, bins: int, target: Tensor | None
         seen.counts = torch.zeros(groups, bins, dtype=torch.float64, device=rows.device)
         seen.sums = torch.zeros_like(seen.counts)
     width = ((seen.high - seen.low) / bins).clamp_min(1e-30)
-    place = ((rows - seen.low[:, None]) / width[:, None]).floor_().clamp_(0, bins - 1).to(torch.int64)
+    place = (rows - seen.low[:, None]).div_(width[:, None]).clamp_(0, bins - 1).to(torch.int64)
     place += torch.arange(groups, device=rows.device)[:, None] * bins
-    visible = rows >= seen.low[:, None]
-    whole = bool(visible.all())
+    whole = bool((rows.amin(1) >= seen.low).all())
+    visible = torch.empty(0) if whole else rows >= seen.low[:, None]
     place = place.flatten() if whole else place[visible]
     seen.counts += torch.bincount(place, minlength=groups * bins).view(groups, bins)
     if target is not None:

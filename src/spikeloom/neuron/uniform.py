@@ -83,11 +83,26 @@ def run_uniform(
     if timesteps == 1:
         h = _integrate(x, v, decay, leak, axis)
         return (fire if tracked(h, step) else fire_)(h, step, levels, negative, axis)
+    if _is(decay, 1.0) and _is(leak, 0.0) and reset == "subtract" and not tracked(x, v, step) and not torch.compiler.is_compiling():
+        return _run_plain(x, along(step, axis, x), v, levels, negative, timesteps)
     outputs: list[Tensor] = []
     for x_t in x.unflatten(0, (timesteps, -1)).unbind(0):
         o, v = advance_uniform(x_t, v, step, decay, leak, levels=levels, negative=negative, reset=reset, axis=axis)
         outputs.append(o)
     return torch.cat(outputs)
+
+
+def _run_plain(x: Tensor, step: Tensor, v0: Tensor, levels: int, negative: int, timesteps: int) -> Tensor:
+    """`run_uniform` of neurons that keep all of their membrane, without gradients: the same numbers in two buffers."""
+    outputs = torch.empty_like(x)
+    inputs, sent = (value.unflatten(0, (timesteps, -1)).unbind(0) for value in (x, outputs))
+    v = v0 + inputs[0]
+    for t, o in enumerate(sent):
+        if t > 0:
+            v.add_(inputs[t])
+        torch.div(v, step, out=o).floor_().clamp_(-negative, levels).mul_(step)
+        v.sub_(o)
+    return outputs
 
 
 def _integrate(x: Tensor, v: Tensor, decay: Parameter, leak: Parameter, axis: Axis) -> Float[Tensor, " *any"]:

@@ -226,6 +226,18 @@ def decoded(value: Any, timesteps: int) -> Any:
     return value
 
 
+def joined(parts: Sequence[Any]) -> Any:
+    """Structures of outputs of several parts of a batch, as one of the whole batch."""
+    first = parts[0]
+    if len(parts) == 1 or first is None:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, dict):
+        return {key: joined([part[key] for part in parts]) for key in first}
+    return tuple(joined(values) for values in zip(*parts, strict=True))
+
+
 def primary(value: Any) -> Tensor:
     """The output a classifier is judged by: the tensor itself, `logits` of a dict, or the first of several."""
     while not isinstance(value, Tensor):

@@ -6,7 +6,8 @@
     snn.profile(x)      spikes, synaptic operations, energy
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,16 +17,18 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, fx, nn
 
 from spikeloom.errors import DataError, ProgramError
-from spikeloom.ir import Dialect, Program, load, save
+from spikeloom.ir import Dialect, Program, calls, load, save
 from spikeloom.simulate.audit import Audit, audit
 from spikeloom.simulate.energy import EnergyRow, energy
 from spikeloom.simulate.events import Counter, Counts
-from spikeloom.simulate.execute import check_timesteps, decoded, executable, primary, repeated
+from spikeloom.simulate.execute import check_timesteps, decoded, executable, joined, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
 from spikeloom.simulate.generation import writer_of
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
 
+CACHED = 1 << 20
+"""Numbers of a population over all steps that a CPU's cache keeps between one operation and the next: 4 MiB of float32."""
 _DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "token", "local_files_only")
 
 
@@ -51,6 +54,7 @@ class SpikingModel(
         check_timesteps(timesteps)
         self.program, self.timesteps, self.ann, self.control = program, timesteps, ann, control
         self._bound: dict[int, fx.GraphModule] = {}
+        self._widest = max((math.prod(node.meta["spec"][0][1:]) for node in calls(program.graph) if "spec" in node.meta), default=1)
         self._writers: dict[int, Any] = {}
         self._stream: Stream | None = None
         self.network = self.bound(timesteps)
@@ -76,7 +80,19 @@ class SpikingModel(
         if early_exit is not None:
             return self.run_with_exit(*inputs, margin=early_exit, timesteps=steps)[0]
         module = self.network if steps == self.timesteps else self.bound(steps)
-        return decoded(module(*(repeated(value, steps) for value in inputs)), steps)
+        return joined([decoded(module(*(repeated(value, steps) for value in piece)), steps) for piece in self._pieces(inputs, steps)])
+
+    def _pieces(self, inputs: tuple[Tensor, ...], steps: int) -> Sequence[tuple[Tensor, ...]]:
+        """The batch as one, or, on a CPU at T > 1, in pieces whose T steps stay in its cache."""
+        size = max(CACHED // (steps * self._widest), 1)
+        if (
+            steps == 1
+            or inputs[0].shape[0] <= size
+            or not inputs[0].device.type == "cpu"
+            or not all(x.dynamic for x in self.program.inputs)
+        ):
+            return [inputs]
+        return list(zip(*(value.split(size) for value in inputs), strict=True))
 
     def step(self, *inputs: Tensor, state: State | None = None) -> tuple[Any, State]:
         """One time step from `state` (None: rest): this step's output, whose mean over T steps is `snn(x)`, and the next state."""
