@@ -88,7 +88,7 @@ class SpikingModel(
         if (
             steps == 1
             or inputs[0].shape[0] <= size
-            or not inputs[0].device.type == "cpu"
+            or inputs[0].device.type != "cpu"
             or not all(x.dynamic for x in self.program.inputs)
         ):
             return [inputs]
