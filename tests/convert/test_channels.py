@@ -62,6 +62,12 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str, Axis]] = {
         "relu",
         2,
     ),
+    "a product of channels last that a linear layer reads": (
+        lambda: Wired(lambda x, a, b: b(a(x).permute(0, 2, 3, 1) * x.mean((1, 2, 3), keepdim=True)), conv(4, 4), linear()),
+        PICTURE,
+        "mul",
+        3,
+    ),
     "an operand of attention": (lambda: Wired(lambda x, a: (y := heads(a(x)) + 1) @ y.transpose(2, 3), linear()), TOKENS, "add", (1, 3)),
     "what attention gives": (
         lambda: Wired(lambda x, a, b: a(scores(x, a, b) @ heads(x)[:, :, :, [0, 1, 0, 1]]), linear(), linear()),

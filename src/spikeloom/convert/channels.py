@@ -31,6 +31,9 @@ def channel_axis(node: fx.Node, readers: Sequence[fx.Node]) -> Axis:
         return 1 if rank == 4 else rank
     if rank == 4 and _has_heads(node, readers):
         return (1, 3) if _moves_heads(node) else (2, 3)
+    layers = {name_of(reader.target).startswith("aten.linear.") for reader in readers if weighted(reader)}
+    if len(layers) == 1:
+        return rank - 1 if layers.pop() else 1
     return rank - 1 if rank < 5 and _last(node, rank) else 1
 
 

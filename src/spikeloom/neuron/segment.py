@@ -94,7 +94,7 @@ def segment(
     if pin is not None:
         pins = pin - centre[:, 0]
         places = moved(sums, places, pinned, pins, ROUNDS[:FREE])
-        pinned = nearest(y - centre, sums, places, pins)
+        pinned = np.where(counts <= stretches, -1, nearest(y - centre, sums, places, pins))  # none where every entry has its own value
     return Cuts(moved(sums, places, pinned, pins, ROUNDS if stretches > FEW else 2 * ROUNDS), pinned)
 
 

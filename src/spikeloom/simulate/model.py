@@ -85,12 +85,7 @@ class SpikingModel(
     def _pieces(self, inputs: tuple[Tensor, ...], steps: int) -> Sequence[tuple[Tensor, ...]]:
         """The batch as one, or, on a CPU at T > 1, in pieces whose T steps stay in its cache."""
         size = max(CACHED // (steps * self._widest), 1)
-        if (
-            steps == 1
-            or inputs[0].shape[0] <= size
-            or inputs[0].device.type != "cpu"
-            or not all(x.dynamic for x in self.program.inputs)
-        ):
+        if steps == 1 or inputs[0].shape[0] <= size or inputs[0].device.type != "cpu" or not all(x.dynamic for x in self.program.inputs):
             return [inputs]
         return list(zip(*(value.split(size) for value in inputs), strict=True))
 
