@@ -128,4 +128,5 @@ def test_a_stretch_of_one_entry_is_never_parted() -> None:
 def test_nothing_is_pinned_where_every_entry_has_a_stretch_of_its_own() -> None:
     y = np.array([[-0.5, 0.1, 0.4, 0.9]])
     found = segment(y, np.full_like(y, 0.25), np.array([4]), 8, pin=0.0)
-    assert found.pinned.tolist() == [-1] and np.unique(found.places[:, 0]).tolist() == [0, 1, 2, 3, 4]
+    assert found.pinned.tolist() == [-1]
+    assert np.unique(found.places[:, 0]).tolist() == [0, 1, 2, 3, 4]

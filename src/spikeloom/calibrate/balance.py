@@ -91,16 +91,17 @@ def silence(function: Callable[[Tensor], Tensor], *, root: bool = False) -> floa
 def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Staircases of `shape` [K] or [C, K] for the population's function on what it saw, padded to K thresholds; 0 is among their
     values where the function may be 0. What is masked stays silent however narrow the range of the scores that were seen: a row of
-    nearly equal ones has weights nowhere near 0, and gets a threshold for it."""
+    nearly equal ones has weights nowhere near 0, and gets a threshold for it. One more sample is taken to lie anywhere in the range seen
+    (Laplace's rule): where samples are few, the gaps between them get levels too."""
     if "covers" in note(node):
         return covering(seen, shape)
-    levels, function = shape[-1], functions_of(node)
+    levels, function, masses = shape[-1], functions_of(node), seen.histogram + 1 / seen.histogram.shape[1]
     thresholds, values = fit_staircases(
-        function, seen.edges, seen.histogram, levels, pin=silence(channel_function(node, 0), root=node.kwargs.get("function") == "sqrt")
+        function, seen.edges, masses, levels, pin=silence(channel_function(node, 0), root=node.kwargs.get("function") == "sqrt")
     )
     loud = torch.nonzero(values[:, 0] != 0).flatten()
     if (floor := SILENT.get(str(node.kwargs.get("function")))) is not None and len(loud):
-        rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], seen.histogram[loud], levels - 1)
+        rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], masses[loud], levels - 1)
         thresholds[loud] = torch.nn.functional.pad(rest[0], (1, 0), value=floor)
         values[loud] = torch.nn.functional.pad(rest[1], (1, 0))
     thresholds, values = thresholds.float(), values.float()
