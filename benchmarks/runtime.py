@@ -11,14 +11,13 @@ import argparse
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness.clock import fastest
 from harness.rows import ROOT, SHARED, Row, write
 from spikeloom import zoo
 from spikeloom.calibrate import Balance, Compensate
@@ -39,20 +38,6 @@ def network() -> Program:
     if weights.exists():
         load_weights(model, weights)
     return capture(model.eval(), (torch.randn(2, 3, 32, 32),))
-
-
-def fastest(functions: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """The least time of each function, taking turns for so many seconds, after one untimed call of each (compilation)."""
-    best = dict.fromkeys(functions, float("inf"))
-    for function in functions.values():
-        function()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or any(value == float("inf") for value in best.values()):
-        for name, function in functions.items():
-            began = time.perf_counter()
-            function()
-            best[name] = min(best[name], time.perf_counter() - began)
-    return best
 
 
 def ratio_row(name: str, value: float, most: float, control: dict[str, float]) -> Row:

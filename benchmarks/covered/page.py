@@ -94,7 +94,8 @@ captured, checked, converted (Scale-and-Fire, T=1, thresholds by maximum), and c
 
 Error: ‖snn − ann‖ / ‖ann‖ of the logits, or of the last hidden states. *Equal*: no floating operation, error at most {EQUAL_ERROR:.0%} at
 N={FINE} levels, and falling with N as a quantiser's must (N={COARSE} beside it; 4 times is ideal). *Of differences*: the same, the mean
-over samples taken out. *Close*: errors add up over the layers of a random network to more than that, and fall with N as they should. *Spiking*: the share of multiply-accumulates that become spike-driven.
+over samples taken out. *Close*: errors add up over the layers of a random network to more than that, and fall with N as they should.
+*Spiking*: the share of multiply-accumulates that become spike-driven.
 
 {len(whole)} families of transformers equal: {", ".join(whole)}.{f" Not in every part: {', '.join(apart)}." if apart else ""}
 """
