@@ -16,7 +16,7 @@ from spikeloom.calibrate.observe import SILENT, Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
-from spikeloom.neuron import fit_staircases
+from spikeloom.neuron import fit_staircases, on_grid
 from spikeloom.simulate import channel_function, float_function
 
 
@@ -104,7 +104,7 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tens
         rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], masses[loud], levels - 1)
         thresholds[loud] = torch.nn.functional.pad(rest[0], (1, 0), value=floor)
         values[loud] = torch.nn.functional.pad(rest[1], (1, 0))
-    thresholds, values = thresholds.float(), values.float()
+    thresholds, values = on_grid(thresholds.float()), values.float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
 
 
@@ -121,7 +121,7 @@ def covering(seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Equally spaced levels from the least to the most that was seen, each the middle of its cell."""
     share = torch.arange(1, shape[-1] + 1) / (shape[-1] + 1)
     span = (seen.high - seen.low).clamp_min(1e-6)[:, None]
-    thresholds = seen.low[:, None] + span * share
+    thresholds = on_grid(seen.low[:, None] + span * share)
     values = seen.low[:, None] + span * (torch.arange(shape[-1] + 1) + 0.5) / (shape[-1] + 1)
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
 

@@ -3,7 +3,8 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
 
     law         any staircase, literally: `Law`, `step`, and a constructor for each known neuron
     uniform     the identity staircase in equal steps, fast: `fire`, `run_uniform`
-    table       a function staircase: `run_table`, `index_table`
+    table       a function staircase: `run_table`
+    grid        the same, fast: `index_table`, `look_up`; `on_grid` moves thresholds to where it is fastest
     difference  any function over time on running means: `difference_over_time`
     surrogate   `spike` and its gradients
     encode      inputs over time, and the events that carry levels
@@ -24,6 +25,7 @@ from spikeloom.neuron.encode import (
     graded_bits,
 )
 from spikeloom.neuron.functions import FUNCTIONS, scalar_function
+from spikeloom.neuron.grid import Lookup, index_table, look_up, on_grid
 from spikeloom.neuron.law import (
     RESETS,
     Law,
@@ -38,7 +40,7 @@ from spikeloom.neuron.law import (
     uniform_staircase,
 )
 from spikeloom.neuron.surrogate import SURROGATES, spike
-from spikeloom.neuron.table import Lookup, advance_table, index_table, init_table, look_up, read_table, run_table
+from spikeloom.neuron.table import advance_table, init_table, read_table, run_table
 from spikeloom.neuron.uniform import advance_uniform, fire, fire_, init_uniform, run_uniform
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "lif",
     "look_up",
     "multi_threshold",
+    "on_grid",
     "read_table",
     "run_table",
     "run_uniform",

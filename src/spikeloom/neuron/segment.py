@@ -31,6 +31,7 @@ FILLING = 8  # rounds of `filled`
 GRAIN = 64  # how far a cut may move is said in 64ths of the gap to its neighbour
 ROUNDS = ((64, 32, 11), (64, 32, 6), (64, 32, 11), (64, 32, 2), (22, 11, 0))
 FEW = 16  # stretches, which have further to go: twice the rounds
+MANY = 256  # stretches, which the density alone cuts nearly as well as they can be: the last round only
 FREE = 3  # rounds before the stretch to pin is chosen
 TINY = 1e-20
 
@@ -91,11 +92,12 @@ def segment(
     centre = (w * y).sum(1, keepdims=True)
     sums = sums_of(y - centre, w)  # smaller numbers, smaller rounding
     places, pinned, pins = first_cuts(y, w, counts, sums, stretches, work), np.full_like(counts, -1), np.zeros(len(y))
+    rounds = 2 * ROUNDS if stretches <= FEW else ROUNDS if stretches <= MANY else ROUNDS[-1:]
     if pin is not None:
         pins = pin - centre[:, 0]
-        places = moved(sums, places, pinned, pins, ROUNDS[:FREE])
+        places = moved(sums, places, pinned, pins, rounds[: min(FREE, len(rounds) - 1)])
         pinned = np.where(counts <= stretches, -1, nearest(y - centre, sums, places, pins))  # none where every entry has its own value
-    return Cuts(moved(sums, places, pinned, pins, ROUNDS if stretches > FEW else 2 * ROUNDS), pinned)
+    return Cuts(moved(sums, places, pinned, pins, rounds), pinned)
 
 
 def first_cuts(

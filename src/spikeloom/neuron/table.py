@@ -9,35 +9,21 @@ multiplied with h. That is divisive normalisation (Carandini & Heeger 2012): Lay
 At T=1 the neuron's output is f(x). At T>1 it reads the running mean and emits differences (`difference.py`), so that the mean over
 T is f of the mean input.
 
-A search over K thresholds costs far more than an activation function. `index_table` prepares, once, a grid so fine that no cell
-holds two thresholds; `look_up` then needs one division and one comparison per neuron, whatever K, and gives the very same
-result: the cell of h is a monotone function of h even in floating point, so h ≥ θ can only be in doubt within the cell of θ.
+A search over K thresholds costs far more than an activation function; `grid` prepares tables so that reading them does not.
 
 With gradients the table passes, in each cell between two thresholds, the mean slope of its two jumps, and nothing in the
 outermost cells; the values receive theirs exactly.
 """
 
 from functools import partial
-from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from spikeloom.neuron.channel import Axis, along, by_channel, channel_shape, from_channels, tracked
+from spikeloom.neuron.channel import Axis, by_channel, channel_shape, from_channels, tracked
 from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference
-
-MAX_CELLS = 1 << 20
-
-
-@final
-class Lookup(NamedTuple):
-    """A table on a grid of G cells per channel (C = 1 where all share it): in each cell at most one threshold."""
-
-    low: Float[Tensor, " c"]  # where the grid begins
-    width: Float[Tensor, " c"]  # of a cell
-    splits: Float[Tensor, " c g"]  # the threshold in the cell, or infinity
-    pairs: Float[Tensor, " c g 2"]  # the value below the split, and from it on
+from spikeloom.neuron.grid import Lookup, look_up, take
 
 
 def read_table(
@@ -46,40 +32,10 @@ def read_table(
     """Equation (1) by binary search; thresholds [K] or [C, K] ascending, values one more."""
     cells = _search(h, thresholds, axis)
     place = cells if values.ndim == 1 else _offset(cells, values.shape[0], values.shape[1], axis)
-    o = _take(values.to(h.dtype), place)
+    o = take(values.to(h.dtype), place)
     if tracked(h):
-        o = o + (h - h.detach()) * _take(_slopes(thresholds, values).to(h.dtype), place)  # adds an exact zero, and a gradient
+        o = o + (h - h.detach()) * take(_slopes(thresholds, values).to(h.dtype), place)  # adds an exact zero, and a gradient
     return o
-
-
-def index_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"]) -> Lookup | None:
-    """The table prepared for `look_up`, in the dtype of `thresholds`; infinite thresholds (padding) are never reached.
-
-    None where thresholds lie so close together that no grid of `MAX_CELLS` cells parts them: `read_table` must do.
-    """
-    thresholds, values = torch.atleast_2d(thresholds), torch.atleast_2d(values)
-    finite = thresholds.isfinite()
-    low = torch.where(finite[:, 0], thresholds[:, 0], 0.0)
-    span = torch.where(finite, thresholds - low[:, None], 0.0).amax(1)
-    cells = 64
-    while thresholds.shape[0] * cells <= MAX_CELLS:
-        width = torch.where(span > 0, span / (cells - 1), 1.0)
-        places = _cells(thresholds, low[:, None], width[:, None], cells)
-        if not bool(((places.diff(dim=1) == 0) & finite[:, 1:]).any()):
-            splits, pairs = _fill(thresholds, values, places.masked_fill(~finite, cells), cells)
-            return Lookup(low, width, splits, pairs)
-        cells *= 2
-    return None
-
-
-def look_up(h: Float[Tensor, " *any"], lookup: Lookup, axis: Axis) -> Float[Tensor, " *any"]:
-    """Equation (1) by a prepared table, bit for bit what `read_table` gives in the table's dtype. No gradients; NaN is an IndexError."""
-    channels, cells = lookup.splits.shape
-    low, width = (along(part if channels > 1 else part[0], axis, h) for part in (lookup.low, lookup.width))
-    place = _cells(h, low, width, cells)
-    place = _offset(place, channels, cells, axis)
-    above = h >= _take(lookup.splits, place)
-    return _take(lookup.pairs, place.mul_(2).add_(above))
 
 
 def run_table(
@@ -146,28 +102,9 @@ def _slopes(thresholds: Tensor, values: Tensor) -> Tensor:
     return torch.nn.functional.pad(inner, (1, 1)).detach()
 
 
-def _cells(h: Tensor, low: Tensor, width: Tensor, cells: int) -> Int[Tensor, " *any"]:
-    """The cell of each h: monotone in h whatever the rounding."""
-    return h.sub(low).div_(width).clamp_(0, cells - 1).to(torch.int32)
-
-
 def _offset(place: Int[Tensor, " *any"], channels: int, cells: int, axis: Axis) -> Int[Tensor, " *any"]:
     """From places within a channel's row to places in the flattened table [channels, cells]."""
     if channels == 1:
         return place
     starts = torch.arange(0, channels * cells, cells, dtype=place.dtype, device=place.device)
     return place + starts.view(channel_shape(axis, place))
-
-
-def _take(table: Tensor, place: Int[Tensor, " *any"]) -> Tensor:
-    return table.flatten().index_select(0, place.flatten()).view(place.shape)
-
-
-def _fill(thresholds: Tensor, values: Tensor, places: Int[Tensor, " c k"], cells: int) -> tuple[Tensor, Tensor]:
-    """Every cell's split, infinity if it has none, and the values below and from the split on."""
-    grid = torch.arange(cells, dtype=places.dtype, device=places.device).expand(places.shape[0], cells).contiguous()
-    before = torch.searchsorted(places.contiguous(), grid)  # thresholds in lower cells
-    until = torch.searchsorted(places.contiguous(), grid, right=True)
-    splits = torch.where(until > before, thresholds.gather(1, before.clamp_max(thresholds.shape[1] - 1)), torch.inf)
-    pairs = torch.stack([values.gather(1, before), values.gather(1, until)], dim=-1)
-    return splits, pairs.to(thresholds.dtype)

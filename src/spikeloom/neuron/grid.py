@@ -1,0 +1,198 @@
+"""
+Fast reading of function staircases: a grid over the input, so that a neuron costs the same whatever its number of thresholds.
+
+    place(h) = clip(trunc((h - low)/width), 0, G - 1)          monotone in h, even in floating point               (1)
+
+A table is on a grid where every threshold is the first number of a cell, none of them of the first: then the cell alone says how
+many thresholds h has reached, and a value is read at once. `on_grid` moves thresholds there, where that moves none of them by more
+than a tenth of the way to its neighbours. Of any other table no cell holds two thresholds, and h is compared with the one of its
+cell. Either way `look_up` gives, bit for bit, what a search gives: (1) is monotone, so h ≥ θ can only be in doubt within θ's cell.
+
+Widths of cells are powers of two, and grids begin at multiples of them: a table that is on a grid is recognised as such again.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from spikeloom.neuron.channel import Axis, along, channel_shape
+
+MAX_CELLS = 1 << 20
+FEWEST_CELLS = 64
+MOST_MOVED = 0.1  # of the way to the nearest neighbour
+WHOLE = 1 << 22  # cells from 0 that a grid may begin at: beyond, its numbers are no longer exact
+
+
+@final
+class Lookup(NamedTuple):
+    """A table on a grid of G cells per channel (C = 1 where all share it)."""
+
+    low: Float[Tensor, " c"]  # where the grid begins
+    width: Float[Tensor, " c"]  # of a cell
+    values: Float[Tensor, "c g *two"]  # in each cell; below its split, and from it on, where there are splits
+    splits: Float[Tensor, " c g"] | None = None  # the threshold in the cell, or infinity
+
+
+@final
+class Grid(NamedTuple):
+    """A grid per channel; [C, 1] each, so that thresholds [C, K] can be placed."""
+
+    low: Float[Tensor, "c 1"]
+    width: Float[Tensor, "c 1"]
+    cells: int
+
+    def places(self, h: Float[Tensor, "c k"]) -> Int[Tensor, "c k"]:
+        """(1)."""
+        return places(h, self.low, self.width, self.cells)
+
+
+def places(h: Float[Tensor, " *any"], low: Tensor, width: Tensor, cells: int) -> Int[Tensor, " *any"]:
+    """(1), for a grid that broadcasts over h."""
+    return h.sub(low).div_(width).clamp_(0, cells - 1).to(torch.int32)
+
+
+def index_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"]) -> Lookup | None:
+    """The table prepared for `look_up`, in the dtype of `thresholds`; infinite thresholds (padding) are never reached.
+
+    None where thresholds lie so close together that no grid of `MAX_CELLS` cells parts them: `read_table` must do.
+    """
+    thresholds, values = torch.atleast_2d(thresholds), torch.atleast_2d(values)
+    finite = thresholds.isfinite()
+    parted: Lookup | None = None
+    for cells in _sizes(len(thresholds)):
+        if (grid := _grid_of(thresholds, cells)) is not None:
+            return _whole(thresholds, values, grid)
+        if parted is None:
+            low, span = _range(thresholds)
+            spaced = Grid(low, torch.where(span > 0, span / (cells - 1), 1.0), cells)
+            if not bool(((spaced.places(thresholds).diff(dim=1) == 0) & finite[:, 1:]).any()):
+                parted = _parted(thresholds, values, spaced)
+    return parted
+
+
+def look_up(h: Float[Tensor, " *any"], lookup: Lookup, axis: Axis) -> Float[Tensor, " *any"]:
+    """The staircase's value at each h, by a prepared table. No gradients; NaN is an IndexError."""
+    channels, cells = lookup.values.shape[:2]
+    low, width = (along(part if channels > 1 else part[0], axis, h) for part in (lookup.low, lookup.width))
+    place = places(h, low, width, cells)
+    if channels > 1:
+        starts = torch.arange(0, channels * cells, cells, dtype=place.dtype, device=place.device)
+        place = place.add_(starts.view(channel_shape(axis, place)))
+    if lookup.splits is None:
+        return take(lookup.values, place)
+    above = h >= take(lookup.splits, place)
+    return take(lookup.values, place.mul_(2).add_(above))
+
+
+def on_grid(thresholds: Float[Tensor, " *c k"]) -> Float[Tensor, " *c k"]:
+    """The thresholds, each moved to the first number of the nearest cell of a grid; as they were where some would move too far.
+
+    Infinite ones (padding) stay. Ascending thresholds ascend afterwards.
+    """
+    table = torch.atleast_2d(thresholds)
+    finite, (low, span) = table.isfinite(), _range(table)
+    gaps = torch.nn.functional.pad(table.diff(dim=1), (1, 1), value=torch.inf).nan_to_num(torch.inf, torch.inf, torch.inf)
+    room = torch.minimum(gaps[:, :-1], gaps[:, 1:]) * MOST_MOVED
+    room = torch.where(room.isfinite(), room, span * MOST_MOVED)
+    for cells in _sizes(len(table)):
+        width = _power(span / (cells - 4))
+        grid = Grid(((low / width).round() - 1) * width, width, cells)
+        cell = ((table - grid.low) / width).round().nan_to_num(1, 1, 1).clamp(1, cells - 1)
+        moved = torch.where(finite, _first(grid, cell.to(torch.int32)), table)
+        if _may_begin(grid) and bool((((moved - table).abs() <= room) | ~finite).all()):
+            return moved.view(thresholds.shape)
+    return thresholds
+
+
+def take(table: Tensor, place: Int[Tensor, " *any"]) -> Tensor:
+    """The entries of a flattened table."""
+    return table.flatten().index_select(0, place.flatten()).view(place.shape)
+
+
+def _sizes(channels: int) -> Iterator[int]:
+    cells = FEWEST_CELLS
+    while channels * cells <= MAX_CELLS:
+        yield cells
+        cells *= 2
+
+
+def _range(thresholds: Float[Tensor, "c k"]) -> tuple[Float[Tensor, "c 1"], Float[Tensor, "c 1"]]:
+    """Where the finite thresholds of each channel begin, and how far they reach."""
+    finite = thresholds.isfinite()
+    low = torch.where(finite[:, :1], thresholds[:, :1], 0.0)
+    return low, torch.where(finite, thresholds - low, 0.0).amax(1, keepdim=True)
+
+
+def _power(width: Float[Tensor, "c 1"]) -> Float[Tensor, "c 1"]:
+    """The next power of two; 1 for no width."""
+    return torch.where(width > 0, torch.exp2(torch.log2(width.clamp_min(1e-30)).ceil()), 1.0)
+
+
+def _may_begin(grid: Grid) -> bool:
+    return bool(((grid.low / grid.width).abs() < WHOLE).all())
+
+
+def _grid_of(thresholds: Float[Tensor, "c k"], cells: int) -> Grid | None:
+    """The grid of so many cells that all channels' thresholds are on; None where there is none."""
+    low, span = _range(thresholds)
+    width = _power(span / (cells - 4))
+    best_low, best_width, found = low, width, torch.zeros_like(low, dtype=torch.bool)
+    for factor in (1.0, 0.5, 2.0):  # moving thresholds may have moved the range past a power of two
+        tried = Grid(((low / (width * factor)).round() - 1) * width * factor, width * factor, cells)
+        good = _is_on(thresholds, tried) & ~found
+        best_low, best_width = torch.where(good, tried.low, best_low), torch.where(good, tried.width, best_width)
+        found |= good
+    grid = Grid(best_low, best_width, cells)
+    return grid if bool(found.all()) and _may_begin(grid) else None
+
+
+def _is_on(thresholds: Float[Tensor, "c k"], grid: Grid) -> Bool[Tensor, "c 1"]:
+    """Whether each finite threshold of a channel is the first number of a cell, but not of the first cell."""
+    before = torch.nextafter(thresholds, torch.full_like(thresholds, -torch.inf))
+    return ((grid.places(before) < grid.places(thresholds)) | ~thresholds.isfinite()).all(1, keepdim=True)
+
+
+def _first(grid: Grid, cell: Int[Tensor, "c k"]) -> Float[Tensor, "c k"]:
+    """The least number of each cell, found by bisection over floating-point numbers in their order."""
+    low, high = (_ordered(grid.low + (cell + part) * grid.width) for part in (-1.0, 0.5))
+    for _ in range(34):
+        middle = (low + high) // 2
+        reached = grid.places(_number(middle)) >= cell
+        low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+    return _number(high)
+
+
+def _ordered(x: Float[Tensor, " *any"]) -> Int[Tensor, " *any"]:
+    """float32 numbers as integers in the same order."""
+    bits = x.float().view(torch.int32).long()
+    return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+
+
+def _number(order: Int[Tensor, " *any"]) -> Float[Tensor, " *any"]:
+    """The float32 numbers of `_ordered`."""
+    bits = torch.where(order < 0, -order - 0x80000000, order)
+    return bits.to(torch.int32).view(torch.float32)
+
+
+def _whole(thresholds: Tensor, values: Tensor, grid: Grid) -> Lookup:
+    """The table of a grid that the thresholds are on."""
+    counts = _reached(thresholds, grid, right=True)
+    return Lookup(grid.low[:, 0], grid.width[:, 0], values.gather(1, counts).to(thresholds.dtype))
+
+
+def _parted(thresholds: Tensor, values: Tensor, grid: Grid) -> Lookup:
+    """Every cell's split, infinity if it has none, and the values below and from the split on."""
+    before, until = (_reached(thresholds, grid, right=right) for right in (False, True))
+    splits = torch.where(until > before, thresholds.gather(1, before.clamp_max(thresholds.shape[1] - 1)), torch.inf)
+    pairs = torch.stack([values.gather(1, before), values.gather(1, until)], dim=-1).to(thresholds.dtype)
+    return Lookup(grid.low[:, 0], grid.width[:, 0], pairs, splits)
+
+
+def _reached(thresholds: Tensor, grid: Grid, *, right: bool) -> Int[Tensor, "c g"]:
+    """For each cell, how many thresholds lie in lower cells, or, with `right`, in it and lower ones."""
+    here = grid.places(thresholds).masked_fill(~thresholds.isfinite(), grid.cells).contiguous()
+    cells = torch.arange(grid.cells, dtype=here.dtype, device=here.device).expand(len(here), grid.cells).contiguous()
+    return torch.searchsorted(here, cells, right=right)
