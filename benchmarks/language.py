@@ -171,14 +171,15 @@ def writing(run: Run) -> list[Row]:
     folder = SHARED / run.folder
     ann = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    stories = (SHARED / "text" / run.text).read_text().split("<|endoftext|>")[-PROMPTS:]
-    prompts = torch.stack([tokenizer(story.strip(), return_tensors="pt").input_ids[0, :HEAD] for story in stories])
+    stories = [story.strip() for story in (SHARED / "text" / run.text).read_text().split("<|endoftext|>")]
+    heads = [tokenizer(story, return_tensors="pt").input_ids[0, :HEAD] for story in [story for story in stories if story][-PROMPTS:]]
+    prompts = torch.stack([head for head in heads if len(head) == HEAD])
     options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "attention_mask": torch.ones_like(prompts)}
     texts = {"ann": ann.generate(prompts, **options), "snn": SpikingModel.open(run.place).generate(prompts, **options)}
     same = (texts["ann"] == texts["snn"])[:, HEAD:].int().cumprod(1).sum(1)
     likely = {who: perplexity_under(ann, text) for who, text in texts.items()}
     command, prefix = "python benchmarks/language.py --only writing", float(same.float().mean())
-    beside = {"of": NEW, "shortest": int(same.min()), "whole_texts_the_same": int((same == NEW).sum()), "prompts": PROMPTS}
+    beside = {"of": NEW, "shortest": int(same.min()), "whole_texts_the_same": int((same == NEW).sum()), "prompts": len(prompts)}
     name = f"{run.name} T=1 writing {NEW} tokens"
     return [
         Row(f"{name}, common prefix with the ANN's text", round(prefix, 1), "tokens", command, beside),

@@ -28,7 +28,7 @@ from spikeloom.simulate import executable, primary
 COARSE, FINE = 255, 1023
 EQUAL_ERROR = 0.01  # of an SNN without floating operations, at N = 1023
 FLOATING_ERROR = 0.05  # of one with them
-CLOSE_ERROR = 0.05  # of a network that adds up errors (random weights, many layers), but fewer with every level
+CLOSE_ERROR = 0.1  # of a network that adds up errors (random weights, many layers), but fewer with every level
 FALLS_AS_IT_SHOULD = 3.0
 DIFFERENCES_ERROR = 0.25
 FALLS_BY = 2.0  # at least, from N = 255 to N = 1023; 4 is ideal

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spikeloom.neuron import index_table, look_up, on_grid, read_table
+from spikeloom.neuron.grid import PIECE
 
 
 def around(thresholds: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ def test_evenly_spread_thresholds_need_no_comparison_and_move_by_a_tenth_at_most
     index = index_table(moved, torch.arange(32.0))
     assert index is not None
     assert index.splits is None
-    assert index.values.shape[1] <= 1024
+    assert index.heights.shape[1] <= 1024
 
 
 def test_moving_twice_moves_nothing() -> None:
@@ -66,3 +67,21 @@ def test_padding_stays_and_is_never_reached() -> None:
 def test_thresholds_that_would_move_too_far_stay(thresholds: list[float]) -> None:
     given = torch.tensor(thresholds)
     assert torch.equal(on_grid(given), given)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "axis"), [((3, 300, 200), 1, 1), ((2, 4, 200, 100), 4, 1), ((700, 130), 130, 1), ((5, 90, 200), 90, 1)]
+)
+def test_large_inputs_are_read_piece_by_piece_and_give_the_same(shape: tuple[int, ...], channels: int, axis: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    thresholds = on_grid(torch.linspace(-2, 2, 15) * (0.5 + torch.rand(channels, 1, generator=generator)))
+    values = torch.randn(channels, 16, generator=generator)
+    index, h = index_table(thresholds, values), torch.randn(shape, generator=generator)
+    assert index is not None
+    assert h.numel() > PIECE
+    expected = read_table(h, thresholds, values, axis) if channels > 1 else read_table(h, thresholds[0], values[0], axis)
+    assert torch.equal(look_up(h, index, axis), expected)
+    assert torch.equal(
+        look_up(h.transpose(-1, -2), index, axis if axis < len(shape) - 2 else len(shape) - 2 + len(shape) - 1 - axis),
+        expected.transpose(-1, -2),
+    )

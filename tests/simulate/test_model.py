@@ -1,6 +1,7 @@
 """The spiking model: the ANN's signature, rest before every call, streaming, what is saved and what comes back."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_a_model_rests_before_every_call(method: str) -> None:
 def test_a_sample_does_not_depend_on_those_beside_it() -> None:
     snn, x = model(timesteps=4, method="if"), samples(ann("residual"), 5)
     torch.testing.assert_close(torch.cat([snn(one[None]) for one in x]), snn(x), atol=1e-5, rtol=0)
+
+
+def test_a_batch_may_run_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    snn, x, sizes = model(timesteps=4), samples(ann("residual"), 7), list[int]()
+    whole = snn(x)
+    snn.network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    widest = max((math.prod(node.meta["spec"][0][1:]) for node in calls(snn.program.graph) if "spec" in node.meta), default=1)
+    monkeypatch.setattr("spikeloom.simulate.model.CACHED", 4 * 3 * widest)
+    torch.testing.assert_close(snn(x), whole)
+    assert sizes == [12, 12, 4]
 
 
 def test_streaming_equals_calling() -> None:

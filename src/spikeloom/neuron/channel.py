@@ -28,8 +28,13 @@ def channel_shape(axis: Axis, like: Tensor) -> list[int]:
 
 def along(parameter: Tensor, axis: Axis, like: Float[Tensor, " *any"]) -> Tensor:
     """`parameter` ([] or [C]) in the dtype of `like`, shaped so that it broadcasts over `like` with C on `axis`."""
-    parameter = parameter.to(like.dtype)
-    return parameter if parameter.ndim == 0 else parameter.view(channel_shape(axis, like))
+    return spread(parameter.to(like.dtype), axis, like)
+
+
+def spread(parameter: Shaped[Tensor, " *c"], axis: Axis, like: Shaped[Tensor, " *any"]) -> Tensor:
+    """`parameter` ([] or [C]) shaped so that it broadcasts over `like` with C on `axis`."""
+    last = axis in (-1, like.ndim - 1)
+    return parameter if last or parameter.ndim == 0 else parameter.view(channel_shape(axis, like))
 
 
 def by_channel(x: Shaped[Tensor, " *any"], axis: Axis | None) -> Shaped[Tensor, "c n"]:

@@ -9,7 +9,7 @@ The T steps are folded into the batch, step by step ([T·B, …], time first), s
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, fx, nn
@@ -33,7 +33,7 @@ from spikeloom.ir import (
     staircase,
     target_of,
 )
-from spikeloom.neuron import Axis, Lookup, difference_over_time, index_table, run_table, run_uniform
+from spikeloom.neuron import Axis, Lookup, difference_over_time, index_table, look_up, run_table, run_uniform
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
 
@@ -192,7 +192,9 @@ class Table(nn.Module):
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         """[T·B, …] inputs (and the gain of their thresholds) to outputs of the same shape."""
-        lookup = Lookup(*(getattr(self, name) for name in Lookup._fields)) if self.parts else None
+        lookup = Lookup(*(cast(Tensor, self._buffers[name]) for name in Lookup._fields)) if self.parts else None
+        if self.timesteps == 1 and lookup is not None and not torch.is_grad_enabled():
+            return look_up(x if gain is None else x / gain, lookup, self.axis)
         return run_table(x, self.thresholds, self.values, gain, axis=self.axis, timesteps=self.timesteps, lookup=lookup)
 
 
