@@ -127,7 +127,7 @@ def rows_of(run: Run, found: dict[str, Any]) -> list[Row]:
 def encoder(keep: bool) -> list[Row]:
     """MiniLM's embeddings of 500 sentences at N=31."""
     place, name = WORK / "language_MiniLM", "MiniLM N=31 T=1"
-    kept, dataset = place / "all.json", f"text:{SHARED / 'text' / 'wikitext2_test.txt'}"
+    kept, dataset = place / "all.json", f"text:{SHARED / 'text' / 'tinystories_2300.txt'}"
     if not (keep and kept.exists()):
         settings = Settings(
             source=f"hf:{fetched() / 'model'}",
