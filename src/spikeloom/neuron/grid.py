@@ -109,7 +109,9 @@ def _look_up(h: Tensor, lookup: Lookup, axis: Axis, out: Tensor | None = None) -
     if channels == 1:
         place = places(h, lookup.shift, lookup.width, cells)
     else:
-        shift, width, starts = (spread(part, axis, h) for part in lookup[:3])
+        shift, width, starts = lookup.shift, lookup.width, lookup.starts
+        if axis not in (-1, h.ndim - 1):
+            shift, width, starts = (spread(part, axis, h) for part in (shift, width, starts))
         place = places(h, shift, width, cells).add_(starts)
     if lookup.splits is None:
         return take(lookup.heights, place, out)

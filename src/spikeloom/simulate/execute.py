@@ -192,7 +192,8 @@ class Table(nn.Module):
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         """[T·B, …] inputs (and the gain of their thresholds) to outputs of the same shape."""
-        lookup = Lookup(*(cast(Tensor, self._buffers[name]) for name in Lookup._fields)) if self.parts else None
+        held = cast(dict[str, Tensor], self._buffers)  # read as a plain dictionary: `self.shift` would cost more than the look-up's parts
+        lookup = Lookup(held["shift"], held["width"], held["starts"], held["heights"], held["splits"]) if self.parts else None
         if self.timesteps == 1 and lookup is not None and not torch.is_grad_enabled():
             return look_up(x if gain is None else x / gain, lookup, self.axis)
         return run_table(x, self.thresholds, self.values, gain, axis=self.axis, timesteps=self.timesteps, lookup=lookup)
