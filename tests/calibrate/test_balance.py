@@ -9,11 +9,14 @@ from tests.simulate.networks import ann, samples, stream_of, unbalanced
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikeloom.calibrate import METHODS, Balance
+from spikeloom.calibrate import METHODS, Balance, Compensate
 from spikeloom.capture import capture
+from spikeloom.convert import Spike, Unfold
 from spikeloom.errors import ConfigError
 from spikeloom.ir import Context, Program, calls, run
-from spikeloom.simulate import Recorder, executable, float_function, populations, reference
+from spikeloom.neuron import are_shifts
+from spikeloom.plan import Fuse
+from spikeloom.simulate import Recorder, executable, float_function, populations, primary, reference
 
 
 def inputs_of(program: Program, x: Tensor, name: str) -> Tensor:
@@ -219,3 +222,24 @@ def test_density_placed_levels_serve_better_than_equal_steps() -> None:
         recorder.run(x)
         errors[placement] = float((recorder.kept["spike_relu"] - z.relu()).square().mean())
     assert errors["density"] < 0.9 * errors["uniform"]
+
+
+def test_functions_asked_for_get_heights_that_are_powers_of_two_and_keep_them() -> None:
+    x = samples(ann("attention"), 64)
+    made = run([Fuse(), Unfold(), Spike(levels=15), Balance(shifts=("exp",)), Compensate()], ann("attention"), Context(stream_of(x, 32)))
+    heights = {
+        str(node.kwargs["function"]): made.tensor(node.args[2])
+        for node in calls(made.graph)
+        if "function" in node.kwargs and "levels" not in node.kwargs
+    }
+    assert "exp" in heights
+    assert {name for name, values in heights.items() if are_shifts(values)} == {"exp"}
+    with torch.no_grad():
+        found, wanted = primary(executable(made, 1)(x)), primary(ann("attention").module()(x))
+    assert float((found - wanted).norm() / wanted.norm()) < 0.5
+
+
+@pytest.mark.parametrize("shifts", [("sqrt",), ("exp", "expp")])
+def test_functions_without_powers_of_two_are_refused(shifts: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="shifts names no function"):
+        with_thresholds(unbalanced(ann("residual")), samples(ann("residual"), 8), shifts=shifts)

@@ -11,13 +11,17 @@ from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, fx
+from torch.nn.functional import pad
 
 from spikeloom.calibrate.observe import SILENT, Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
-from spikeloom.neuron import fit_staircases, on_grid
+from spikeloom.neuron import FUNCTIONS, fit_shift_staircase, fit_staircases, on_grid
 from spikeloom.simulate import channel_function, float_function
+
+UNSHIFTED = frozenset({"identity", "log", "sqrt"})
+"""Functions whose heights may not be 0, or are read by what needs more of them than there are powers."""
 
 
 def step_of(node: fx.Node, seen: Observation, method: str, percentile: float, timesteps: int) -> Tensor:
@@ -52,14 +56,16 @@ def settled(node: fx.Node, step: Tensor) -> Tensor:
     return torch.where(alive, step, step[alive].min() if bool(alive.any()) else torch.ones(()))
 
 
-def balanced(program: Program, seen: Mapping[str, Observation], method: str, percentile: float, timesteps: int) -> dict[str, Tensor]:
+def balanced(
+    program: Program, seen: Mapping[str, Observation], method: str, percentile: float, timesteps: int, shifts: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """The program's tensors with thresholds in all populations."""
     tensors = dict(program.tensors)
     for node in calls(program.graph):
         if node.target is population:
             set_step(node, tensors, step_of(node, seen[node.name], method, percentile, timesteps))
         elif node.target in OPERATIONS.values():
-            set_table(node, tensors, *table_of(node, program, seen[node.name]))
+            set_table(node, tensors, *table_of(node, program, seen[node.name], shifts))
     return tensors
 
 
@@ -76,9 +82,10 @@ def set_table(node: fx.Node, tensors: dict[str, Tensor], thresholds: Tensor, val
         tensors[constant_name(operand)] = table
 
 
-def table_of(node: fx.Node, program: Program, seen: Observation) -> tuple[Tensor, Tensor]:
-    """The best staircases for a population's function and input, one per scale group: thresholds and one value more, one of them 0."""
-    return fitted(node, seen, program.tensor(node.args[1]).shape)
+def table_of(node: fx.Node, program: Program, seen: Observation, shifts: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
+    """The best staircases for a population's function and input, one per scale group: thresholds and one value more, one of them 0;
+    heights are powers of two where the function is among `shifts`."""
+    return fitted(node, seen, program.tensor(node.args[1]).shape, shift=kwargs_of(node)["function"] in shifts)
 
 
 def silence(function: Callable[[Tensor], Tensor], *, root: bool = False) -> float | None:
@@ -88,7 +95,7 @@ def silence(function: Callable[[Tensor], Tensor], *, root: bool = False) -> floa
     return None if root or 0 < lowest < torch.inf else 0.0
 
 
-def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+def fitted(node: fx.Node, seen: Observation, shape: Sequence[int], *, shift: bool = False) -> tuple[Tensor, Tensor]:
     """Staircases of `shape` [K] or [C, K] for the population's function on what it saw, padded to K thresholds; 0 is among their
     values where the function may be 0. What is masked stays silent however narrow the range of the scores that were seen: a row of
     nearly equal ones has weights nowhere near 0, and gets a threshold for it. One more sample is taken to lie anywhere in the range seen
@@ -96,15 +103,32 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tens
     if "covers" in note(node):
         return covering(seen, shape)
     levels, function, masses = shape[-1], functions_of(node), seen.histogram + 1 / seen.histogram.shape[1]
+    if shift:
+        return fitted_shifts(node, seen.edges, masses, shape)
     thresholds, values = fit_staircases(
         function, seen.edges, masses, levels, pin=silence(channel_function(node, 0), root=node.kwargs.get("function") == "sqrt")
     )
     loud = torch.nonzero(values[:, 0] != 0).flatten()
     if (floor := SILENT.get(str(node.kwargs.get("function")))) is not None and len(loud):
         rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], masses[loud], levels - 1)
-        thresholds[loud] = torch.nn.functional.pad(rest[0], (1, 0), value=floor)
-        values[loud] = torch.nn.functional.pad(rest[1], (1, 0))
+        thresholds[loud] = pad(rest[0], (1, 0), value=floor)
+        values[loud] = pad(rest[1], (1, 0))
     thresholds, values = on_grid(thresholds.float()), values.float()
+    return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
+
+
+def fitted_shifts(node: fx.Node, edges: Tensor, masses: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """`fitted` with heights that are powers of two, or 0; fewer of them where a function that turns back would need more thresholds."""
+    room, tables = shape[-1], list[tuple[Tensor, Tensor]]()
+    for channel, (edge, mass) in enumerate(zip(edges, masses, strict=True)):
+        function = channel_function(node, channel)
+        thresholds, values = fit_shift_staircase(function, (edge, mass), levels := room)
+        while len(thresholds) > room:
+            thresholds, values = fit_shift_staircase(function, (edge, mass), levels := levels - 1)
+        more = room - len(thresholds)
+        tables.append((pad(thresholds, (0, more), value=torch.inf), torch.cat([values, values[-1:].expand(more)])))
+    thresholds, values = (torch.stack(part).float() for part in zip(*tables, strict=True))
+    thresholds = on_grid(thresholds)
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
 
 
@@ -130,11 +154,13 @@ def covering(seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
 @dataclass(frozen=True)
 class Balance(Pass):
     """Gives every population its thresholds. `method` is one of mse, maximum, percentile (with `percentile`), hmt;
-    `timesteps` is the T they are chosen for."""
+    `timesteps` is the T they are chosen for; functions named in `shifts` ("exp" for the weights of attention) get heights that are
+    powers of two: what their spikes are multiplied with is shifted."""
 
     method: str = "mse"
     percentile: float = 99.9
     timesteps: int = 1
+    shifts: tuple[str, ...] = ()
 
     takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.SNN})
     touches: ClassVar[frozenset[str]] = frozenset({"neurons"})
@@ -150,6 +176,9 @@ class Balance(Pass):
             raise ConfigError("calibration.method is unknown", found=self.method, allowed=", ".join(METHODS))
         if not 0 < self.percentile <= 100:
             raise ConfigError("calibration.percentile is out of range", found=self.percentile, allowed="above 0, at most 100")
+        if unknown := sorted(set(self.shifts) - (FUNCTIONS.keys() - UNSHIFTED)):
+            allowed = ", ".join(sorted(FUNCTIONS.keys() - UNSHIFTED))
+            raise ConfigError("calibration.shifts names no function that powers of two can stand for", found=unknown, allowed=allowed)
         done = 0
 
         def tick() -> None:
@@ -158,7 +187,7 @@ class Balance(Pass):
             context.progress("observing activations", done, 0)
 
         seen = observe(program, batches_of(context), tick)
-        tensors = balanced(program, seen, self.method, self.percentile, self.timesteps)
+        tensors = balanced(program, seen, self.method, self.percentile, self.timesteps, self.shifts)
         one_sided = {node.name for node in calls(program.graph) if node.target is population and not kwargs_of(node).get("negative", 0)}
         dead = [name for name, observed in seen.items() if name in one_sided and bool((observed.high <= 0).all())]
         return program.replaced(tensors=tensors).recorded(self.record(populations=len(seen), silent=dead, histograms=summaries(seen)))

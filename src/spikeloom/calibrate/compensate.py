@@ -52,6 +52,7 @@ from spikeloom.ir import (
     weighted,
     weights_of,
 )
+from spikeloom.neuron import are_shifts
 from spikeloom.simulate import decoded, driving, executable, float_function, repeated, spikes_of
 
 
@@ -238,8 +239,9 @@ class _Work:
     def _refit(self, node: fx.Node, seen: Observation) -> None:
         """(3) for one function population."""
         shape = self.tensors[constant_name(node.args[1])].shape
-        thresholds, values = fitted(node, seen, tuple(shape))
-        if "covers" in note(node):
+        shift = are_shifts(self.tensors[constant_name(node.args[2])])
+        thresholds, values = fitted(node, seen, tuple(shape), shift=shift)
+        if shift or "covers" in note(node):
             return set_table(node, self.tensors, thresholds, values)
         values = conditional_means(seen, thresholds, values)
         if kwargs_of(node)["function"] == "sqrt":  # it scales thresholds: one too low, of a cell nearly empty, would do the most harm

@@ -8,6 +8,7 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
     difference  any function over time on running means: `difference_over_time`
     surrogate   `spike` and its gradients
     encode      inputs over time, and the events that carry levels
+    shift       `fit_shift_staircase`: heights that are powers of two
     builder     `fit_staircase`, `fit_staircases`: the best for a scalar function (`functions`) and one or many input distributions
 """
 
@@ -39,6 +40,7 @@ from spikeloom.neuron.law import (
     step,
     uniform_staircase,
 )
+from spikeloom.neuron.shift import are_shifts, fit_shift_staircase
 from spikeloom.neuron.surrogate import SURROGATES, spike
 from spikeloom.neuron.table import advance_table, init_table, read_table, run_table
 from spikeloom.neuron.uniform import advance_uniform, fire, fire_, init_uniform, run_uniform
@@ -62,6 +64,7 @@ __all__ = [
     "advance_table",
     "advance_uniform",
     "along",
+    "are_shifts",
     "by_channel",
     "difference_over_time",
     "dual_threshold",
@@ -72,6 +75,7 @@ __all__ = [
     "events",
     "fire",
     "fire_",
+    "fit_shift_staircase",
     "fit_staircase",
     "fit_staircases",
     "from_channels",
