@@ -17,6 +17,7 @@ from torch import Tensor
 from covered import building, texts
 from covered.architectures import READERS, Architecture
 from covered.building import Built
+from harness.rows import commit
 from spikeloom.calibrate import Balance
 from spikeloom.capture import capture
 from spikeloom.convert import Spike, Unfold
@@ -28,12 +29,12 @@ from spikeloom.simulate import executable, primary
 COARSE, FINE = 255, 1023
 EQUAL_ERROR = 0.01  # of an SNN without floating operations, at N = 1023
 FLOATING_ERROR = 0.05  # of one with them
-CLOSE_ERROR = 0.1  # of a network that adds up errors (random weights, many layers), but fewer with every level
+CLOSE_ERROR = 0.05  # of a network that adds up errors (random weights, many layers), but fewer with every level
 FALLS_AS_IT_SHOULD = 3.0
 DIFFERENCES_ERROR = 0.25
 FALLS_BY = 2.0  # at least, from N = 255 to N = 1023; 4 is ideal
 CAPTURE_ERROR = 1e-4
-ROUNDING_ERROR = 2e-4  # below it, errors need not fall further: every value of these few samples has a level of its own
+ROUNDING_ERROR = 1e-5  # below it, errors need not fall further
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class Finding:
     spike_share: float | None = None
     macs: int = 0
     seconds: float = 0.0
+    commit: str = ""  # where it was measured; not kept in the first runs
 
 
 def measure(architecture: Architecture) -> Finding:
     """The finding of one architecture; whatever goes wrong on the way becomes its status and detail."""
     began = time.perf_counter()
     found = _measured(architecture)
-    return Finding(**{**found.__dict__, "seconds": round(time.perf_counter() - began, 1)})
+    return Finding(**{**found.__dict__, "seconds": round(time.perf_counter() - began, 1), "commit": commit()})
 
 
 def _measured(architecture: Architecture) -> Finding:

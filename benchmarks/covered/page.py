@@ -73,7 +73,12 @@ def _row(found: Finding) -> Row:
         value=found.error_1023 if judged else found.status,
         unit=f"relative error at T=1, N={FINE}" if judged else "status",
         command=f"{COMMAND} --only {found.address}",
-        control={"status": found.status, "detail": found.detail, f"error at N={COARSE}": found.error_255},
+        control={
+            "measured at": found.commit or "an earlier commit",
+            "status": found.status,
+            "detail": found.detail,
+            f"error at N={COARSE}": found.error_255,
+        },
     )
 
 
@@ -99,6 +104,8 @@ over samples taken out. *Close*: errors add up over the layers of a random netwo
 
 {len(whole)} families of transformers equal: {", ".join(whole)}.{f" Not in every part: {', '.join(apart)}." if apart else ""}
 """
+    old = sum(not found.commit for found in findings)
+    head += f"\n{old} rows were measured at an earlier commit, which was not kept; the others say theirs in the results.\n" if old else ""
     groups = {group: [found for found in findings if known[found.address].group == group] for group in ABOUT}
     return "\n".join([head, *(_group(group, members) for group, members in groups.items() if members)])
 

@@ -260,7 +260,8 @@ def test_streaming_gives_what_the_folded_run_gives(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPIKING)
 def test_compensation_brings_it_nearer(name: str) -> None:
-    assert error_of(name, spiking(name, 7, compensated=True), 1) < 0.98 * error_of(name, spiking(name, 7), 1)
+    least = 0.98 if name == "attention" else 0.96  # a single block without a second one to make up for it
+    assert error_of(name, spiking(name, 7, compensated=True), 1) < least * error_of(name, spiking(name, 7), 1)
 
 
 def test_gains_are_spikes_and_never_zero() -> None:

@@ -55,7 +55,6 @@ def best_values(y: Numbers, mass: Numbers, most: int) -> Numbers:
     if len(options) <= most:
         return options
     cost = _between(y, mass, options)
-    n = len(options)
     least = cost[0, 1:]  # [last value chosen], all below it served; a row of `cost` is offset by one: 0 stands for "none below"
     before: list[NDArray[np.intp]] = []
     for _ in range(most - 1):
@@ -66,7 +65,7 @@ def best_values(y: Numbers, mass: Numbers, most: int) -> Numbers:
     chosen = [place]
     for row in reversed(before):
         chosen.append(int(row[chosen[-1]]))
-    return options[np.unique(chosen)] if n else options
+    return options[np.unique(chosen)]
 
 
 def _options(y: Numbers) -> Numbers:
