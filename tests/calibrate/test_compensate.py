@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikeloom.calibrate import Balance, Compensate
-from spikeloom.calibrate.compensate import conditional_means, widest_cut
+from spikeloom.calibrate.compensate import conditional_means
+from spikeloom.calibrate.frontier import widest_cut
 from spikeloom.calibrate.observe import Observation, see_histogram, see_range
 from spikeloom.capture import capture
 from spikeloom.errors import ConfigError, DataError

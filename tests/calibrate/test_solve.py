@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from spikeloom.calibrate.solve import RIDGES, Moments, add, best, empty, merged, remaining, solution
+from spikeloom.calibrate.solve import RIDGES, Moments, add, best, empty, merge, remaining, solution
 
 
 def moments(x: Tensor, r: Tensor) -> Moments:
@@ -65,7 +65,8 @@ def test_moments_add_up_whatever_the_batches() -> None:
     whole, streamed = moments(x, r), empty(2, 5, 3)
     for a, b in zip(x.split(10, 1), r.split(10, 1), strict=True):
         add(streamed, a, b)
-    both = merged(moments(x[:, :20], r[:, :20]), moments(x[:, 20:], r[:, 20:]))
+    both = moments(x[:, :20], r[:, :20])
+    merge(both, moments(x[:, 20:], r[:, 20:]))
     for other in (streamed, both):
         assert other.count == whole.count == 63
         for name in ("x", "r", "xx", "rx", "rr"):

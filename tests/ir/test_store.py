@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spikeloom.capture import capture
 from spikeloom.convert import Spike
 from spikeloom.errors import ResourceError
-from spikeloom.ir import Context, Program, Record, load, note, save, store, text, write_bytes, write_json
+from spikeloom.ir import Context, Program, Record, load, note, save, shards, store, text, write_bytes, write_json
 from spikeloom.plan import plan
 
 BLOCKS = ("relu", "gelu", "norm", "pool", "grouped", "residual", "doubled", "clipped")
@@ -135,7 +135,7 @@ def test_a_full_disk_is_one_error_and_the_old_folder_stays_as_it_was(
     before = files(folder)
     write_text = Path.write_text
     if when == "weights":
-        monkeypatch.setattr(store, "save_file", full_disk)
+        monkeypatch.setattr(shards, "save_file", full_disk)
     elif when == "graph":
         monkeypatch.setattr(Path, "write_text", lambda path, data: full_disk() if path.name == "program.json" else write_text(path, data))
     else:
@@ -149,7 +149,7 @@ def test_a_full_disk_is_one_error_and_the_old_folder_stays_as_it_was(
 
 
 def test_a_full_disk_leaves_nothing_where_nothing_was(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "save_file", full_disk)
+    monkeypatch.setattr(shards, "save_file", full_disk)
     with pytest.raises(ResourceError):
         save(program, tmp_path / "program")
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from spikeloom.calibrate import Balance
 from spikeloom.convert import Spike, Unfold
 from spikeloom.errors import DataError
 from spikeloom.ir import Context, Program, run
-from spikeloom.pipeline.control import SCALES, control_of, output_error
+from spikeloom.pipeline.control import SCALES, control_of, output_errors
 from spikeloom.pipeline.evaluation import Evaluation, evaluate, mcnemar, sign_test
 from spikeloom.pipeline.metrics import metrics_of
 from spikeloom.pipeline.networks import Networks, checkpoints
@@ -150,10 +150,11 @@ def test_the_control_is_the_best_of_the_plain_scales_and_nothing_more(name: str)
     assert {node.kwargs["levels"] for node in populations(control)} == {6}
     made = run([Fuse(), Unfold("attention"), Spike(levels=6, functions="quantised")], ann(name), context)
     errors = {
-        method: output_error(run([Balance(method=method, percentile=99.0)], made, context), ann(name), context, 64) for method in SCALES
+        method: output_errors([run([Balance(method=method, percentile=99.0)], made, context)], ann(name), context, 64)[0]
+        for method in SCALES
     }
     assert control.records[-1].options["method"] == min(errors, key=lambda method: errors[method])
-    assert output_error(control, ann(name), context, 64) == min(errors.values())
+    assert output_errors([control], ann(name), context, 64)[0] == min(errors.values())
     for key in ann(name).tensors:
         if key in control.tensors:
             assert torch.equal(control.tensors[key], ann(name).tensors[key])  # the ANN's own weights
@@ -164,4 +165,4 @@ def test_the_output_error_is_the_sum_of_squares_over_the_samples_asked_for() -> 
     context = Context(lambda: ((part,) for part in x.split(16)))
     for count, used in ((16, 16), (17, 32), (100, 48)):
         expected = float((executable(program, 1)(x[:used]) - ann("linear").module()(x[:used])).square().sum())
-        assert output_error(program, ann("linear"), context, count) == pytest.approx(expected, rel=1e-5)
+        assert output_errors([program], ann("linear"), context, count)[0] == pytest.approx(expected, rel=1e-5)

@@ -172,13 +172,6 @@ class Balance(Pass):
     )
 
     def __call__(self, program: Program, context: Context) -> Program:
-        if self.method not in METHODS:
-            raise ConfigError("calibration.method is unknown", found=self.method, allowed=", ".join(METHODS))
-        if not 0 < self.percentile <= 100:
-            raise ConfigError("calibration.percentile is out of range", found=self.percentile, allowed="above 0, at most 100")
-        if unknown := sorted(set(self.shifts) - (FUNCTIONS.keys() - UNSHIFTED)):
-            allowed = ", ".join(sorted(FUNCTIONS.keys() - UNSHIFTED))
-            raise ConfigError("calibration.shifts names no function that powers of two can stand for", found=unknown, allowed=allowed)
         done = 0
 
         def tick() -> None:
@@ -186,7 +179,21 @@ class Balance(Pass):
             done += 1
             context.progress("observing activations", done, 0)
 
-        seen = observe(program, batches_of(context), tick)
+        self.check()
+        return self.of(program, observe(program, batches_of(context), tick))
+
+    def check(self) -> None:
+        """Raises ConfigError for options that choose no thresholds."""
+        if self.method not in METHODS:
+            raise ConfigError("calibration.method is unknown", found=self.method, allowed=", ".join(METHODS))
+        if not 0 < self.percentile <= 100:
+            raise ConfigError("calibration.percentile is out of range", found=self.percentile, allowed="above 0, at most 100")
+        if unknown := sorted(set(self.shifts) - (FUNCTIONS.keys() - UNSHIFTED)):
+            allowed = ", ".join(sorted(FUNCTIONS.keys() - UNSHIFTED))
+            raise ConfigError("calibration.shifts names no function that powers of two can stand for", found=unknown, allowed=allowed)
+
+    def of(self, program: Program, seen: Mapping[str, Observation]) -> Program:
+        """The program with the thresholds for what its populations have seen."""
         tensors = balanced(program, seen, self.method, self.percentile, self.timesteps, self.shifts)
         one_sided = {node.name for node in calls(program.graph) if node.target is population and not kwargs_of(node).get("negative", 0)}
         dead = [name for name, observed in seen.items() if name in one_sided and bool((observed.high <= 0).all())]

@@ -15,7 +15,7 @@ At a population the step is chosen anew, for what it really receives and what th
 Source: (1) `solve`; (2) Li et al. 2021, arXiv 2106.06984 (MMSE threshold on the converted network's own input).
 """
 
-import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
-from spikeloom.calibrate.frontier import Frontier
+from spikeloom.calibrate.frontier import Frontier, size_of, widest_cut
 from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range, watched
 from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import maximum_step, mse_step
@@ -35,17 +35,21 @@ from spikeloom.ir import (
     Dialect,
     Pass,
     Program,
+    bytes_of,
     clone,
     constant_name,
     driven_by,
     groups_of,
     kwargs_of,
+    like,
     name_of,
     note,
+    on_disk,
     output_channels,
     population,
     set_weights,
     shaped,
+    shapes,
     source_of,
     swept,
     target_of,
@@ -61,12 +65,14 @@ from spikeloom.simulate import decoded, driving, executable, float_function, rep
 class Compensate(Pass):
     """Corrects weights, biases and steps layer by layer. `timesteps` is the T the network is meant to run for;
     `rows_per_weight` how many positions are sampled for each unknown; `limit_bytes` bounds what is held at once (fewer
-    samples are used past it, and the record says how many)."""
+    samples are used past it, and the record says how many), `memory_bytes` how much of that is in memory and not on disk. A layer whose
+    normal equations would take half of the memory gets the mean shift alone; of a program larger than it corrected weights go to disk."""
 
     timesteps: int = 1
     weights: bool = True
     rows_per_weight: int = 48
-    limit_bytes: int = 2 * 2**30
+    limit_bytes: int = 8 * 2**30
+    memory_bytes: int = 2**30
 
     takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.SNN})
     touches: ClassVar[frozenset[str]] = frozenset({"nodes", "tensors", "neurons"})
@@ -89,7 +95,9 @@ class _Work:
         self.graph, self.tensors = clone(program.graph), dict(program.tensors)
         bound = executable(program, options.timesteps)
         self.bound, self.modules = {node.name: node for node in bound.graph.nodes}, dict(bound.named_modules())
-        self.ann, self.snn = Frontier(self.graph), Frontier(self.graph)
+        memory = options.memory_bytes // 2
+        self.ann, self.snn = (Frontier(self.graph, memory, context.scratch) for _ in range(2))
+        self.large = sum(map(bytes_of, self.tensors.values())) > options.memory_bytes
         self.layers: list[dict[str, Any]] = []
         self.generator = context.generator()
         self.chunks = self._samples()
@@ -97,12 +105,12 @@ class _Work:
 
     def _samples(self) -> list[tuple[Tensor, ...]]:
         """As many calibration batches as the widest cut of the graph leaves room for."""
-        per_sample = 4 * widest_cut(self.graph) * (1 + self.options.timesteps)
-        room = max(self.options.limit_bytes // max(per_sample, 1), 16)
         chunks: list[tuple[Tensor, ...]] = []
-        taken = 0
+        taken, room, size = 0, 1, 1
         for inputs in checked(batches_of(self.context)(), self.program):
-            for part in zip(*(value.split(64) for value in inputs), strict=True):
+            if not chunks:
+                room, size = self._room(inputs)
+            for part in zip(*(value.split(size) for value in inputs), strict=True):
                 if taken < room:
                     chunks.append(tuple(value[: room - taken] for value in part))
                     taken += chunks[-1][0].shape[0]
@@ -111,6 +119,13 @@ class _Work:
         if taken < 2:
             raise DataError("compensation needs at least two samples", found=taken, todo="give more calibration data")
         return chunks
+
+    def _room(self, inputs: tuple[Tensor, ...]) -> tuple[int, int]:
+        """How many samples like these there is room for, and how many run at once."""
+        specs = shapes(self.program, [value[:2].shape for value in inputs]) if any(spec.lengths for spec in self.program.inputs) else None
+        cut, widest = widest_cut(self.graph, specs), max(size_of(node, specs) for node in self.graph.nodes)
+        room = self.options.limit_bytes // max(4 * cut * (1 + self.options.timesteps), 1)
+        return max(room, 16), min(max(self.options.memory_bytes // 16 // max(4 * widest * self.options.timesteps, 1), 1), 64)
 
     def run(self) -> None:
         """Every node once, in execution order."""
@@ -132,27 +147,33 @@ class _Work:
             self.ann.drop_before(node)
             self.snn.drop_before(node)
 
-    def _spiking(self, node: fx.Node) -> list[Any]:
+    def _spiking(self, node: fx.Node) -> Iterator[Any]:
         """What the SNN gives at a node, per chunk: by the operation itself, or by what binding to T made of it."""
         bound = self.bound[node.name]
         if bound.op == "call_module":
             module = self.modules[str(bound.target)]
-            return [module(*values) for values in self.snn.operands(node)]
+            return (module(*values) for values in self.snn.operands(node))
         return self.snn.call(node, target_of(bound))
 
     def _operation(self, node: fx.Node) -> None:
         self.ann.put(node, self.ann.call(node, target_of(node)))
-        if weighted(node) and self.options.weights and solvable(node) and not self._untouched(node):
+        if weighted(node) and self.options.weights and solvable(node) and self._fits(node) and not self._untouched(node):
             self._correct(node)
         elif weighted(node) and not self._untouched(node):
             self._shift(node)
         self.snn.put(node, self._spiking(node))
 
+    def _fits(self, node: fx.Node) -> bool:
+        """Whether the normal equations of a layer leave half of the memory free."""
+        weight, _ = self._weights(node)
+        groups, inputs = groups_of(node), weight[0].numel()
+        return 2 * 8 * inputs * (groups * inputs + weight.shape[0]) <= self.options.memory_bytes // 2
+
     def _untouched(self, node: fx.Node) -> bool:
         """Whether the layer reads the network's input itself: there is no error to correct yet."""
         return all(operand.op in ("placeholder", "get_attr") for operand in node.all_input_nodes)
 
-    def _targets(self, node: fx.Node) -> list[Tensor]:
+    def _targets(self, node: fx.Node) -> Iterable[Tensor]:
         """What the layer should give: the ANN's value, plus the error of the branch it is added to. (1)"""
         targets = self.ann.values[node]
         users = list(node.users)
@@ -162,8 +183,10 @@ class _Work:
         other = others[0] if len(others) == 1 else None
         if other is None or other not in self.snn.values or other.op != "call_function":
             return targets
-        drift = [a - decoded(s, self.options.timesteps) for a, s in zip(self.ann.values[other], self.snn.values[other], strict=True)]
-        return [y + d for y, d in zip(targets, drift, strict=True)] if drift[0].shape == targets[0].shape else targets
+        pairs = list(zip(self.ann.values[other], self.snn.values[other], strict=True))
+        if pairs[0][0].shape != targets[0].shape:
+            return targets
+        return (y + (a - decoded(s, self.options.timesteps)) for y, (a, s) in zip(targets, pairs, strict=True))
 
     def _correct(self, node: fx.Node) -> None:
         """(1) for one layer."""
@@ -206,6 +229,10 @@ class _Work:
         return weight, torch.zeros(output_channels(node, self.tensors)[0], dtype=weight.dtype) if bias is None else bias
 
     def _set(self, node: fx.Node, weight: Tensor, bias: Tensor) -> None:
+        before = self._weights(node)[0]
+        if weight is not before:
+            weight = like(weight, before)
+            weight = on_disk(weight, self.context.scratch) if self.large else weight
         set_weights(node, self.graph, self.tensors, weight, bias)
         for operand in node.args[1:3]:
             if isinstance(operand, fx.Node):
@@ -213,27 +240,25 @@ class _Work:
 
     def _population(self, node: fx.Node) -> None:
         function, drivers = float_function(node), driven_by(node)
-        exact = [list(chunk) for chunk in zip(*(self.ann.values[each] for each in drivers), strict=True)]
-        given = [list(chunk) for chunk in zip(*(self.snn.values[each] for each in drivers), strict=True)]
-        self.ann.put(node, [function(driving(values)) for values in exact])
+        exact, given = (list(zip(*(side.values[each] for each in drivers), strict=True)) for side in (self.ann, self.snn))
+        self.ann.put(node, (function(driving(values)) for values in exact))
         if self.options.timesteps == 1:
-            received = [driving(values) for values in given]
-            meant = [function(z) for z in received] if "free" in note(node) else self.ann.values[node]
-            seen = self._seen(node, received, meant)
+            meant = (lambda place, z: function(z)) if "free" in note(node) else (lambda place, z: self.ann.values[node][place])
+            seen = self._seen(node, given, meant)
             (self._rescale if node.target is population else self._refit)(node, seen)
-        self.snn.put(node, [spikes_of(node, self.tensors, values, self.options.timesteps) for values in given])
+        self.snn.put(node, (spikes_of(node, self.tensors, values, self.options.timesteps) for values in given))
 
-    def _seen(self, node: fx.Node, received: list[Tensor], meant: list[Tensor]) -> Observation:
+    def _seen(self, node: fx.Node, given: list[tuple[Tensor, ...]], meant: Callable[[int, Tensor], Tensor]) -> Observation:
         """What a population receives in the SNN, and what it should make of it, over all samples."""
         axis, seen = scale_axis(node, self.program), None
-        received, meant = ([watched(node, value) for value in values] for values in (received, meant))
-        for z in received:
-            seen = see_range(seen, z, axis, floor_of(node))
+        for values in given:
+            seen = see_range(seen, watched(node, driving(values)), axis, floor_of(node))
         if seen is None:
             raise InternalError(f"%{node.name} received nothing")
         bins = bins_for(node, self.program, seen.low.numel())
-        for z, a in zip(received, meant, strict=True):
-            see_histogram(seen, z, bins, a)
+        for place, values in enumerate(given):
+            z = driving(values)
+            see_histogram(seen, watched(node, z), bins, watched(node, meant(place, z)))
         return seen
 
     def _refit(self, node: fx.Node, seen: Observation) -> None:
@@ -266,21 +291,3 @@ def conditional_means(seen: Observation, thresholds: Tensor, values: Tensor) -> 
     sums = torch.zeros_like(tables).scatter_add_(1, cells, seen.sum_of_targets)
     known = (counts >= 8) & (tables != 0)
     return torch.where(known, sums / counts.clamp_min(1), tables).to(values).view(values.shape)
-
-
-def widest_cut(graph: fx.Graph) -> int:
-    """The most elements (for one sample) that are alive at once while the graph runs in order."""
-    last = {operand: node for node in graph.nodes for operand in node.all_input_nodes}
-    alive, most = 0, 0
-    for node in graph.nodes:
-        alive += _size(node)
-        most = max(most, alive)
-        alive -= sum(_size(operand) for operand in node.all_input_nodes if last[operand] is node)
-    return most
-
-
-def _size(node: fx.Node) -> int:
-    spec = node.meta.get("spec")
-    if spec is None or node.op == "get_attr":
-        return 0
-    return math.prod(spec[0][1:])

@@ -18,6 +18,8 @@ from spikeloom.neuron import Axis, by_channel
 from spikeloom.simulate import driving, reference
 
 MAX_CELLS = 2**22
+ALL_CELLS = 2**26
+"""Bins of one population, and of all together: 512 MiB of counts."""
 MASKED = -1e9
 """Below it a score is masked: no neuron's thresholds are chosen for it."""
 SILENT = {"exp": -30.0}
@@ -116,7 +118,7 @@ def see_histogram(seen: Observation, z: Tensor, bins: int, target: Tensor | None
     groups = rows.shape[0]
     if seen.counts is None:
         seen.counts = torch.zeros(groups, bins, dtype=torch.float64, device=rows.device)
-        seen.sums = torch.zeros_like(seen.counts)
+        seen.sums = None if target is None else torch.zeros_like(seen.counts)
     width = ((seen.high - seen.low) / bins).clamp_min(1e-30)
     place = (rows - seen.low[:, None]).div_(width[:, None]).clamp_(0, bins - 1).to(torch.int64)
     place += torch.arange(groups, device=rows.device)[:, None] * bins
@@ -187,7 +189,10 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
             raise NumericError(f"the ANN's activation before %{name} is NaN or infinite", todo="check the weights and the preprocessing")
 
     def histograms(name: str, z: Tensor) -> None:
-        see_histogram(seen[name], watched(nodes[name], z), bins_for(nodes[name], program, seen[name].low.numel()))
+        node, groups = nodes[name], len(seen[name].low)
+        fair = ALL_CELLS // sum(len(observed.low) for observed in seen.values())
+        bins = min(bins_for(node, program, groups), max(fair, 4 * levels_of(node, program)))
+        see_histogram(seen[name], watched(node, z), bins)
 
     for look in (ranges, histograms):
         watch = Watch(program, look)
@@ -214,6 +219,11 @@ def floor_of(node: fx.Node) -> float:
 
 def bins_for(node: fx.Node, program: Program, groups: int) -> int:
     """How many bins a population's histogram has: at least 8 a level, 2048 if memory allows."""
-    options = kwargs_of(node)
-    levels = options["levels"] if "levels" in options else program.tensor(node.args[1]).shape[-1]
+    levels = levels_of(node, program)
     return max(min(max(2048, 16 * levels), MAX_CELLS // groups), 4 * levels, 256)
+
+
+def levels_of(node: fx.Node, program: Program) -> int:
+    """The levels of a population, of a table its thresholds."""
+    options = kwargs_of(node)
+    return options["levels"] if "levels" in options else program.tensor(node.args[1]).shape[-1]

@@ -21,6 +21,7 @@ from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
+from spikeloom.capture.halves import in_dtype, in_full
 from spikeloom.errors import UnsupportedError
 from spikeloom.ir import RULES, Dialect, Program, TensorSpec, calls, constant_name, dynamic, name_of, shaped, source_of, swept, target_of
 
@@ -108,17 +109,26 @@ def capture(
 
     Its outputs equal the model's; where the model returns a mapping or a dataclass of tensors, the program returns a
     dict. `settings` is kept with the program. Operations outside the rule tables are kept for `check` to name. `structure` names
-    inputs that tell positions or masks (`ir.structure_of`); `lengths` is the size of the example that varies besides the batch.
+    inputs that tell positions or masks (`ir.structure_of`); `lengths` is the size of the example that varies besides the batch. A model
+    in half precision becomes a float32 program; its weights stay as they are.
     """
-    exported, is_dynamic = export_model(model, tuple(args), kwargs or {}, lengths)
-    return program_of(exported, is_dynamic, settings or {}, structure)
+    with in_full(model) as handles:
+        args, kwargs = in_dtype((tuple(args), dict(kwargs or {})), torch.float32) if handles else (tuple(args), kwargs or {})
+        exported, is_dynamic = export_model(model, args, kwargs, lengths)
+        return program_of(exported, is_dynamic, settings or {}, structure, handles)
 
 
 def program_of(
-    exported: ExportedProgram, is_dynamic: bool, settings: Mapping[str, Any], structure: Mapping[str, str] | None = None
+    exported: ExportedProgram,
+    is_dynamic: bool,
+    settings: Mapping[str, Any],
+    structure: Mapping[str, str] | None = None,
+    handles: Mapping[int, Tensor] | None = None,
 ) -> Program:
-    """An exported program (already functional, ATen level) as a program of the ANN dialect."""
+    """An exported program (already functional, ATen level) as a program of the ANN dialect; `handles` take the places of the
+    parameters at their addresses (`halves`)."""
     graph, tensors, inputs = _lifted(exported, is_dynamic)
+    tensors = {name: (handles or {}).get(tensor.data_ptr(), tensor) for name, tensor in tensors.items()}
     for node in graph.nodes:
         if node.op == "placeholder" and node.name in (structure or {}):
             node.meta["note"] = {"structure": dict(structure or {})[node.name]}

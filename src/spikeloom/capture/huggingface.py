@@ -128,7 +128,7 @@ def _pretrained(build: Any, config: Any, folder: Path) -> nn.Module:
         raise SourceError(f"{folder} holds no weights", found=", ".join(sorted(path.name for path in folder.iterdir())[:8]), todo=WAYS_ON)
     try:
         model, said = build.from_pretrained(
-            folder, config=config, local_files_only=True, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
+            folder, config=config, local_files_only=True, attn_implementation="eager", dtype="auto", output_loading_info=True
         )
     except Exception as error:  # transformers raises whatever its readers raise
         raise SourceError(f"the model in {folder} cannot be loaded", found=why(error), todo="fetch or save it again") from error

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from spikeloom import zoo
 from spikeloom.capture.export import capture, set_eval
+from spikeloom.capture.halves import dtype_of, in_dtype
 from spikeloom.capture.huggingface import open_hf
 from spikeloom.capture.lookup import of_name, of_path, open_on_hub
 from spikeloom.capture.named import open_py, open_torchhub
@@ -196,6 +197,7 @@ def _of_two(example: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _run(found: Opened, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     try:
+        args, kwargs = in_dtype((args, dict(kwargs)), dtype_of(found.model))
         with torch.no_grad():
             return found.model(*args, **kwargs)
     except UserError:

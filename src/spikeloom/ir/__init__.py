@@ -20,12 +20,15 @@ from spikeloom.ir.graph import (
     target_of,
     within,
 )
+from spikeloom.ir.handle import Handle, like
 from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
+from spikeloom.ir.mapped import bytes_of, on_disk
 from spikeloom.ir.ops import OPERATIONS, population, staircase
 from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
 from spikeloom.ir.rules import RULES, Dialect, Kind, Rule, name_of, resolve
 from spikeloom.ir.scalar import Scalar, evaluated, scalars, told
+from spikeloom.ir.shards import SHARD_BYTES, is_sharded
 from spikeloom.ir.signals import (
     MONOTONE,
     UNFOLDED,
@@ -44,7 +47,7 @@ from spikeloom.ir.signals import (
 )
 from spikeloom.ir.store import load, save, write_bytes, write_json
 from spikeloom.ir.text import text
-from spikeloom.ir.verify import shaped, verify
+from spikeloom.ir.verify import shaped, shapes, verify
 
 __all__ = [
     "CAUSAL",
@@ -54,12 +57,14 @@ __all__ = [
     "POSITIONS",
     "RESHAPES",
     "RULES",
+    "SHARD_BYTES",
     "TRANSPOSED",
     "UNFOLDED",
     "Batches",
     "Becomes",
     "Context",
     "Dialect",
+    "Handle",
     "Kind",
     "Pass",
     "PlanRow",
@@ -75,6 +80,7 @@ __all__ = [
     "astray",
     "becomes",
     "bounds",
+    "bytes_of",
     "calls",
     "check_fit",
     "clone",
@@ -85,12 +91,15 @@ __all__ = [
     "evaluated",
     "function_of",
     "groups_of",
+    "is_sharded",
     "kind",
     "kwargs_of",
+    "like",
     "load",
     "name_of",
     "needs_spikes",
     "note",
+    "on_disk",
     "output_channels",
     "population",
     "resolve",
@@ -100,6 +109,7 @@ __all__ = [
     "scalars",
     "set_weights",
     "shaped",
+    "shapes",
     "sight",
     "signals",
     "silent",

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
@@ -35,7 +36,8 @@ class Context:
     """What a pass works with; never stored.
 
     `calibration` gives a fresh stream of input batches each time it is called; `progress(what, done, total)` is
-    called as work goes on; `seed` and the pass's place give each pass its own generator.
+    called as work goes on; `seed` and the pass's place give each pass its own generator; `scratch` is the folder for what does not fit
+    into memory (None: the system's).
     """
 
     calibration: Batches | None = None
@@ -43,6 +45,7 @@ class Context:
     seed: int = 0
     progress: Progress = silent
     place: int = 0
+    scratch: Path | None = None
 
     def generator(self) -> torch.Generator:
         """The pass's own random generator, derived from the seed and the pass's place."""

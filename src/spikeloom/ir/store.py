@@ -2,7 +2,7 @@
 Save and load: a program is a folder of JSON and safetensors, written whole or not at all, and loading runs nothing of it.
 
     program.json       dialect, inputs, graph (operations by allow-listed name), plan, digests of the other files
-    model.safetensors  the tensors
+    model.safetensors  the tensors, or shards of them (`shards`)
     config.json        settings: source, preprocessing, class names
     records.json       what every pass did
 
@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -20,17 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, fx
+from torch import fx
 
 from spikeloom.errors import ProgramError, ResourceError, VerifyError
 from spikeloom.ir.codec import decode, encode
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec
 from spikeloom.ir.rules import Dialect, name_of, resolve
+from spikeloom.ir.shards import SHARD_BYTES, WHOLE, read_tensors, write_tensors
 from spikeloom.ir.verify import verify
 
 FORMAT = 1
-FILES = ("model.safetensors", "config.json", "records.json")
+PLAIN = ("config.json", "records.json")
+_SHARD = re.compile(r"model(-\d{5})?\.safetensors")
 _DISTRUST = "nothing was run; do not trust this folder"
 
 
@@ -127,16 +129,17 @@ def write_bytes(path: Path, data: bytes) -> None:
         ) from error
 
 
-def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = None) -> None:
+def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = None, *, shard_bytes: int = SHARD_BYTES) -> None:
     """Save a program as `folder`, replacing an earlier one there only once the new one is whole.
 
-    `extra` programs (the ANN, the control) go into subfolders of those names.
+    `extra` programs (the ANN, the control) go into subfolders of those names. More tensors than `shard_bytes` are shared out to files of
+    so many bytes, of which none needs to be in memory whole when the program is loaded.
     """
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
-        _write(program, temporary)
+        _write(program, temporary, shard_bytes)
         for name, other in (extra or {}).items():
-            _write(other, temporary / name)
+            _write(other, temporary / name, shard_bytes)
         _swap(temporary, folder)
     except (OSError, SafetensorError) as error:
         found = getattr(error, "strerror", None) or str(error)
@@ -147,10 +150,9 @@ def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = N
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(program: Program, folder: Path) -> None:
+def _write(program: Program, folder: Path, shard_bytes: int) -> None:
     folder.mkdir(parents=True)
-    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in program.tensors.items()}
-    save_file(_unshared(tensors), folder / "model.safetensors")
+    files = write_tensors(program.tensors, folder, shard_bytes)
     (folder / "config.json").write_text(json.dumps(dict(program.settings), indent=1))
     (folder / "records.json").write_text(json.dumps([dataclasses.asdict(record) for record in program.records], indent=1))
     body: dict[str, Any] = {
@@ -158,20 +160,11 @@ def _write(program: Program, folder: Path) -> None:
         "dialect": program.dialect,
         "inputs": [dataclasses.asdict(spec) for spec in program.inputs],
         "plan": [dataclasses.asdict(row) for row in program.plan],
-        "digests": {name: digest(folder / name) for name in FILES},
+        "digests": {name: digest(folder / name) for name in (*files, *PLAIN)},
         "graph": graph_rows(program.graph),
     }
     body["digests"]["program.json"] = body_digest(body)
     (folder / "program.json").write_text(json.dumps(body, indent=1))
-
-
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    seen: set[int] = set()
-    out: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        out[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in seen else tensor
-        seen.add(tensor.untyped_storage().data_ptr())
-    return out
 
 
 def _swap(temporary: Path, folder: Path) -> None:
@@ -179,11 +172,14 @@ def _swap(temporary: Path, folder: Path) -> None:
     if not folder.exists():
         temporary.rename(folder)
         return
+    stale = [path for path in folder.iterdir() if _SHARD.fullmatch(path.name) and not (temporary / path.name).exists()]
     for item in sorted(temporary.iterdir(), key=lambda path: path.name == "program.json"):
         target = folder / item.name
         if target.is_dir():
             shutil.rmtree(target)
         item.replace(target)
+    for path in stale:
+        path.unlink()
 
 
 def load(folder: Path) -> Program:
@@ -198,7 +194,7 @@ def load(folder: Path) -> Program:
         _check_digests(folder, body)
         program = Program(
             graph=graph_of(body["graph"]),
-            tensors=_aligned(load_file(folder / "model.safetensors")),
+            tensors=read_tensors(folder, shards_of(body), _dtypes(body)),
             dialect=Dialect(body["dialect"]),
             inputs=tuple(TensorSpec(**_with_tuple(_with_tuple(spec, "shape"), "lengths")) for spec in body["inputs"]),
             plan=tuple(PlanRow(**row) for row in body["plan"]),
@@ -215,14 +211,19 @@ def load(folder: Path) -> Program:
     return program
 
 
+def shards_of(body: Mapping[str, Any]) -> list[str]:
+    """The files that hold a saved program's tensors, in order."""
+    return sorted(name for name in body["digests"] if _SHARD.fullmatch(name))
+
+
+def _dtypes(body: Mapping[str, Any]) -> dict[str, str]:
+    """The dtype that the graph knows each of its constants by."""
+    return {str(row["target"]): str(row["spec"][1]) for row in body["graph"] if row["op"] == "get_attr" and "spec" in row}
+
+
 def _with_tuple(row: Mapping[str, Any], key: str) -> dict[str, Any]:
     """A JSON object with one of its lists as a tuple."""
     return {**row, key: tuple(row[key])}
-
-
-def _aligned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in memory of their own: a file aligns them to 8 bytes, and other kernels would then give other last bits."""
-    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _read_json(path: Path) -> Any:
@@ -237,7 +238,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _check_digests(folder: Path, body: Mapping[str, Any]) -> None:
-    for name in ("program.json", *FILES):
+    for name in ("program.json", *(shards_of(body) or [WHOLE]), *PLAIN):
         path = folder / name
         if not path.is_file():
             raise ProgramError(f"{folder} is not a whole program", found=f"no {name}", todo="convert the model again")

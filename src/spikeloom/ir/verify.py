@@ -11,6 +11,7 @@ An edge of an SNN carries one of three things (DESIGN.md §5):
 An affine operation, a product or a maximum that reads current is illegal: a population is missing there.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,14 +26,16 @@ from spikeloom.ir.signals import Signal, needs_spikes, note, signals
 from spikeloom.ir.text import line, spec_text
 
 
-def shapes(program: Program) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of every tensor-valued node at the example batch, by running the graph on fake tensors.
+def shapes(program: Program, inputs: Sequence[torch.Size] | None = None) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of every tensor-valued node at the example batch, or for inputs of other shapes, by running the graph on fake
+    tensors.
 
     Raises VerifyError naming the operation whose shapes do not agree.
     """
     with FakeTensorMode(allow_non_fake_inputs=False), torch.no_grad():
         runner = _Shapes(program)
-        values = [torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in program.inputs]
+        given = [spec.shape for spec in program.inputs] if inputs is None else inputs
+        values = [torch.empty(shape, dtype=getattr(torch, spec.dtype)) for shape, spec in zip(given, program.inputs, strict=True)]
         runner.run(*values)
     return runner.found
 

@@ -5,9 +5,11 @@ Every activation (and every current that is read as spikes) is rounded to N·T u
 maximum, percentile and mean-squared error on the calibration data, with the same weights and no compensation (DESIGN.md §5).
 """
 
+from collections.abc import Sequence
+
 import torch
 
-from spikeloom.calibrate import Balance, batches_of
+from spikeloom.calibrate import Balance, batches_of, observe
 from spikeloom.convert import Spike, Unfold
 from spikeloom.ir import Context, Program, run
 from spikeloom.plan import Fuse
@@ -23,18 +25,23 @@ def control_of(
     made = run(
         [Fuse(), Unfold("attention"), Spike(levels=levels * timesteps, per_channel=per_channel, functions="quantised")], ann, context
     )
-    candidates = [run([Balance(method=method, percentile=percentile)], made, context) for method in SCALES]
-    errors = [output_error(candidate, ann, context, samples) for candidate in candidates]
+    choices = [Balance(method=method, percentile=percentile) for method in SCALES]
+    choices[0].check()
+    seen = observe(made, batches_of(context), lambda: None)
+    candidates = [choice.of(made, seen) for choice in choices]
+    errors = output_errors(candidates, ann, context, samples)
     return candidates[errors.index(min(errors))]
 
 
-def output_error(program: Program, ann: Program, context: Context, samples: int) -> float:
-    """Σ‖outputs − ANN's outputs‖² over the first calibration samples."""
-    module, exact, total, seen = executable(program, 1), ann.module(), 0.0, 0
+def output_errors(programs: Sequence[Program], ann: Program, context: Context, samples: int) -> list[float]:
+    """Of each program Σ‖outputs − ANN's outputs‖² over the first calibration samples."""
+    modules, exact, totals, seen = [executable(program, 1) for program in programs], ann.module(), [0.0] * len(programs), 0
     with torch.no_grad():
         for inputs in batches_of(context)():
-            total += float((primary(module(*inputs)) - primary(exact(*inputs))).square().sum())
+            meant = primary(exact(*inputs))
+            for place, module in enumerate(modules):
+                totals[place] += float((primary(module(*inputs)) - meant).square().sum())
             seen += inputs[0].shape[0]
             if seen >= samples:
                 break
-    return total
+    return totals

@@ -79,7 +79,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     asked = _asked(settings)
     ann = phases.program("1_ann", asked, lambda: ingest(settings, phases.place("0_training"), progress))
     stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
-    context = Context(stream, settings.device, settings.seed, progress)
+    context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
     first, second = passes_of(settings)
     spiking = phases.program("2_spiking", {}, lambda: run(first, ann, context))

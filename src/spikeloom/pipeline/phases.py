@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
-from spikeloom.ir import Program, load, save, write_json
+from spikeloom.ir import Program, is_sharded, load, save, write_json
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ class Phases:
             shutil.rmtree(folder, ignore_errors=True)
 
     def program(self, name: str, options: Mapping[str, Any], make: Callable[[], Program]) -> Program:
-        """The program this phase makes: read back where it was finished under the same key, else made and saved."""
+        """The program this phase makes: read back where it was finished under the same key, else made and saved. One that is saved in
+        shards is given as it is read back: its tensors lie on disk from then on."""
         place, done = self._enter(name, options)
         if done:
             log.info("phase %s: resumed from %s", name, place)
@@ -36,7 +37,7 @@ class Phases:
         program = make()
         save(program, place / "program")
         self._leave(place)
-        return program
+        return load(place / "program") if is_sharded(place / "program") else program
 
     def place(self, name: str) -> Path:
         """The folder of a phase."""
