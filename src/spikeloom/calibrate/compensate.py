@@ -15,6 +15,7 @@ At a population the step is chosen anew, for what it really receives and what th
 Source: (1) `solve`; (2) Li et al. 2021, arXiv 2106.06984 (MMSE threshold on the converted network's own input).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -24,10 +25,10 @@ from torch import Tensor, fx
 
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
 from spikeloom.calibrate.frontier import Frontier, size_of, widest_cut
+from spikeloom.calibrate.halves import Halves
 from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range, watched
 from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import maximum_step, mse_step
-from spikeloom.calibrate.solve import add, best, empty
 from spikeloom.errors import DataError, InternalError
 from spikeloom.ir import (
     OPERATIONS,
@@ -35,12 +36,12 @@ from spikeloom.ir import (
     Dialect,
     Pass,
     Program,
-    bytes_of,
     clone,
     constant_name,
     driven_by,
     groups_of,
     kwargs_of,
+    large,
     like,
     name_of,
     note,
@@ -53,6 +54,7 @@ from spikeloom.ir import (
     source_of,
     swept,
     target_of,
+    trim,
     weighted,
     weights_of,
 )
@@ -66,7 +68,7 @@ class Compensate(Pass):
     """Corrects weights, biases and steps layer by layer. `timesteps` is the T the network is meant to run for;
     `rows_per_weight` how many positions are sampled for each unknown; `limit_bytes` bounds what is held at once (fewer
     samples are used past it, and the record says how many), `memory_bytes` how much of that is in memory and not on disk. A layer whose
-    normal equations would take half of the memory gets the mean shift alone; of a program larger than it corrected weights go to disk."""
+    normal equations would take half of the memory is corrected from fewer rows; of a large program corrected weights go to disk."""
 
     timesteps: int = 1
     weights: bool = True
@@ -97,7 +99,7 @@ class _Work:
         self.bound, self.modules = {node.name: node for node in bound.graph.nodes}, dict(bound.named_modules())
         memory = options.memory_bytes // 2
         self.ann, self.snn = (Frontier(self.graph, memory, context.scratch) for _ in range(2))
-        self.large = sum(map(bytes_of, self.tensors.values())) > options.memory_bytes
+        self.large = large(program)
         self.layers: list[dict[str, Any]] = []
         self.generator = context.generator()
         self.chunks = self._samples()
@@ -146,6 +148,8 @@ class _Work:
             self.context.progress("compensating layers", done + 1, len(nodes))
             self.ann.drop_before(node)
             self.snn.drop_before(node)
+            if self.large and weighted(node):
+                trim()
 
     def _spiking(self, node: fx.Node) -> Iterator[Any]:
         """What the SNN gives at a node, per chunk: by the operation itself, or by what binding to T made of it."""
@@ -157,17 +161,11 @@ class _Work:
 
     def _operation(self, node: fx.Node) -> None:
         self.ann.put(node, self.ann.call(node, target_of(node)))
-        if weighted(node) and self.options.weights and solvable(node) and self._fits(node) and not self._untouched(node):
+        if weighted(node) and self.options.weights and solvable(node) and not self._untouched(node):
             self._correct(node)
         elif weighted(node) and not self._untouched(node):
             self._shift(node)
         self.snn.put(node, self._spiking(node))
-
-    def _fits(self, node: fx.Node) -> bool:
-        """Whether the normal equations of a layer leave half of the memory free."""
-        weight, _ = self._weights(node)
-        groups, inputs = groups_of(node), weight[0].numel()
-        return 2 * 8 * inputs * (groups * inputs + weight.shape[0]) <= self.options.memory_bytes // 2
 
     def _untouched(self, node: fx.Node) -> bool:
         """Whether the layer reads the network's input itself: there is no error to correct yet."""
@@ -193,24 +191,21 @@ class _Work:
         weight, bias = self._weights(node)
         groups, inputs = groups_of(node), weight[0].numel()
         outputs = weight.shape[0] // groups
-        moments = [empty(groups, inputs, outputs), empty(groups, inputs, outputs)]
         positions = max(1, -(-self.options.rows_per_weight * inputs // self.samples))
+        normal = 2 * 8 * inputs * (groups * inputs + weight.shape[0]) <= self.options.memory_bytes // 2
+        received, targets = self.snn.values[source_of(node)], self._targets(node)
+        if not normal:
+            positions = min(positions, max(1, int(math.sqrt(self.options.memory_bytes / 256 / groups)) // self.samples))
         flat, offset = weight.reshape(groups, outputs, inputs), bias.reshape(groups, 1, outputs)
-        received, centre = self.snn.values[source_of(node)], None
-        for place, target in enumerate(self._targets(node)):
+        halves = Halves(groups, inputs, outputs, normal)
+        for place, target in enumerate(targets):
             mean = decoded(received[place], self.options.timesteps)
             x, y = rows(node, mean, target, weight, positions, self.generator)
-            residual = y - (x @ flat.transpose(1, 2) + offset)
-            centre = x.mean(1, keepdim=True) if centre is None else centre
-            x = x - centre
             half = x.shape[1] // 2 if len(self.chunks) == 1 else x.shape[1] * (place % 2)
-            add(moments[0], x[:, :half], residual[:, :half])
-            add(moments[1], x[:, half:], residual[:, half:])
-        change, shift, ridge = best(*moments)
-        if centre is not None:
-            shift = shift - (change @ centre.double().transpose(1, 2)).squeeze(2)
-        self._set(node, weight + change.reshape(weight.shape).to(weight), bias + shift.flatten().to(bias))
-        self.layers.append({"node": node.name, "ridge": ridge, "rows": int(moments[0].count + moments[1].count)})
+            halves.add(x, y - (x @ flat.transpose(1, 2) + offset), half)
+        change, shift, ridge = halves.solved()
+        self._set(node, change.reshape(weight.shape).to(weight.dtype).add_(weight), bias + shift.flatten().to(bias))
+        self.layers.append({"node": node.name, "ridge": ridge, "rows": halves.count})
 
     def _shift(self, node: fx.Node) -> None:
         """The mean shift alone, for layers whose rows are not known (transposed convolution)."""

@@ -17,7 +17,7 @@ from spikeloom.ir import OPERATIONS, Batches, Program, args_of, calls, driven_by
 from spikeloom.neuron import Axis, by_channel
 from spikeloom.simulate import driving, reference
 
-MAX_CELLS = 2**22
+MAX_CELLS = 2**20
 ALL_CELLS = 2**26
 """Bins of one population, and of all together: 512 MiB of counts."""
 MASKED = -1e9

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 METHODS = ("mse", "maximum", "percentile", "hmt")
+TOGETHER = 1 << 16
 _ROOT_2, _ROOT_2PI = 2.0**0.5, (2.0 * torch.pi) ** 0.5
 
 
@@ -41,7 +42,14 @@ def percentile_step(values: Float[Tensor, "c b"], weights: Float[Tensor, "c b"],
 def mse_step(
     z: Float[Tensor, "c b"], target: Float[Tensor, "c b"], weights: Float[Tensor, "c b"], levels: int, negative: int, rounds: int = 2
 ) -> Float[Tensor, " c"]:
-    """(3) by a grid of shares of the maximum, refined once a round around the best."""
+    """(3) by a grid of shares of the maximum, refined once a round around the best; of many channels some at a time, so that they stay in
+    a processor's cache."""
+    some = max(TOGETHER // z.shape[1], 1)
+    parts = zip(*(value.expand(z.shape).split(some) for value in (z, target, weights)), strict=True)
+    return torch.cat([_mse_step(*part, levels, negative, rounds) for part in parts])
+
+
+def _mse_step(z: Tensor, target: Tensor, weights: Tensor, levels: int, negative: int, rounds: int) -> Tensor:
     top = maximum_step(target, weights, levels)
     low, high = torch.full_like(top, 0.05), torch.full_like(top, 1.05)
     best = top

@@ -22,9 +22,9 @@ from spikeloom.ir.graph import (
 )
 from spikeloom.ir.handle import Handle, like
 from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
-from spikeloom.ir.mapped import bytes_of, on_disk
+from spikeloom.ir.mapped import bytes_of, on_disk, trim
 from spikeloom.ir.ops import OPERATIONS, population, staircase
-from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
+from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, large, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
 from spikeloom.ir.rules import RULES, Dialect, Kind, Rule, name_of, resolve
 from spikeloom.ir.scalar import Scalar, evaluated, scalars, told
@@ -94,6 +94,7 @@ __all__ = [
     "is_sharded",
     "kind",
     "kwargs_of",
+    "large",
     "like",
     "load",
     "name_of",
@@ -121,6 +122,7 @@ __all__ = [
     "target_of",
     "text",
     "told",
+    "trim",
     "unfolds",
     "verify",
     "weighted",

@@ -10,7 +10,7 @@ Source: torch's tensor subclasses (https://docs.pytorch.org/docs/stable/notes/ex
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -37,9 +37,8 @@ class Handle(Tensor):
 
     stored: Tensor
     file: Path | None
-    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportPrivateUsage]
+    __torch_function__: ClassVar[Any] = torch._C._disabled_torch_function_impl  # pyright: ignore[reportPrivateUsage, reportIncompatibleMethodOverride]
 
-    @staticmethod
     def __new__(cls, stored: Tensor, dtype: torch.dtype, file: Path | None = None) -> "Handle":
         options: dict[str, Any] = {"strides": stored.stride(), "dtype": dtype, "device": stored.device, "requires_grad": False}
         return Tensor._make_wrapper_subclass(cls, stored.shape, **options)

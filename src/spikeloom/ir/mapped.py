@@ -4,7 +4,10 @@ Tensors on disk that are read as memory: written once, mapped, and gone from the
 The pages of a mapped file are the operating system's to keep or drop; they are no memory of ours.
 """
 
+import ctypes
+import gc
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -47,3 +50,13 @@ def on_disk(tensor: Tensor, folder: Path | None = None) -> Tensor:
 def bytes_of(tensor: Tensor) -> int:
     """How much room a tensor's numbers take where they are kept."""
     return stored(tensor).nbytes
+
+
+def trim() -> None:
+    """What was freed goes back to the operating system: the C library keeps it for itself otherwise, and a large model would be told that
+    there is no memory where there is."""
+    gc.collect()
+    if sys.platform == "linux":
+        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if give_back is not None:  # glibc has it, musl has not
+            give_back(0)

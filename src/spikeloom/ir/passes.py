@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.errors import InternalError, VerifyError
+from spikeloom.ir.mapped import bytes_of, trim
 from spikeloom.ir.ops import OPERATIONS
 from spikeloom.ir.program import Program, Record
 from spikeloom.ir.rules import Dialect
 from spikeloom.ir.text import text
 from spikeloom.ir.verify import verify
 
+LARGE_BYTES = 2**29
 Batches = Callable[[], Iterable[tuple[Tensor, ...]]]
 Progress = Callable[[str, int, int], None]
 
@@ -116,4 +118,11 @@ def run(passes: Sequence[Pass], program: Program, context: Context) -> Program:
         verify(after)
         last = dataclasses.replace(after.records[-1], seconds=time.perf_counter() - began)
         program = after.replaced(records=(*after.records[:-1], last))
+        if large(program):
+            trim()
     return program
+
+
+def large(program: Program) -> bool:
+    """Whether a program has more weights than may be copied without a thought."""
+    return sum(map(bytes_of, program.tensors.values())) > LARGE_BYTES

@@ -47,6 +47,9 @@ class SpikingModel(
 ):
     """A calibrated spiking network, ready to run. `ann` and `control` are the programs it is judged against, where known."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> "SpikingModel":
+        return nn.Module.__new__(cls)  # not the mixin's: it would copy whole programs into a configuration that we keep ourselves
+
     def __init__(self, program: Program, *, timesteps: int = 1, ann: Program | None = None, control: Program | None = None) -> None:
         super().__init__()
         if program.dialect is not Dialect.SNN:
