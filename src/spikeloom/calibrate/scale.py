@@ -45,8 +45,9 @@ def mse_step(
     """(3) by a grid of shares of the maximum, refined once a round around the best; of many channels some at a time, so that they stay in
     a processor's cache."""
     some = max(TOGETHER // z.shape[1], 1)
-    parts = zip(*(value.expand(z.shape).split(some) for value in (z, target, weights)), strict=True)
-    return torch.cat([_mse_step(*part, levels, negative, rounds) for part in parts])
+    z, target, weights = (value.expand(z.shape) for value in (z, target, weights))
+    parts = zip(z.split(some), target.split(some), weights.split(some), strict=True)
+    return torch.cat([_mse_step(x, y, w, levels, negative, rounds) for x, y, w in parts])
 
 
 def _mse_step(z: Tensor, target: Tensor, weights: Tensor, levels: int, negative: int, rounds: int) -> Tensor:

@@ -113,8 +113,8 @@ def capture(
     in half precision becomes a float32 program; its weights stay as they are.
     """
     with in_full(model) as handles:
-        given = tuple(args), dict(kwargs or {})
-        exported, is_dynamic = export_model(model, *(in_dtype(given, torch.float32) if handles else given), lengths=lengths)
+        given, named = in_dtype((tuple(args), dict(kwargs or {})), torch.float32) if handles else (tuple(args), dict(kwargs or {}))
+        exported, is_dynamic = export_model(model, given, named, lengths)
         return program_of(exported, is_dynamic, settings or {}, structure, handles)
 
 

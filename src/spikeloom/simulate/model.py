@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
@@ -24,6 +24,7 @@ from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, joined, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
 from spikeloom.simulate.generation import writer_of
+from spikeloom.simulate.placement import DeviceMap, auto_map, check_map, placed
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
 
@@ -57,6 +58,7 @@ class SpikingModel(
         check_timesteps(timesteps)
         self.program, self.timesteps, self.ann, self.control = program, timesteps, ann, control
         self._bound: dict[int, fx.GraphModule] = {}
+        self.device_map: DeviceMap | None = None
         self._widest = max((math.prod(node.meta["spec"][0][1:]) for node in calls(program.graph) if "spec" in node.meta), default=1)
         self._writers: dict[int, Any] = {}
         self._stream: Stream | None = None
@@ -65,8 +67,20 @@ class SpikingModel(
     def bound(self, timesteps: int) -> fx.GraphModule:
         """The executable for T steps, made once: inputs repeated to [T·B, …] in, raw outputs out."""
         if timesteps not in self._bound:
-            self._bound[timesteps] = executable(self.program, timesteps)
+            module = executable(self.program, timesteps)
+            self._bound[timesteps] = module if self.device_map is None else placed(module, self.device_map, torch.device("cpu"))
         return self._bound[timesteps]
+
+    def dispatch(self, device_map: DeviceMap | Literal["auto"], max_memory: Mapping[int | str, int | str] | None = None) -> "SpikingModel":
+        """The network spread over devices by an Accelerate device map (see `placement`), or "auto", as they have room; returns itself.
+
+        Inputs and outputs stay on the CPU. Raises ConfigError for a map that places nothing, ResourceError for "auto" without Accelerate.
+        """
+        devices = auto_map(self.program, max_memory) if device_map == "auto" else dict(device_map)
+        check_map(self.program, devices)
+        self.device_map, self._bound = devices, {}
+        self.network = self.bound(self.timesteps)
+        return self
 
     def forward(
         self, *inputs: Tensor, attention_mask: Tensor | None = None, timesteps: int | None = None, early_exit: float | None = None
