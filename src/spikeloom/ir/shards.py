@@ -26,9 +26,9 @@ WHOLE = "model.safetensors"
 _HALVES = (torch.bfloat16, torch.float16)
 
 
-def write_tensors(tensors: Mapping[str, Tensor], folder: Path, limit: int = SHARD_BYTES) -> list[str]:
+def write_tensors(tensors: Mapping[str, Tensor], folder: Path, limit: int | None = None) -> list[str]:
     """Write the tensors into `folder`, which holds none yet; the names of the files."""
-    linked = _linkable(tensors)
+    linked, limit = _linkable(tensors), SHARD_BYTES if limit is None else limit
     rest = {name: tensor for name, tensor in tensors.items() if name not in {each for names in linked.values() for each in names}}
     if not linked and sum(map(bytes_of, rest.values())) <= limit:
         save_file(_apart(rest), folder / WHOLE)

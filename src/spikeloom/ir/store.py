@@ -27,7 +27,7 @@ from spikeloom.errors import ProgramError, ResourceError, VerifyError
 from spikeloom.ir.codec import decode, encode
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec
 from spikeloom.ir.rules import Dialect, name_of, resolve
-from spikeloom.ir.shards import SHARD_BYTES, WHOLE, read_tensors, write_tensors
+from spikeloom.ir.shards import WHOLE, read_tensors, write_tensors
 from spikeloom.ir.verify import verify
 
 FORMAT = 1
@@ -129,11 +129,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         ) from error
 
 
-def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = None, *, shard_bytes: int = SHARD_BYTES) -> None:
+def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = None, *, shard_bytes: int | None = None) -> None:
     """Save a program as `folder`, replacing an earlier one there only once the new one is whole.
 
-    `extra` programs (the ANN, the control) go into subfolders of those names. More tensors than `shard_bytes` are shared out to files of
-    so many bytes, of which none needs to be in memory whole when the program is loaded.
+    `extra` programs (the ANN, the control) go into subfolders of those names. More tensors than `shard_bytes` (by default
+    `shards.SHARD_BYTES`) are shared out to files of so many bytes, of which none needs to be in memory whole when the program is loaded.
     """
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -150,7 +150,7 @@ def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = N
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(program: Program, folder: Path, shard_bytes: int) -> None:
+def _write(program: Program, folder: Path, shard_bytes: int | None) -> None:
     folder.mkdir(parents=True)
     files = write_tensors(program.tensors, folder, shard_bytes)
     (folder / "config.json").write_text(json.dumps(dict(program.settings), indent=1))
