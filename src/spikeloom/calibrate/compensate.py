@@ -24,7 +24,7 @@ from torch import Tensor, fx
 
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
 from spikeloom.calibrate.frontier import Frontier
-from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range, watched
+from spikeloom.calibrate.observe import Observation, checked, count, floor_of, scale_axis, see_range, watched
 from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import maximum_step, mse_step
 from spikeloom.calibrate.solve import add, best, empty
@@ -226,14 +226,12 @@ class _Work:
     def _seen(self, node: fx.Node, received: list[Tensor], meant: list[Tensor]) -> Observation:
         """What a population receives in the SNN, and what it should make of it, over all samples."""
         axis, seen = scale_axis(node, self.program), None
-        received, meant = ([watched(node, value) for value in values] for values in (received, meant))
         for z in received:
-            seen = see_range(seen, z, axis, floor_of(node))
+            seen = see_range(seen, watched(node, z), axis, floor_of(node))
         if seen is None:
             raise InternalError(f"%{node.name} received nothing")
-        bins = bins_for(node, self.program, seen.low.numel())
         for z, a in zip(received, meant, strict=True):
-            see_histogram(seen, z, bins, a)
+            count(node, self.program, seen, z, a)
         return seen
 
     def _refit(self, node: fx.Node, seen: Observation) -> None:
@@ -262,10 +260,11 @@ def conditional_means(seen: Observation, thresholds: Tensor, values: Tensor) -> 
     """(3): the mean target over each cell between thresholds; silent and nearly empty cells keep their value."""
     tables = torch.atleast_2d(values).double()
     cells = torch.searchsorted(torch.atleast_2d(thresholds).double().contiguous(), seen.centres.double().contiguous(), right=True)
-    counts = torch.zeros_like(tables).scatter_add_(1, cells, seen.histogram)
-    sums = torch.zeros_like(tables).scatter_add_(1, cells, seen.sum_of_targets)
+    counts, masses, sums = (
+        torch.zeros_like(tables).scatter_add_(1, cells, part) for part in (seen.histogram, seen.importance, seen.sum_of_targets)
+    )
     known = (counts >= 8) & (tables != 0)
-    return torch.where(known, sums / counts.clamp_min(1), tables).to(values).view(values.shape)
+    return torch.where(known, sums / torch.where(masses > 0, masses, 1.0), tables).to(values).view(values.shape)
 
 
 def widest_cut(graph: fx.Graph) -> int:
