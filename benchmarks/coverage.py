@@ -2,7 +2,7 @@
 Coverage: which image classifiers of transformers, torchvision and timm, and which language models and other transformers, convert to an
 SNN equal to the ANN, and what stops the others.
 
-    python benchmarks/coverage.py [--resume] [--only ADDRESS ...] [--list] [--threads 2]
+    python benchmarks/coverage.py [--resume] [--only ADDRESS ...] [--list] [--threads 2] [--limit 900]
 
 Writes benchmarks/results/coverage.json and docs/coverage.md. torchvision and timm live in an environment of their own,
 .venv-coverage, which is made where it is missing. Findings are kept under artifacts/benchmarks as they come: --resume goes on
@@ -28,6 +28,9 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--list", action="store_true", help="name the architectures and measure nothing")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--limit", type=float, default=900, metavar="SECONDS", help="what one architecture may take; more on a busy machine"
+    )
     options = parser.parse_args()
     if not environment.is_complete():
         environment.enter(sys.argv)
@@ -54,7 +57,7 @@ def measured(options: argparse.Namespace) -> int:
         return 0
     kept = json.loads(STORE.read_text()) if STORE.is_file() and (options.resume or options.only) else {}
     wanted = options.only or [name for name in known if name not in kept]
-    worker = Worker(options.threads)
+    worker = Worker(options.threads, options.limit)
     for place, name in enumerate(wanted, start=1):
         found = worker.measure(known[name])
         kept[name] = asdict(found)

@@ -64,7 +64,7 @@ def balanced(
     for node in calls(program.graph):
         if node.target is population:
             set_step(node, tensors, step_of(node, seen[node.name], method, percentile, timesteps))
-        elif node.target in OPERATIONS.values():
+        elif node.target in OPERATIONS.values() and "known" not in note(node):
             set_table(node, tensors, *table_of(node, program, seen[node.name], shifts))
     return tensors
 

@@ -216,7 +216,7 @@ class _Work:
         exact = [list(chunk) for chunk in zip(*(self.ann.values[each] for each in drivers), strict=True)]
         given = [list(chunk) for chunk in zip(*(self.snn.values[each] for each in drivers), strict=True)]
         self.ann.put(node, [function(driving(values)) for values in exact])
-        if self.options.timesteps == 1:
+        if self.options.timesteps == 1 and "known" not in note(node):
             received = [driving(values) for values in given]
             meant = [function(z) for z in received] if "free" in note(node) else self.ann.values[node]
             seen = self._seen(node, received, meant)

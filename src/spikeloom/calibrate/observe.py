@@ -85,7 +85,7 @@ class Observation:
 
     @property
     def sum_of_targets(self) -> Tensor:
-        """[G, bins]: the sums of what should come of the inputs in each bin, each by its importance; InternalError before the second pass."""
+        """[G, bins]: the sums of what should come of the inputs in each bin, by importance; InternalError before the second pass."""
         if self.sums is None:
             raise InternalError("targets are read before anything was counted")
         return self.sums
