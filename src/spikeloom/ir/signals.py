@@ -207,6 +207,8 @@ def _signal(node: fx.Node, live: set[fx.Node], operands: list[Signal]) -> Signal
     if what in (Becomes.ROUTING, Becomes.MAX):
         return max(operands, key=list(Signal).index)
     scaled = name_of(node.target).startswith(_ELEMENTWISE)
+    if what is Becomes.CONSTANT and all(operand is Signal.INPUT for operand in operands):  # which tokens are which, say
+        return Signal.INPUT
     if scaled and what in (Becomes.SYNAPSES, Becomes.SUM) and all(operand is Signal.INPUT for operand in operands):
         return Signal.INPUT
     return Signal.CURRENT
