@@ -6,7 +6,7 @@ SNN equal to the ANN, and what stops the others.
 
 Writes benchmarks/results/coverage.json and docs/coverage.md. torchvision and timm live in an environment of their own,
 .venv-coverage, which is made where it is missing. Findings are kept under artifacts/benchmarks as they come: --resume goes on
-with a run that was stopped, --only measures some again and leaves the others.
+with a run that was stopped, --only measures some again and leaves the others; where none were kept, from the published results.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from covered import environment
@@ -44,9 +45,9 @@ def measured(options: argparse.Namespace) -> int:
     shim_torchvision()
     from covered.architectures import architectures
     from covered.measurement import Finding
-    from covered.page import rows, write_page
+    from covered.page import finding_of, rows, write_page
     from covered.worker import Worker
-    from harness.rows import write
+    from harness.rows import read, write
 
     known = {one.address: one for one in architectures()}
     if unknown := [name for name in options.only if name not in known]:
@@ -55,7 +56,10 @@ def measured(options: argparse.Namespace) -> int:
     if options.list:
         print("\n".join(known))
         return 0
-    kept = json.loads(STORE.read_text()) if STORE.is_file() and (options.resume or options.only) else {}
+    kept: dict[str, Any] = {}
+    if options.resume or options.only:
+        published = [found for row in read("coverage") if (found := finding_of(row)) is not None]
+        kept = json.loads(STORE.read_text()) if STORE.is_file() else {found.address: asdict(found) for found in published}
     wanted = options.only or [name for name in known if name not in kept]
     worker = Worker(options.threads, options.limit)
     for place, name in enumerate(wanted, start=1):

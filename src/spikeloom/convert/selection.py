@@ -15,21 +15,21 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.convert.writer import Writer, shape_of
-from spikeloom.ir import argument, function_of, note
+from spikeloom.ir import argument, function_of, note, source_of
 
 TIE = 1e-30
 
 
 def unfold_topk(writer: Writer, node: fx.Node) -> None:
     """(1)–(4) in place of a topk along the last axis and of what reads its values and its indices."""
-    x, k, largest = node.args[0], int(argument(node, 1, "k")), bool(argument(node, 3, "largest", True))
+    x, k, largest = source_of(node), int(argument(node, 1, "k")), bool(argument(node, 3, "largest", True))
     chosen = _chosen(writer.at(node), x, k, largest)
     for part in list(node.users):
         if part.args[1] == 0:
             writer.replace(part, _picked(writer.at(part), chosen, x))
             continue
         for reader in list(part.users):
-            new = chosen if function_of(reader) == "one_hot" else _picked(writer.at(reader), chosen, reader.args[0])
+            new = chosen if function_of(reader) == "one_hot" else _picked(writer.at(reader), chosen, source_of(reader))
             reader.replace_all_uses_with(new)
             writer.graph.erase_node(reader)
         writer.graph.erase_node(part)

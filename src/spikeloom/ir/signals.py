@@ -134,7 +134,7 @@ def unfolds(node: fx.Node, live: set[fx.Node]) -> bool:
 def _is_last(node: fx.Node, axis: Any) -> bool:
     """Whether an axis of what a node reads is its last."""
     spec = node.all_input_nodes[0].meta.get("spec")
-    return axis == -1 or (spec is not None and axis == len(spec[0]) - 1)
+    return axis == -1 or (spec is not None and bool(axis == len(spec[0]) - 1))
 
 
 def _picks(part: fx.Node) -> bool:
@@ -145,7 +145,7 @@ def _picks(part: fx.Node) -> bool:
 def _chooses(indices: fx.Node, reader: fx.Node) -> bool:
     if name_of(reader.target) == "aten.one_hot.default":
         spec, source = source_of(indices).all_input_nodes[0].meta.get("spec"), reader.args[1]
-        return spec is None or source == spec[0][-1]
+        return spec is None or bool(source == spec[0][-1])
     return name_of(reader.target) == "aten.gather.default" and reader.args[2] is indices and _is_last(reader, reader.args[1])
 
 
