@@ -134,7 +134,7 @@ def unfolds(node: fx.Node, live: set[fx.Node]) -> bool:
 def _is_last(node: fx.Node, axis: Any) -> bool:
     """Whether an axis of what a node reads is its last."""
     spec = node.all_input_nodes[0].meta.get("spec")
-    return axis == -1 or (spec is not None and bool(axis == len(spec[0]) - 1))
+    return axis in ((-1,) if spec is None else (-1, len(spec[0]) - 1))
 
 
 def _picks(part: fx.Node) -> bool:
