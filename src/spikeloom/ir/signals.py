@@ -139,7 +139,9 @@ def _is_last(node: fx.Node, axis: Any) -> bool:
 
 def _picks(part: fx.Node) -> bool:
     """Whether a part of a topk is its values, or indices that do nothing but choose: among as many, or from as many values."""
-    return name_of(part.target) == "operator.getitem" and (part.args[1] == 0 or all(_chooses(part, reader) for reader in part.users))
+    if name_of(part.target) != "operator.getitem":
+        return False
+    return argument(part, 1, "index") == 0 or all(_chooses(part, reader) for reader in part.users)
 
 
 def _chooses(indices: fx.Node, reader: fx.Node) -> bool:
