@@ -29,7 +29,8 @@ ABOUT = {
     PICTURES: f"{PEER}.",
     READERS: """A reader of tokens whose attention goes through transformers' interface is captured with positions and masks from outside
 and a length that varies; errors are the worse of texts of two lengths. Texts have 11 and 7 tokens, sliding windows 4. After a dot:
-the part of a model that is measured; a decoder attends to given encoder states.""",
+the part of a model that is measured; a decoder attends to given encoder states. Of a mixture of experts all are evaluated, those that
+the router does not choose with a share of 0; the router chooses by comparing neurons.""",
 }
 
 
