@@ -58,8 +58,11 @@ def measured(options: argparse.Namespace) -> int:
         return 0
     kept: dict[str, Any] = {}
     if options.resume or options.only:
-        published = [found for row in read("coverage") if (found := finding_of(row)) is not None]
-        kept = json.loads(STORE.read_text()) if STORE.is_file() else {found.address: asdict(found) for found in published}
+        kept = (
+            json.loads(STORE.read_text())
+            if STORE.is_file()
+            else {row["name"]: asdict(found) for row in read("coverage") if (found := finding_of(row))}
+        )
     wanted = options.only or [name for name in known if name not in kept]
     worker = Worker(options.threads, options.limit)
     for place, name in enumerate(wanted, start=1):
