@@ -2,11 +2,11 @@
 Coverage: which image classifiers of transformers, torchvision and timm, and which language models and other transformers, convert to an
 SNN equal to the ANN, and what stops the others.
 
-    python benchmarks/coverage.py [--resume] [--only ADDRESS ...] [--list] [--threads 2]
+    python benchmarks/coverage.py [--resume] [--only ADDRESS ...] [--list] [--threads 2] [--limit 900]
 
 Writes benchmarks/results/coverage.json and docs/coverage.md. torchvision and timm live in an environment of their own,
 .venv-coverage, which is made where it is missing. Findings are kept under artifacts/benchmarks as they come: --resume goes on
-with a run that was stopped, --only measures some again and leaves the others.
+with a run that was stopped, --only measures some again and leaves the others; where none were kept, from the published results.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from covered import environment
@@ -28,6 +29,9 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--list", action="store_true", help="name the architectures and measure nothing")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--limit", type=float, default=900, metavar="SECONDS", help="what one architecture may take; more on a busy machine"
+    )
     options = parser.parse_args()
     if not environment.is_complete():
         environment.enter(sys.argv)
@@ -41,9 +45,9 @@ def measured(options: argparse.Namespace) -> int:
     shim_torchvision()
     from covered.architectures import architectures
     from covered.measurement import Finding
-    from covered.page import rows, write_page
+    from covered.page import finding_of, rows, write_page
     from covered.worker import Worker
-    from harness.rows import write
+    from harness.rows import read, write
 
     known = {one.address: one for one in architectures()}
     if unknown := [name for name in options.only if name not in known]:
@@ -52,9 +56,15 @@ def measured(options: argparse.Namespace) -> int:
     if options.list:
         print("\n".join(known))
         return 0
-    kept = json.loads(STORE.read_text()) if STORE.is_file() and (options.resume or options.only) else {}
+    kept: dict[str, Any] = {}
+    if options.resume or options.only:
+        kept = (
+            json.loads(STORE.read_text())
+            if STORE.is_file()
+            else {row["name"]: asdict(found) for row in read("coverage") if (found := finding_of(row))}
+        )
     wanted = options.only or [name for name in known if name not in kept]
-    worker = Worker(options.threads)
+    worker = Worker(options.threads, options.limit)
     for place, name in enumerate(wanted, start=1):
         found = worker.measure(known[name])
         kept[name] = asdict(found)

@@ -14,19 +14,23 @@ from torch import Tensor, nn
 
 from covered.architectures import Architecture
 from covered.networks import pictures, randomise, settle
+from spikeloom.ir import MASK, POSITIONS
 from spikeloom.simulate import primary
 
 CLASSES = 10
 SAMPLES = 4
 STATISTICS = 16
 SEED = 0
+STRUCTURES = {"transformers:siglip2": {"pixel_attention_mask": MASK, "spatial_shapes": POSITIONS}}
+"""Inputs that say where patches stand, not what is on them."""
 
 
 @dataclass(frozen=True)
 class Built:
     """A model in eval mode, its inputs by keyword, `SAMPLES` of them, and what the library's own model gives for them.
 
-    A reader of tokens has its `structure` and `lengths` (`capture`), and `other` inputs of another length with what comes of them."""
+    `structure` says what inputs tell of positions and masks (`capture`); a reader of tokens has `lengths` too, and `other` inputs of
+    another length with what comes of them."""
 
     model: nn.Module
     inputs: Mapping[str, Tensor]
@@ -50,7 +54,7 @@ def build(architecture: Architecture) -> Built:
     randomise(model, SEED)
     settle(model, inputs_of(model, architecture, keyword, STATISTICS))
     inputs = inputs_of(model, architecture, keyword, SAMPLES)
-    return Built(model, inputs, answer(model, inputs))
+    return Built(model, inputs, answer(model, inputs), STRUCTURES.get(architecture.address))
 
 
 def _of_vision(architecture: Architecture) -> nn.Module:

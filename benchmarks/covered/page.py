@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from covered.architectures import PICTURES, READERS, Architecture
 from covered.measurement import COARSE, EQUAL_ERROR, FINE, Finding
 from harness.rows import ROOT, Row
 
 PAGE = ROOT / "docs" / "coverage.md"
+EARLIER = "an earlier commit"  # not kept in the first runs
 TARGET_EQUAL = 40  # image classifiers
 TARGET_FAMILIES = 22
 PEER = "SpikingJelly 2.0.0.dev1 converts 7 of 33 (torchvision, timm)"
@@ -27,7 +29,8 @@ ABOUT = {
     PICTURES: f"{PEER}.",
     READERS: """A reader of tokens whose attention goes through transformers' interface is captured with positions and masks from outside
 and a length that varies; errors are the worse of texts of two lengths. Texts have 11 and 7 tokens, sliding windows 4. After a dot:
-the part of a model that is measured; a decoder attends to given encoder states.""",
+the part of a model that is measured; a decoder attends to given encoder states. Of a mixture of experts all are evaluated, those that
+the router does not choose with a share of 0; the router chooses by comparing neurons.""",
 }
 
 
@@ -74,11 +77,32 @@ def _row(found: Finding) -> Row:
         unit=f"relative error at T=1, N={FINE}" if judged else "status",
         command=f"{COMMAND} --only {found.address}",
         control={
-            "measured at": found.commit or "an earlier commit",
+            "measured at": found.commit or EARLIER,
             "status": found.status,
             "detail": found.detail,
             f"error at N={COARSE}": found.error_255,
+            "error of differences": found.differences_1023,
+            "populations": found.populations,
+            "spiking": found.spike_share,
         },
+    )
+
+
+def finding_of(row: Mapping[str, Any]) -> Finding | None:
+    """The finding that a row of the results tells of; None for a row that counts."""
+    told: Any = row["control"]
+    if not isinstance(told, dict) or "measured at" not in told:
+        return None
+    return Finding(
+        row["name"],
+        told["status"],
+        told["detail"],
+        told[f"error at N={COARSE}"],
+        None if isinstance(row["value"], str) else row["value"],
+        told["error of differences"],
+        told["populations"],
+        told["spiking"],
+        commit="" if told["measured at"] == EARLIER else told["measured at"],
     )
 
 
@@ -105,7 +129,7 @@ over samples taken out. *Close*: errors add up over the layers of a random netwo
 {len(whole)} families of transformers equal: {", ".join(whole)}.{f" Not in every part: {', '.join(apart)}." if apart else ""}
 """
     old = sum(not found.commit for found in findings)
-    head += f"\n{old} rows were measured at an earlier commit, which was not kept; the others say theirs in the results.\n" if old else ""
+    head += f"\n{old} rows were measured at {EARLIER}, which was not kept; the others say theirs in the results.\n" if old else ""
     groups = {group: [found for found in findings if known[found.address].group == group] for group in ABOUT}
     return "\n".join([head, *(_group(group, members) for group, members in groups.items() if members)])
 

@@ -13,6 +13,7 @@ _GROUPED = {**_TEXT, "num_key_value_heads": 2}
 _HEADS = {**_GROUPED, "head_dim": 8}
 _WINDOW = {"sliding_window": 4}
 _MIXED = {**_WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 _GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 99}
 _PADDED = {"pad_token_id": 0}
 _TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 64, "patch_size": 16}
@@ -70,11 +71,12 @@ FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
     "gpt_neox": {"GPTNeoXForCausalLM": _TEXT},
     "gptj": {"GPTJForCausalLM": {**_GPT, "rotary_dim": 4}},
     "granite": {"GraniteForCausalLM": _GROUPED},
+    "granitemoe": {"GraniteMoeForCausalLM": {**_GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2}},
     "helium": {"HeliumForCausalLM": _HEADS},
     "llama": {"LlamaForCausalLM": _GROUPED},
     "ministral": {"MinistralForCausalLM": {**_HEADS, **_MIXED}},
     "mistral": {"MistralForCausalLM": {**_GROUPED, **_WINDOW}},
-    "mixtral": {"MixtralForCausalLM": {**_GROUPED, **_WINDOW, "num_local_experts": 2}},
+    "mixtral": {"MixtralForCausalLM": {**_GROUPED, **_WINDOW, "num_local_experts": 4, "num_experts_per_tok": 2}},
     "mobilebert": {"MobileBertModel": {**_TEXT, "embedding_size": 16, "intra_bottleneck_size": 32, "num_feedforward_networks": 2}},
     "modernbert": {"ModernBertModel": {**_TEXT, **_PADDED, "local_attention": 8, "global_attn_every_n_layers": 2}},
     "mpnet": {"MPNetModel": _TEXT},
@@ -84,6 +86,7 @@ FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
     "olmo": {"OlmoForCausalLM": _GROUPED},
     "olmo2": {"Olmo2ForCausalLM": _GROUPED},
     "olmo3": {"Olmo3ForCausalLM": {**_GROUPED, **_MIXED}},
+    "olmoe": {"OlmoeForCausalLM": {**_GROUPED, "num_experts": 4, "num_experts_per_tok": 2}},
     "opt": {
         "OPTForCausalLM": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 64, "vocab_size": 99}
         | {"max_position_embeddings": 64, "word_embed_proj_dim": 32}
@@ -93,7 +96,9 @@ FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
     "phi": {"PhiForCausalLM": _GROUPED},
     "phi3": {"Phi3ForCausalLM": {**_GROUPED, **_PADDED, **_WINDOW}},
     "qwen2": {"Qwen2ForCausalLM": {**_GROUPED, **_MIXED, "use_sliding_window": True}},
+    "qwen2_moe": {"Qwen2MoeForCausalLM": {**_GROUPED, **_EXPERTS, "shared_expert_intermediate_size": 32}},
     "qwen3": {"Qwen3ForCausalLM": _HEADS},
+    "qwen3_moe": {"Qwen3MoeForCausalLM": {**_HEADS, **_EXPERTS}},
     "rembert": {"RemBertModel": {**_TEXT, "input_embedding_size": 16}},
     "roberta": {"RobertaModel": _TEXT},
     "siglip": {"SiglipTextModel": _TEXT, "SiglipVisionModel": _TOWER},

@@ -12,13 +12,11 @@ from typing import Any
 from covered.architectures import Architecture
 from covered.measurement import Finding
 
-LIMIT_SECONDS = 900
-
 
 class Worker:
     """Measures in a process of its own, started when needed; `stop` ends it."""
 
-    def __init__(self, threads: int, limit_seconds: float = LIMIT_SECONDS) -> None:
+    def __init__(self, threads: int, limit_seconds: float) -> None:
         self.threads, self.limit_seconds = threads, limit_seconds
         self.process: Any = None
         self.pipe: Connection | None = None

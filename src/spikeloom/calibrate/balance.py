@@ -64,7 +64,7 @@ def balanced(
     for node in calls(program.graph):
         if node.target is population:
             set_step(node, tensors, step_of(node, seen[node.name], method, percentile, timesteps))
-        elif node.target in OPERATIONS.values():
+        elif node.target in OPERATIONS.values() and "known" not in note(node):
             set_table(node, tensors, *table_of(node, program, seen[node.name], shifts))
     return tensors
 
@@ -102,7 +102,7 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int], *, shift: boo
     (Laplace's rule): where samples are few, the gaps between them get levels too."""
     if "covers" in note(node):
         return covering(seen, shape)
-    levels, function, masses = shape[-1], functions_of(node), seen.histogram + 1 / seen.histogram.shape[1]
+    levels, function, masses = shape[-1], functions_of(node), seen.importance + 1 / seen.importance.shape[1]
     if shift:
         return fitted_shifts(node, seen.edges, masses, shape)
     thresholds, values = fit_staircases(

@@ -26,7 +26,7 @@ from torch import Tensor, fx
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
 from spikeloom.calibrate.frontier import Frontier, size_of, widest_cut
 from spikeloom.calibrate.halves import Halves
-from spikeloom.calibrate.observe import Observation, bins_for, checked, floor_of, scale_axis, see_histogram, see_range, watched
+from spikeloom.calibrate.observe import Observation, checked, count, floor_of, scale_axis, see_range, watched
 from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import maximum_step, mse_step
 from spikeloom.errors import DataError, InternalError
@@ -237,7 +237,7 @@ class _Work:
         function, drivers = float_function(node), driven_by(node)
         exact, given = (list(zip(*(side.values[each] for each in drivers), strict=True)) for side in (self.ann, self.snn))
         self.ann.put(node, (function(driving(values)) for values in exact))
-        if self.options.timesteps == 1:
+        if self.options.timesteps == 1 and "known" not in note(node):
             meant = (lambda place, z: function(z)) if "free" in note(node) else (lambda place, z: self.ann.values[node][place])
             seen = self._seen(node, given, meant)
             (self._rescale if node.target is population else self._refit)(node, seen)
@@ -250,10 +250,9 @@ class _Work:
             seen = see_range(seen, watched(node, driving(values)), axis, floor_of(node))
         if seen is None:
             raise InternalError(f"%{node.name} received nothing")
-        bins = bins_for(node, self.program, seen.low.numel())
         for place, values in enumerate(given):
             z = driving(values)
-            see_histogram(seen, watched(node, z), bins, watched(node, meant(place, z)))
+            count(node, self.program, seen, z, meant(place, z))
         return seen
 
     def _refit(self, node: fx.Node, seen: Observation) -> None:
@@ -282,7 +281,8 @@ def conditional_means(seen: Observation, thresholds: Tensor, values: Tensor) -> 
     """(3): the mean target over each cell between thresholds; silent and nearly empty cells keep their value."""
     tables = torch.atleast_2d(values).double()
     cells = torch.searchsorted(torch.atleast_2d(thresholds).double().contiguous(), seen.centres.double().contiguous(), right=True)
-    counts = torch.zeros_like(tables).scatter_add_(1, cells, seen.histogram)
-    sums = torch.zeros_like(tables).scatter_add_(1, cells, seen.sum_of_targets)
+    counts, masses, sums = (
+        torch.zeros_like(tables).scatter_add_(1, cells, part) for part in (seen.histogram, seen.importance, seen.sum_of_targets)
+    )
     known = (counts >= 8) & (tables != 0)
-    return torch.where(known, sums / counts.clamp_min(1), tables).to(values).view(values.shape)
+    return torch.where(known, sums / torch.where(masses > 0, masses, 1.0), tables).to(values).view(values.shape)

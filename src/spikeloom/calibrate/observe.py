@@ -3,6 +3,9 @@ Observers: what every population would see in the ANN, streamed.
 
 Two passes over the calibration batches: ranges and moments first, then one histogram per scale group. Memory is fixed
 by the number of groups and bins, whatever the number of samples.
+
+An error of a square, or of a square root, is judged by the size of the row it belongs to (`importance`): what comes of them divides
+that row, and rows of a norm may differ in size by orders of magnitude (a class token beside patches, the first token of a text).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.errors import DataError, InternalError, NumericError
-from spikeloom.ir import OPERATIONS, Batches, Program, args_of, calls, driven_by, kwargs_of, note, target_of
+from spikeloom.ir import OPERATIONS, Batches, Program, args_of, calls, driven_by, kwargs_of, name_of, note, target_of
 from spikeloom.neuron import Axis, by_channel
 from spikeloom.simulate import driving, reference
 
@@ -26,6 +29,10 @@ SILENT = {"exp": -30.0}
 """Functions that are 0 for every purpose below some input, and that input."""
 UNSEEN = {**SILENT, "log": 1e-30}
 """Functions whose input may lie where they have no use, or no value, and where that ends: a row of silent neurons sums up to 0."""
+SUMS = ("aten.mean.dim", "aten.sum.dim_IntList")
+NARROWEST = 1e-12  # the least part of its range from which logarithmic bins start
+FAINTEST = 1e-4  # the least part of the mean square that a row counts as
+FINE_BINS = 1 << 16
 Inputs = tuple[Tensor, ...]
 
 
@@ -34,8 +41,8 @@ Inputs = tuple[Tensor, ...]
 class Observation:
     """What one population saw of its input z in the ANN: [G] ranges and moments, then counts [G, bins] between edges.
 
-    G is the number of scale groups (channels, or one); `axis` is where they lie. It grows only through `see_range` and
-    `see_histogram`.
+    G is the number of scale groups (channels, or one); `axis` is where they lie. Bins are equal in z, or in log z where
+    `logarithmic`; `masses` are the counts, each entry by its importance. It grows only through `see_range` and `see_histogram`.
     """
 
     axis: Axis | None
@@ -46,6 +53,8 @@ class Observation:
     count: int | Tensor = 0
     counts: Tensor | None = None
     sums: Tensor | None = None
+    masses: Tensor | None = None
+    logarithmic: bool = False
 
     @property
     def mean(self) -> Tensor:
@@ -70,8 +79,13 @@ class Observation:
         return self.counts
 
     @property
+    def importance(self) -> Tensor:
+        """[G, bins]: the masses, which are the counts where all entries count alike; InternalError before the second pass."""
+        return self.histogram if self.masses is None else self.masses
+
+    @property
     def sum_of_targets(self) -> Tensor:
-        """[G, bins]: the sums of what should come of the inputs in each bin; InternalError before the second pass."""
+        """[G, bins]: the sums of what should come of the inputs in each bin, by importance; InternalError before the second pass."""
         if self.sums is None:
             raise InternalError("targets are read before anything was counted")
         return self.sums
@@ -79,20 +93,33 @@ class Observation:
     @property
     def targets(self) -> Tensor:
         """[G, bins]: the mean of what should come of the inputs in each bin, 0 where there were none."""
-        return self.sum_of_targets / self.histogram.clamp_min(1)
+        return self.sum_of_targets / torch.where(self.importance > 0, self.importance, 1.0)
 
     @property
     def centres(self) -> Tensor:
         """[G, bins]: the middle of every bin."""
         bins = self.histogram.shape[1]
+        if self.logarithmic:
+            return (self.edges[:, 1:] * self.edges[:, :-1]).sqrt().float()
         return self.low[:, None] + (self.high - self.low)[:, None] * (torch.arange(bins, device=self.low.device) + 0.5) / bins
 
     @property
     def edges(self) -> Tensor:
         """[G, bins + 1]: where bins begin and end, ascending in float64 also where a group's input never changes (a pruned channel)."""
-        bins, low = self.histogram.shape[1], self.low.double()
-        span = (self.high.double() - low).clamp_min(1e-9)
-        return low[:, None] + span[:, None] * torch.arange(bins + 1, device=low.device) / bins
+        bins, low = self.histogram.shape[1], self.floor.double()
+        span = (self.ceiling.double() - low).clamp_min(1e-9)
+        edges = low[:, None] + span[:, None] * torch.arange(bins + 1, device=low.device) / bins
+        return edges.exp() if self.logarithmic else edges
+
+    @property
+    def floor(self) -> Tensor:
+        """[G]: where the bins begin, on the scale that they are equal on."""
+        return self.low.clamp_min((self.high * NARROWEST).clamp_min(1e-30)).log() if self.logarithmic else self.low
+
+    @property
+    def ceiling(self) -> Tensor:
+        """[G]: where the bins end, on the scale that they are equal on."""
+        return self.high.clamp_min(1e-30).log() if self.logarithmic else self.high
 
 
 def see_range(seen: Observation | None, z: Tensor, axis: Axis | None, floor: float = MASKED) -> Observation:
@@ -111,25 +138,48 @@ def see_range(seen: Observation | None, z: Tensor, axis: Axis | None, floor: flo
     return Observation(axis, low, high, seen.total + total, seen.squares + squares, seen.count + count)
 
 
-def see_histogram(seen: Observation, z: Tensor, bins: int, target: Tensor | None = None) -> None:
+def see_histogram(seen: Observation, z: Tensor, bins: int, target: Tensor | None = None, weights: Tensor | None = None) -> None:
     """One more batch in the histogram; ranges are those of the first pass, and what lies below them is not counted. With `target`,
-    of the shape of z, what a population should give there is summed up bin by bin."""
+    of the shape of z, what a population should give there is summed up bin by bin; `weights` are the importances."""
     rows = by_channel(z, seen.axis)
     groups = rows.shape[0]
     if seen.counts is None:
         seen.counts = torch.zeros(groups, bins, dtype=torch.float64, device=rows.device)
         seen.sums = None if target is None else torch.zeros_like(seen.counts)
-    width = ((seen.high - seen.low) / bins).clamp_min(1e-30)
-    place = (rows - seen.low[:, None]).div_(width[:, None]).clamp_(0, bins - 1).to(torch.int64)
+        seen.masses = None if weights is None else torch.zeros_like(seen.counts)
+    width = ((seen.ceiling - seen.floor) / bins).clamp_min(1e-30)
+    scaled = rows.clamp_min(1e-30).log() if seen.logarithmic else rows
+    place = (scaled - seen.floor[:, None]).div_(width[:, None]).clamp_(0, bins - 1).to(torch.int64)
     place += torch.arange(groups, device=rows.device)[:, None] * bins
     whole = bool((rows.amin(1) >= seen.low).all())
     visible = torch.empty(0) if whole else rows >= seen.low[:, None]
     place = place.flatten() if whole else place[visible]
-    seen.counts += torch.bincount(place, minlength=groups * bins).view(groups, bins)
+
+    def summed(value: Tensor | None) -> Tensor:
+        values = None if value is None else by_channel(value, seen.axis)
+        kept = None if values is None else (values.flatten() if whole else values[visible]).double()
+        return torch.bincount(place, kept, minlength=groups * bins).view(groups, bins)
+
+    seen.counts += summed(None)
+    if seen.masses is not None and weights is not None:
+        seen.masses += summed(weights)
     if target is not None:
-        values = by_channel(target, seen.axis)
-        values = (values.flatten() if whole else values[visible]).double()
-        seen.sums = seen.sum_of_targets + torch.bincount(place, values, minlength=groups * bins).view(groups, bins)
+        seen.sums = seen.sum_of_targets + summed(target if weights is None else target * weights)
+
+
+def importance(node: fx.Node, z: Tensor, seen: Observation) -> Tensor | None:
+    """How much an error of a population counts at each of its inputs; None where all count alike.
+
+    A square that is summed up over a row counts by (M/m)², with m the row's mean square, M that of all: the sum's relative error is
+    what matters. A square root of v counts by 1/v, for the same reason.
+    """
+    readers = list(node.users)
+    if node.kwargs.get("function") == "sqrt":
+        return (seen.high.max() / z.clamp_min(1e-30)).clamp_max(1 / NARROWEST)
+    if not is_square(node) or len(readers) != 1 or name_of(readers[0].target) not in SUMS or seen.low.numel() != 1:
+        return None
+    own, everywhere = z.square().mean(args_of(readers[0])[1], keepdim=True), (seen.squares / seen.count).to(z.dtype)
+    return (everywhere / own.clamp_min(everywhere.clamp_min(1e-30) * FAINTEST)).square().expand_as(z)
 
 
 @final
@@ -189,10 +239,8 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
             raise NumericError(f"the ANN's activation before %{name} is NaN or infinite", todo="check the weights and the preprocessing")
 
     def histograms(name: str, z: Tensor) -> None:
-        node, groups = nodes[name], len(seen[name].low)
         fair = ALL_CELLS // sum(len(observed.low) for observed in seen.values())
-        bins = min(bins_for(node, program, groups), max(fair, 4 * levels_of(node, program)))
-        see_histogram(seen[name], watched(node, z), bins)
+        count(nodes[name], program, seen[name], z, most=fair)
 
     for look in (ranges, histograms):
         watch = Watch(program, look)
@@ -201,6 +249,23 @@ def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Map
                 watch.run(*inputs)
             tick()
     return seen
+
+
+def count(node: fx.Node, program: Program, seen: Observation, z: Tensor, target: Tensor | None = None, *, most: int | None = None) -> None:
+    """One more batch [B, …] of a population's input in its histogram, with what it should make of it; of at most `most` bins a group,
+    but four a level."""
+    z = watched(node, z)
+    seen.logarithmic = node.kwargs.get("function") == "sqrt"
+    bins = bins_for(node, program, seen.low.numel())
+    bins = bins if most is None else min(bins, max(most, 4 * levels_of(node, program)))
+    see_histogram(seen, z, bins, None if target is None else watched(node, target), importance(node, z, seen))
+
+
+def is_square(node: fx.Node) -> bool:
+    """Whether a population squares its input, however the model spelled it."""
+    function, about = node.kwargs.get("function"), note(node)
+    twice = [["aten.mul.Tensor", [{"row": -1}, {"row": -1}], {}]]
+    return function == "square" or (function == "pow" and about.get("args") == [2]) or (function == "scalar" and about.get("rows") == twice)
 
 
 def watched(node: fx.Node, z: Tensor) -> Tensor:
@@ -218,9 +283,10 @@ def floor_of(node: fx.Node) -> float:
 
 
 def bins_for(node: fx.Node, program: Program, groups: int) -> int:
-    """How many bins a population's histogram has: at least 8 a level, 2048 if memory allows."""
+    """How many bins a population's histogram has: at least 8 a level, 2048 if memory allows; more for squares of rows of all sizes."""
     levels = levels_of(node, program)
-    return max(min(max(2048, 16 * levels), MAX_CELLS // groups), 4 * levels, 256)
+    least = FINE_BINS if is_square(node) else 2048
+    return max(min(max(least, 16 * levels), MAX_CELLS // groups), 4 * levels, 256)
 
 
 def levels_of(node: fx.Node, program: Program) -> int:

@@ -19,6 +19,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from spikeloom.capture.experts import use_dense_experts
 from spikeloom.errors import UnsupportedError, UserError
 from spikeloom.ir import CAUSAL, MASK, POSITIONS, sight, within
 
@@ -111,6 +112,7 @@ class Reader(nn.Module):
         AttentionInterface.register(ATTENTION, attention)
         AttentionMaskInterface.register(ATTENTION, mask)
         model.set_attn_implementation(ATTENTION)
+        use_dense_experts(model)
         self.model, self.first = model, first_position(model)
         asked = self._asked()
         if not 1 <= len(set(asked.values())) == len(asked) <= len(_MASKS):

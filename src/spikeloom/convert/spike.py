@@ -49,7 +49,7 @@ from spikeloom.ir import (
     swept,
     told,
 )
-from spikeloom.neuron import Axis
+from spikeloom.neuron import KNOWN, Axis
 
 METHODS = ("scale_and_fire", "if", "lif")
 
@@ -189,12 +189,23 @@ class _Maker:
         count = self.levels if low == 0.0 else 2 * self.levels
         if divides_by_root(node, dynamic(self.graph)):
             return self._table_call(source_of(node), node, axis, group, count, "identity", {}, (node.args[1],))
+        if function_of(node) in KNOWN:
+            return self._known(node)
         about = self._told(node)
         if len(slopes := about.get("slope", ())) > 1:
             axis, group = 1, (len(slopes),)
         elif low is None:
             group = ()
         return self._table_call(source_of(node), node, axis, group, count, function_of(node), about)
+
+    def _known(self, node: fx.Node) -> fx.Node:
+        """A function that is a staircase itself: born with its thresholds, one table for all."""
+        thresholds, values = KNOWN[function_of(node)]
+        new = self._table_call(source_of(node), node, 1, (), len(thresholds), function_of(node), self._told(node))
+        note(new)["known"] = True
+        for operand, table in zip(new.args[1:3], (thresholds, values), strict=True):
+            self.tensors[constant_name(operand)] = torch.tensor(table)
+        return new
 
     def _table_call(
         self,

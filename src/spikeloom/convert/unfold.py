@@ -5,6 +5,7 @@ Unfolding: functions of several values are taken apart, exactly, into what neuro
     LayerNorm, RMSNorm, GroupNorm, x·v^-½  `norm`
     a / b                                  a · (1/b)
     ‖x‖₂                                   √Σx²
+    the k largest, and what they choose    `selection`
 
 What comes out is an ANN program that computes the same; each new scalar function becomes a population of its own.
 """
@@ -17,6 +18,7 @@ from torch import fx
 
 from spikeloom.convert.attention import unfold_attention, unfold_log_softmax, unfold_softmax
 from spikeloom.convert.norm import divide_by_root, unfold_group_norm, unfold_layer_norm, unfold_norm, unfold_rms_norm, unfold_variance
+from spikeloom.convert.selection import unfold_topk
 from spikeloom.convert.writer import Writer
 from spikeloom.errors import ConfigError
 from spikeloom.ir import Context, Dialect, Pass, Program, calls, clone, dynamic, function_of, shaped, swept, unfolds
@@ -59,6 +61,9 @@ class Unfold(Pass):
         opened = [node.name for node in list(calls(writer.graph)) if self._open(writer, node, ATTENTION)]
         if self.parts == "all":
             writer.look()
+            for node in [node for node in calls(writer.graph) if function_of(node) == "topk" and unfolds(node, writer.live)]:
+                opened.append(node.name)
+                unfold_topk(writer, node)
             opened += [node.name for node in list(calls(writer.graph)) if self._open(writer, node, NEURONS)]
             opened += divide_by_root(writer)
             live = dynamic(writer.graph)

@@ -97,7 +97,7 @@ _TABLE: Mapping[Kind, str] = {
         _upsample_nearest_exact2d.vec
         pixel_shuffle.default pixel_unshuffle.default channel_shuffle.default roll.default flip.default rot90.default
         to.dtype to.dtype_layout to.device _to_copy.default type_as.default
-        col2im.default where.self masked_fill.Scalar masked_fill.Tensor where.ScalarOther where.ScalarSelf
+        col2im.default where.self masked_scatter.default masked_fill.Scalar masked_fill.Tensor where.ScalarOther where.ScalarSelf
         fill.Scalar fill.Tensor slice_scatter.default select_scatter.default index_put.default copy.default tril.default triu.default
         """,
     Kind.ADD: """add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor""",
@@ -114,7 +114,7 @@ _TABLE: Mapping[Kind, str] = {
         gelu.default hardswish.default hardsigmoid.default hardtanh.default sigmoid.default tanh.default softplus.default
         mish.default exp.default log.default reciprocal.default rsqrt.default sqrt.default pow.Tensor_Scalar square.default
         abs.default erf.default clamp.default clamp_min.default clamp_max.default log_sigmoid.default
-        threshold.default rrelu.default hardshrink.default sin.default cos.default
+        threshold.default rrelu.default hardshrink.default sin.default cos.default sign.default
         """,
     Kind.NORM: """
         softmax.int _softmax.default log_softmax.int layer_norm.default native_layer_norm.default group_norm.default
@@ -122,7 +122,7 @@ _TABLE: Mapping[Kind, str] = {
         var.correction var.dim std.correction std.dim linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
         var_mean.correction cosine_similarity.default cdist.default grid_sampler.default
         floor_divide.default div.Tensor_mode pow.Scalar pow.Tensor_Tensor remainder.Scalar floor.default ceil.default round.default
-        sign.default fft_fft2.default
+        fft_fft2.default prod.default prod.dim_int
         """,
     Kind.SHAPE: """
         sym_size.int sym_numel.default sym_stride.int eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor gt.Scalar
@@ -133,7 +133,7 @@ _TABLE: Mapping[Kind, str] = {
     Kind.CREATE: """
         arange.default arange.start arange.start_step zeros.default ones.default full.default empty.memory_format
         zeros_like.default ones_like.default full_like.default new_zeros.default new_ones.default new_full.default
-        scalar_tensor.default lift_fresh_copy.default linspace.default eye.default one_hot.default meshgrid.default
+        scalar_tensor.default lift_fresh_copy.default linspace.default eye.default eye.m one_hot.default meshgrid.default
         meshgrid.indexing new_empty.default empty_like.default zero.default
         """,
     Kind.RECURRENT: """lstm.input gru.input rnn_tanh.input rnn_relu.input lstm_cell.default gru_cell.default""",

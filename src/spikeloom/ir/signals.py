@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import fx
 
-from spikeloom.ir.graph import args_of, argument, calls, dynamic, kind
+from spikeloom.ir.graph import args_of, argument, calls, dynamic, kind, source_of
 from spikeloom.ir.rules import Kind, name_of
 
 
@@ -51,6 +51,7 @@ UNFOLDED: dict[str, str] = {
     "linalg_vector_norm": "square neurons and a square-root neuron",
     "var": "square neurons",
     "div": "reciprocal neurons and a product of spikes",
+    "topk": "comparing neurons, neurons that answer to one rank each, and a product of spikes",
 }
 """Functions of several values that `convert.Unfold` takes apart into populations and sums, and into what."""
 
@@ -60,8 +61,8 @@ _ELEMENTWISE = ("aten.mul.", "aten.div.", "aten.add.", "aten.sub.", "aten.rsub."
 _INDICES = ("aten.argmax.", "aten.topk.", "aten.max.dim", "aten.max_pool2d_with_indices.")
 _IDENTITY_STAIRCASES = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 _RECTIFIERS = frozenset({"leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "hardswish", "softplus", "mish"})
-_STAIRCASES = _RECTIFIERS | {"hardsigmoid", "sigmoid", "tanh", "exp", "log", "reciprocal", "rsqrt", "sqrt", "square", "abs", "erf"}
-_CURRENTS = frozenset({"scaled_dot_product_attention", "log_softmax", "div", "var"})
+_STAIRCASES = _RECTIFIERS | {"hardsigmoid", "sigmoid", "tanh", "exp", "log", "reciprocal", "rsqrt", "sqrt", "square", "abs", "erf", "sign"}
+_CURRENTS = frozenset({"scaled_dot_product_attention", "log_softmax", "div", "var", "topk"})
 _POPULATIONS = frozenset({"spikeloom.population", "spikeloom.staircase"})
 MONOTONE = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "leaky_relu", "sigmoid", "tanh", "elu", "hardsigmoid", "softplus"})
 
@@ -85,7 +86,7 @@ def becomes(node: fx.Node, live: set[fx.Node]) -> tuple[Becomes, str]:
         return Becomes.CONSTANT, ""
     if what is Kind.RECURRENT:
         return Becomes.UNSUPPORTED, "recurrent layers are not converted yet"
-    if name.startswith(_INDICES):
+    if name.startswith(_INDICES) and not unfolds(node, live):
         return Becomes.UNSUPPORTED, "it gives indices, which spikes do not carry"
     if what is Kind.ACTIVATION:
         return _activation(node)
@@ -125,7 +126,29 @@ def unfolds(node: fx.Node, live: set[fx.Node]) -> bool:
         return name_of(node.target) == "aten.div.Tensor" and node.args[1] in live and not divides_by_root(node, live)
     if function == "linalg_vector_norm":
         return float(argument(node, 1, "ord", 2)) == 2.0
+    if function == "topk":
+        return _is_last(node, argument(node, 2, "dim", -1)) and all(_picks(part) for part in node.users)
     return function in UNFOLDED
+
+
+def _is_last(node: fx.Node, axis: Any) -> bool:
+    """Whether an axis of what a node reads is its last."""
+    spec = node.all_input_nodes[0].meta.get("spec")
+    return axis in ((-1,) if spec is None else (-1, len(spec[0]) - 1))
+
+
+def _picks(part: fx.Node) -> bool:
+    """Whether a part of a topk is its values, or indices that do nothing but choose: among as many, or from as many values."""
+    if name_of(part.target) != "operator.getitem":
+        return False
+    return argument(part, 1, "index") == 0 or all(_chooses(part, reader) for reader in part.users)
+
+
+def _chooses(indices: fx.Node, reader: fx.Node) -> bool:
+    if name_of(reader.target) == "aten.one_hot.default":
+        spec, source = source_of(indices).all_input_nodes[0].meta.get("spec"), reader.args[1]
+        return spec is None or bool(source == spec[0][-1])
+    return name_of(reader.target) == "aten.gather.default" and reader.args[2] is indices and _is_last(reader, reader.args[1])
 
 
 def rides(node: fx.Node, live: set[fx.Node], carried: dict[fx.Node, Signal]) -> bool:
@@ -177,6 +200,8 @@ def signals(graph: fx.Graph) -> dict[fx.Node, Signal]:
 
 def _signal(node: fx.Node, live: set[fx.Node], operands: list[Signal]) -> Signal:
     what = becomes(node, live)[0]
+    if name_of(node.target) == "aten.one_hot.default":
+        return Signal.SPIKE
     if what is Becomes.NEURONS and function_of(node) in _CURRENTS:
         return Signal.CURRENT
     if what in (Becomes.POPULATION, Becomes.STAIRCASE, Becomes.NEURONS) and "floating" not in note(node):
@@ -184,6 +209,8 @@ def _signal(node: fx.Node, live: set[fx.Node], operands: list[Signal]) -> Signal
     if what in (Becomes.ROUTING, Becomes.MAX):
         return max(operands, key=list(Signal).index)
     scaled = name_of(node.target).startswith(_ELEMENTWISE)
+    if what is Becomes.CONSTANT and all(operand is Signal.INPUT for operand in operands):  # which tokens are which, say
+        return Signal.INPUT
     if scaled and what in (Becomes.SYNAPSES, Becomes.SUM) and all(operand is Signal.INPUT for operand in operands):
         return Signal.INPUT
     return Signal.CURRENT

@@ -25,7 +25,7 @@ from spikeloom.neuron.encode import (
     events,
     graded_bits,
 )
-from spikeloom.neuron.functions import FUNCTIONS, scalar_function
+from spikeloom.neuron.functions import FUNCTIONS, KNOWN, scalar_function
 from spikeloom.neuron.grid import Lookup, index_table, look_up, on_grid
 from spikeloom.neuron.law import (
     RESETS,
@@ -48,6 +48,7 @@ from spikeloom.neuron.uniform import advance_uniform, fire, fire_, init_uniform,
 __all__ = [
     "ENCODINGS",
     "FUNCTIONS",
+    "KNOWN",
     "RESETS",
     "SURROGATES",
     "Axis",

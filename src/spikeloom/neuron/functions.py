@@ -52,12 +52,17 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "rsqrt": torch.ops.aten.rsqrt,
     "selu": torch.ops.aten.selu,
     "sigmoid": torch.ops.aten.sigmoid,
+    "sign": torch.ops.aten.sign,
     "silu": torch.ops.aten.silu,
     "softplus": torch.ops.aten.softplus,
     "sqrt": torch.ops.aten.sqrt,
     "square": torch.ops.aten.square,
     "tanh": torch.ops.aten.tanh,
 }
+
+
+KNOWN: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {"sign": ((0.0, torch.finfo(torch.float32).tiny), (-1.0, 0.0, 1.0))}
+"""Functions that are staircases themselves, with their thresholds and values: nothing of them is left to calibrate."""
 
 
 def scalar_function(name: str) -> Callable[..., Tensor]:
