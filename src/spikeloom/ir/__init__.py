@@ -20,7 +20,7 @@ from spikeloom.ir.graph import (
     target_of,
     within,
 )
-from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
+from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.ops import OPERATIONS, population, staircase
 from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
@@ -48,6 +48,7 @@ from spikeloom.ir.verify import shaped, verify
 
 __all__ = [
     "CAUSAL",
+    "CONVOLUTIONS",
     "MASK",
     "MONOTONE",
     "OPERATIONS",
