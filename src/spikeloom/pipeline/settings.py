@@ -27,6 +27,7 @@ class Settings:
     levels: int = 15
     per_channel: bool = True
     placement: str = "uniform"
+    rotation: str = "none"
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
     thresholds: str = "mse"

@@ -42,10 +42,13 @@ from spikeloom.plan.streams import Stream, streams
 @final
 @dataclass(frozen=True)
 class Rotate(Pass):
-    """Rotates streams and heads of attention; `groups` names those to rotate, None all that can be. The record names what was
-    rotated with its writers and readers, and what was left, with the reason."""
+    """Rotates streams and heads of attention; `groups` names those to rotate, None all that can be; `gains_db` is what was measured for
+    each, where it was. The record names what was rotated with its writers and readers, and what was left, with the reason.
+
+    Raises ConfigError for a group that is not there, or cannot be rotated."""
 
     groups: tuple[str, ...] | None = None
+    gains_db: tuple[tuple[str, float], ...] = ()
 
     takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.ANN})
     touches: ClassVar[frozenset[str]] = frozenset({"nodes", "tensors"})
@@ -62,10 +65,10 @@ class Rotate(Pass):
         wanted = list(can) if self.groups is None else list(self.groups)
         if unknown := sorted(set(wanted) - can.keys()):
             raise ConfigError("there is nothing of that name to rotate", found=unknown, allowed=", ".join(can))
-        generator = context.generator()
-        tensors: dict[str, Tensor] = dict(work.tensors)
-        for name in wanted:
-            _Fold(work.graph, tensors).group(can[name], generator)
+        seed, tensors = context.generator().initial_seed(), dict(work.tensors)
+        for place, (name, group) in enumerate(can.items()):  # a group's matrices are the same whatever else is rotated
+            if name in wanted:
+                _Fold(work.graph, tensors).group(group, torch.Generator().manual_seed(seed + place))
         left = [{**told(group), "reason": why_not(group) or "not chosen"} for group in found if group.name not in wanted]
         work.graph.lint()
         after = shaped(swept(work.replaced(tensors=tensors)))
@@ -83,7 +86,8 @@ def told(group: Stream | Heads) -> dict[str, Any]:
     """A group in words and numbers, for the record."""
     if isinstance(group, Heads):
         size = 0 if group.rows is None else group.rows.shape[1]
-        layers = {"writers": [group.value.name] if group.value else [], "readers": [group.output.name] if group.output else []}
+        readers = [node.name for node in (group.product, group.output) if node]
+        layers = {"writers": [group.value.name] if group.value else [], "readers": readers}
         return {"name": group.name, "kind": "heads", "size": size, **layers}
     readers = [node.name for node in group.readers]
     return {"name": group.name, "kind": "stream", "size": group.size, "writers": [node.name for node in group.writers], "readers": readers}
