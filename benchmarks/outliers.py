@@ -66,7 +66,13 @@ WAYS = (
     Way("density", "all"),
     Way("auto", "auto"),
 )
-TOGETHER = (*(Way("uniform", rotation, False) for rotation in ("none", "all", "auto")), Way("two_range", "none", False), Way("density", "none", False))
+PLANTED = (
+    Way("uniform"),
+    Way("density"),
+    Way("auto", "auto"),
+    *(Way("uniform", rotation, False) for rotation in ("none", "all", "auto")),
+    *(Way(placement, "none", False) for placement in ("two_range", "density")),
+)
 TEXTS = {
     "stories260k": ("stories260k", "tinystories_2300.txt", 128),
     "character GPT-2": ("gpt2_char_shakespeare", "tinyshakespeare.txt", 128),
@@ -215,7 +221,7 @@ def massive_rows(ways: Iterable[Way], levels: int) -> Iterable[Row]:
 def main() -> None:
     """Run what was asked for and write benchmarks/results/outliers.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="parts whose name holds this text: real stories260k, planted character GPT-2, massive, …")
+    parser.add_argument("--only", default="", help="parts whose name holds this text: real, planted (then stories260k or …), massive")
     parser.add_argument("--levels", type=int, nargs="+", default=[7, 15, 31])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compensate", action="store_true")
@@ -225,8 +231,8 @@ def main() -> None:
         sys.exit(f"this benchmark needs {SHARED}")
     for levels in options.levels:
         parts = {f"real {name}": text_rows(name, WAYS, levels, options.compensate) for name in TEXTS}
-        parts |= {f"planted {name}": text_rows(name, (*WAYS, *TOGETHER), levels, options.compensate, plant=True) for name in TEXTS}
-        parts |= {"massive": massive_rows((*WAYS, *TOGETHER), levels)}
+        parts |= {f"planted {name}": text_rows(name, PLANTED, levels, options.compensate, plant=True) for name in TEXTS}
+        parts |= {"massive": massive_rows((*WAYS, *PLANTED[3:]), levels)}
         for name, rows in parts.items():
             for row in rows if options.only in name else ():
                 sys.stdout.write(f"{row.name}: {row.value} {row.control}\n")

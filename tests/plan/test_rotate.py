@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import shared_data
 from tests.ir.networks import Wired, captured
+from tests.plan.networks import Block
 from torch import Tensor, nn
 
+from conftest import shared_data
 from spikeloom import capture as captures
 from spikeloom.capture import capture
 from spikeloom.errors import ConfigError
@@ -89,7 +90,9 @@ def test_a_post_norms_gains_keep_its_stream_from_rotating(name: str) -> None:
     assert set(found) == {"stream"}
 
 
-@pytest.mark.parametrize(("folder", "streams", "heads"), [("stories260k", 1, 5), ("gpt2_char_shakespeare", 1, 4), ("vit_fashion_mnist", 1, 4)])
+@pytest.mark.parametrize(
+    ("folder", "streams", "heads"), [("stories260k", 1, 5), ("gpt2_char_shakespeare", 1, 4), ("vit_fashion_mnist", 1, 4)]
+)
 def test_a_real_model_stays_the_same_function(folder: str, streams: int, heads: int) -> None:
     pytest.importorskip("transformers")
     source = captures.resolve(f"hf:{shared_data(folder)}")
@@ -101,28 +104,6 @@ def test_a_real_model_stays_the_same_function(folder: str, streams: int, heads: 
         told = {"input_ids": torch.randint(0, 60, value.shape), "position_ids": torch.arange(value.shape[-1]).expand(value.shape)}
         inputs.append(torch.zeros_like(value) if spec.name == "attention_mask" else told.get(spec.name, value))
     check_same(fused, after, *inputs)
-
-
-class Block(nn.Module):
-    """A pre-norm residual network: embed + Σ layer(norm(x)), read by a norm and a head."""
-
-    def __init__(self, norm: Callable[[int], nn.Module], size: int = 24) -> None:
-        super().__init__()
-        self.embed, self.head = nn.Linear(5, size), nn.Linear(size, 3)
-        self.norms = nn.ModuleList([norm(size) for _ in range(3)])
-        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(size, 40), nn.GELU(), nn.Linear(40, size)) for _ in range(2)])
-        self.place = nn.Parameter(torch.randn(4, size))
-        for parameter in self.norms.parameters():
-            nn.init.normal_(parameter, 1.0, 0.5)
-
-    def stream(self, x: Tensor) -> Tensor:
-        x = self.embed(x) + self.place
-        for norm, layer in zip(self.norms, self.layers, strict=False):
-            x = x + layer(norm(x))
-        return x
-
-    def forward(self, x: Tensor) -> Any:
-        return self.head(self.norms[-1](self.stream(x)))
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])

@@ -48,7 +48,6 @@ from spikeloom.ir import (
     staircase,
     swept,
     told,
-    weighted,
 )
 from spikeloom.neuron import Axis
 
@@ -175,8 +174,7 @@ class _Maker:
 
     def instead_of_scalar(self, end: fx.Node, source: fx.Node, rows: list[list[Any]]) -> None:
         """One function staircase for a scalar function written out in several operations, `rows`."""
-        axis, group = self._group(end, list(end.users)) if self._feeds_layer(end) else (1, ())
-        new = self._table_call(source, end, axis, group, 2 * self.levels, "scalar", {"rows": rows})
+        new = self._table_call(source, end, 1, (), 2 * self.levels, "scalar", {"rows": rows})
         end.replace_all_uses_with(new)
 
     def _identity(
@@ -200,8 +198,8 @@ class _Maker:
         return {"placement": "two_range", "signed": signed} if self._placement(node) == "two_range" else {}
 
     def _table(self, node: fx.Node, low: float | None, *, clips: bool) -> fx.Node:
-        """A function staircase; each channel has its own where the function is clipped below, at `low`, differs by channel, is read by
-        a layer with weights, which take the channel's scale in, or is divisive: what a norm gives is an identity of its quotient."""
+        """A function staircase; each channel has its own where the function is clipped below, at `low`, differs by channel, or is
+        divisive: what a norm gives is an identity of its quotient."""
         axis, group = self._group(node, list(node.users))
         count = self.levels if low == 0.0 else 2 * self.levels
         if divides_by_root(node, dynamic(self.graph)):
@@ -210,7 +208,7 @@ class _Maker:
         about = self._told(node) | (self._placed(node, signed=low != 0.0) if clips else {})
         if len(slopes := about.get("slope", ())) > 1:
             axis, group = 1, (len(slopes),)
-        elif low is None and not self._feeds_layer(node):
+        elif low is None:
             group = ()
         return self._table_call(source_of(node), node, axis, group, count, function_of(node), about)
 
@@ -230,10 +228,6 @@ class _Maker:
         constants = self._constants(name, stands_for, tables)
         kwargs = {"axis": axis, "function": function}
         return self._call(name, stands_for, staircase, (source, *constants, *gain), kwargs, about)
-
-    def _feeds_layer(self, node: fx.Node) -> bool:
-        """Whether a layer with weights reads a value."""
-        return any(weighted(reader) for reader in node.users)
 
     def _told(self, node: fx.Node) -> dict[str, Any]:
         """The ANN's operation and its further arguments, as JSON."""

@@ -14,14 +14,13 @@ from torch import Tensor, fx
 from spikeloom.ir import Kind, calls, dynamic, kind, name_of, target_of
 
 Labels = Int[Tensor, "..."]
-_MOVES = frozenset(
-    """
+_NAMES = """
     alias clone contiguous detach dropout feature_dropout to _to_copy type_as
     view reshape _unsafe_view flatten unflatten permute transpose t movedim swapaxes numpy_T squeeze unsqueeze
     expand repeat tile repeat_interleave slice select narrow index_select split split_with_sizes chunk unbind
     cat concat stack roll flip
-    """.split()
-)
+"""
+_MOVES = frozenset(_NAMES.split())
 _SIZES = ("aten.sym_size.", "operator.", "torch.sym_")
 
 

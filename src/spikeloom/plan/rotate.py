@@ -131,7 +131,7 @@ class _Fold:
         if name_of(node.target) == "aten.embedding.default":
             return self._own(node, node.all_input_nodes[0], q)
         weight, bias = weights_of(node, self.tensors)
-        turned = torch.tensordot(q.t(), weight.double(), dims=([1], [0]))
+        turned = (q.t() @ weight.double().flatten(1)).view_as(weight)
         bias = None if bias is None else (bias.double() @ q).to(bias.dtype)
         return set_weights(node, self.graph, self.tensors, turned.to(weight.dtype), bias)
 

@@ -101,7 +101,7 @@ class _Search:
         elif name in ("aten.add.Tensor", "aten.sub.Tensor") and placed:
             self._sum(node, placed)
         elif name in _SCALES and len(placed) == 1 and self._is_number(node, placed[0]):
-            self._pass_on(node, self.places[placed[0]])
+            self.places[node] = self.places[placed[0]]
         else:
             for operand in placed:
                 self.refuse(operand, f"%{node.name} ({function_of(node)}) reads it")
@@ -129,12 +129,12 @@ class _Search:
             return
         stream, axis, before = self.places[norm.x]
         if axis != len(shape_of(norm.x)) - 1:
-            return self.refuse(norm.x, f"%{norm.result.name} ({function_of(norm.result)}) normalises another axis")
+            self.refuse(norm.x, f"%{norm.result.name} ({function_of(norm.result)}) normalises another axis")
+            return
         if before is not None and before.affine:
             self.refuse(norm.x, f"%{norm.result.name} ({function_of(norm.result)}) reads a norm with gains of its own")
         stream.norms.append(norm)
         self.places[norm.result] = Place(stream, axis, norm)
-        return None
 
     def _move(self, node: fx.Node, placed: list[fx.Node]) -> None:
         if not placed:
@@ -144,16 +144,18 @@ class _Search:
         others = [each for each in node.all_input_nodes if each not in labels and shape_of(each)]
         constants = [self._constant(each, node, first.stream.size) for each in others]
         if any(each is None for each in constants) or len(labels) < len(placed):
-            return self._lose(node, placed)
+            self._lose(node, placed)
+            return
         labels |= {each: channels_along(len(shape_of(each)) - 1, shape_of(each)) for each in others}
         after = moved(node, labels)
         axis = None if isinstance(after, list | tuple) else axis_of(after, first.stream.size)
         if axis is None or (len(placed) + len(others) > 1 and not self._may_join(placed)):
-            return self._lose(node, placed)
+            self._lose(node, placed)
+            return
         first.stream.constants += [each for each in constants if each is not None]
         for other in placed[1:]:
             self._merge(first.stream, self.places[other].stream)
-        return self._pass_on(node, first._replace(axis=axis, norm=self.places[placed[0]].norm))
+        self.places[node] = first._replace(axis=axis)
 
     def _lose(self, node: fx.Node, placed: list[fx.Node]) -> None:
         for operand in placed:
@@ -177,7 +179,7 @@ class _Search:
         for other in placed[1:]:
             self._merge(stream, self.places[other].stream)
         stream.sums.append(node)
-        self._pass_on(node, Place(stream, axis))
+        self.places[node] = Place(stream, axis)
 
     def _may_join(self, placed: list[fx.Node]) -> bool:
         """Whether values can be put together in one basis: none of them comes right from a norm with a γ or β."""
@@ -194,7 +196,8 @@ class _Search:
         """Whether a product's other factor is one number for all, and nothing about the value is left to be told apart."""
         others = [each for each in node.args[:2] if each is not operand]
         norm = self.places[operand].norm
-        if len(others) != 1 or node.args[0] is not operand and "div" in name_of(node.target) or (norm is not None and norm.affine):
+        divides = node.args[0] is not operand and "div" in name_of(node.target)
+        if len(others) != 1 or divides or (norm is not None and norm.affine):
             return False
         if isinstance(others[0], fx.Node):
             return others[0].op == "get_attr" and self.program.tensor(others[0]).numel() == 1
@@ -207,6 +210,3 @@ class _Search:
         for node, place in self.places.items():
             if place.stream is other:
                 self.places[node] = place._replace(stream=stream)
-
-    def _pass_on(self, node: fx.Node, place: Place) -> None:
-        self.places[node] = place
