@@ -3,8 +3,8 @@ Outliers: what rotation, levels in two ranges and the choice between them do, on
 
     python benchmarks/outliers.py [--only NAME] [--levels 7 15 31] [--threads 1] [--compensate]
 
-Needs ../shared/data (stories260k, gpt2_char_shakespeare, text). Planted models compute what the real ones do: gains of norms, values and
-gated features are made fifty times larger in a few channels, and the weights that read them so much smaller. "massive" is a random Llama
+Needs ../shared/data (stories260k, gpt2_char_shakespeare, text). Planted models compute what the real ones do: gains of norms and values
+are made fifty times larger in a few channels, and the weights that read them so much smaller. "massive" is a random Llama
 of which one token is a hundred times larger than the others in two channels of the stream (Sun et al. 2024, "Massive activations in
 large language models", arXiv 2402.17762). Thresholds alone, without compensation, unless asked for: nothing but the levels differs.
 """
@@ -103,7 +103,7 @@ def some(size: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def plant_llama(block: Any, generator: torch.Generator) -> None:
-    """Outliers in what the linear layers of one block of Llama read."""
+    """Outliers in what the linear layers of one block of Llama read (gated features too could have them, where no rotation reaches)."""
     attention, mlp = block.self_attn, block.mlp
     readers = {
         block.input_layernorm: (attention.q_proj, attention.k_proj, attention.v_proj),
@@ -114,9 +114,6 @@ def plant_llama(block: Any, generator: torch.Generator) -> None:
         norm.weight.mul_(scale)
         for layer in layers:
             layer.weight.div_(scale)
-    scale = some(mlp.up_proj.weight.shape[0], generator)
-    mlp.up_proj.weight.mul_(scale[:, None])
-    mlp.down_proj.weight.div_(scale)
     scale, shared = some(attention.v_proj.weight.shape[0], generator), attention.num_key_value_groups
     attention.v_proj.weight.mul_(scale[:, None])
     attention.o_proj.weight.div_(scale.view(-1, attention.head_dim).repeat_interleave(shared, 0).flatten())

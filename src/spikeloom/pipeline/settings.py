@@ -13,8 +13,9 @@ class Settings:
     """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
 
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
-    `preprocessing` overrides the model's (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking
-    256 or the most the model allows, or sentences of at most so many; of blocks that are long fewer run at once.
+    `placement` and `rotation` "auto" are chosen by measured error (`choice`). `preprocessing` overrides the model's (keys of
+    `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
+    sentences of at most so many; of blocks that are long fewer run at once.
     """
 
     source: str = "zoo:digits-cnn"
