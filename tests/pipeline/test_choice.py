@@ -71,6 +71,11 @@ def test_nothing_is_measured_where_nothing_is_auto(outlying: tuple[Program, Stre
     assert choose(asked(rotation="all", placement="density"), ann, without) == Choice(None, (), "density")
 
 
+def test_nothing_is_measured_where_nothing_can_be_rotated() -> None:
+    ann = captured(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), 2, 6)
+    assert choose(asked(rotation="auto"), ann, Context()) == Choice((), (), "uniform")
+
+
 def test_ratios_and_ties() -> None:
     plain, turned = {("p", "r"): 0.1, ("p", "s"): 0.9, ("q", "r"): 0.1}, {("p", "r"): 0.01, ("p", "s"): 0.9, ("q", "r"): 0.01}
     groups = [{"name": "one", "readers": ["r"]}, {"name": "two", "readers": ["s", "t"]}]

@@ -40,11 +40,14 @@ def choose(settings: Settings, ann: Program, context: Context) -> Choice:
     if settings.rotation == "none":
         return Choice((), (), *_placed(_measured(settings, fused, candidates, context)))
     turned = run([Rotate()], fused, context)
+    groups = turned.records[-1].numbers["rotated"]
+    if not groups and len(candidates) == 1:
+        return given(settings)
     with_all = _measured(settings, turned, candidates, context)
     if settings.rotation == "all":
         return Choice(None, (), *_placed(with_all))
     plain = _measured(settings, fused, candidates, context)
-    gains = gains_db(turned.records[-1].numbers["rotated"], least(plain.values()), least(with_all.values()))
+    gains = gains_db(groups, least(plain.values()), least(with_all.values()))
     chosen = tuple(name for name, gain in gains.items() if gain > MARGIN_DB)
     if 0 < len(chosen) < len(gains) and len(candidates) > 1:
         plain = _measured(settings, run([Rotate(chosen)], fused, context), candidates, context)
