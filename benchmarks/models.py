@@ -33,7 +33,7 @@ from spikeloom.ir import Context, Program, run
 from spikeloom.ir import load as load_program
 from spikeloom.pipeline import Settings, convert, evaluate
 from spikeloom.pipeline.control import control_of
-from spikeloom.pipeline.conversion import passes_of
+from spikeloom.pipeline.passes import passes_of
 from spikeloom.pipeline.pictures import load_data
 from spikeloom.plan import Fuse
 from spikeloom.simulate import SpikingModel, executable, fidelity, worst

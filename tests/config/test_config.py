@@ -159,6 +159,8 @@ REFUSED = [
     ("conversion: {method: logic_gated}\n", "conversion.method", "not built yet", "allowed: scale_and_fire, if, lif"),
     ("conversion: {enable_bio_calibration: true}\n", "conversion.enable_bio_calibration", "not built yet", "allowed: false"),
     ("conversion: {method: if, placement: density}\n", "conversion.placement", "found: 'density'", "allowed: uniform"),
+    ("conversion: {method: lif, placement: auto}\n", "conversion.placement", "found: 'auto'", "allowed: uniform"),
+    ("conversion: {rotation: some}\n", "conversion.rotation", "found: 'some'", "allowed: none, auto, all"),
     ("conversion: {tau_mem_ms: 0}\n", "conversion.tau_mem_ms", "found: 0", "a number above 0"),
     ("conversion: {dt_ms: .nan}\n", "conversion.dt_ms", "found: nan", "a number above 0"),
     ("conversion: fast\n", "line 1, column 13: conversion", "found: 'fast'", "the keys method, target_timesteps"),

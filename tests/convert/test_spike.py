@@ -217,6 +217,32 @@ def test_density_placement_makes_tables_of_clipped_activations(curved: Program) 
     ]
 
 
+def test_two_range_placement_makes_tables_that_calibration_fills_in_two_ranges(curved: Program) -> None:
+    after = spiked(curved, placement="two_range", levels=7)
+    gelu, relu = populations(after).values()
+    assert (note(relu)["placement"], note(relu)["signed"], tuple(after.tensors[f"{relu.name}.values"].shape)) == (
+        "two_range",
+        False,
+        (4, 8),
+    )
+    assert "placement" not in note(gelu)
+    stream = torch.randn(32, *PICTURE[1:]) ** 3
+    made = run([Balance()], after, Context(lambda: [(stream,)]))
+    values = made.tensors[f"{relu.name}.values"]
+    units = values / values[:, 1:2]
+    torch.testing.assert_close(units, units.round(), atol=1e-3, rtol=1e-4)
+    assert bool((units[:, -1] > 7).any())
+
+
+def test_some_populations_may_have_levels_placed_otherwise(curved: Program) -> None:
+    after = spiked(curved, placements=(("spike_relu", "density"),), levels=7)
+    plain = spiked(curved, levels=7)
+    assert [node.target for node in populations(plain).values()] == [staircase, population]
+    assert [node.target for node in populations(after).values()] == [staircase, staircase]
+    with pytest.raises(ConfigError, match=r"(?s)placement is unknown.*found: dense"):
+        spiked(curved, placements=(("spike_relu", "dense"),))
+
+
 @pytest.mark.parametrize("method", ["if", "lif"])
 def test_plain_neurons_have_one_level_a_step_whatever_levels_says(method: str, small: Program) -> None:
     after = spiked(small, method=method, levels=15, tau_mem_ms=5.0, dt_ms=0.5)
@@ -238,7 +264,7 @@ def test_scale_and_fire_neurons_leak_nothing(small: Program) -> None:
         ({"method": "sfn"}, r"(?s)method is unknown.*found: sfn.*allowed: scale_and_fire, if, lif"),
         ({"levels": 0}, r"(?s)levels is out of range.*found: 0.*allowed: 1 to 65535"),
         ({"levels": 65536}, "levels is out of range"),
-        ({"placement": "random"}, r"(?s)placement is unknown.*allowed: uniform, density"),
+        ({"placement": "random"}, r"(?s)placement is unknown.*allowed: uniform, two_range, density"),
         ({"functions": "quantized"}, r"(?s)functions is unknown.*found: quantized.*allowed: staircase, quantised"),
         ({"method": "lif", "tau_mem_ms": 0.0}, "time constant must be positive"),
         ({"method": "lif", "tau_mem_ms": math.nan}, "time constant must be positive"),

@@ -13,7 +13,7 @@ from tests.pipeline.cases import settings
 from spikeloom.errors import ProgramError, ResourceError
 from spikeloom.ir import name_of
 from spikeloom.pipeline import Conversion, Settings, convert, evaluate, report
-from spikeloom.pipeline.conversion import passes_of, resolution_of
+from spikeloom.pipeline.passes import passes_of, resolution_of
 from spikeloom.simulate import SpikingModel, populations
 
 ASKED_FOR = {
@@ -148,6 +148,7 @@ def test_other_neurons_are_converted_too(method: str, tmp_path: Path) -> None:
         ({}, 1, ["Plan", "Fuse", "Unfold", "Spike", "Balance", "Compensate"]),
         ({"method": "if", "timesteps": 9}, 9, ["Plan", "Fuse", "Unfold", "Spike", "Balance", "Compensate"]),
         ({"compensate": False}, 1, ["Plan", "Fuse", "Unfold", "Spike", "Balance"]),
+        ({"rotation": "all"}, 1, ["Plan", "Fuse", "Rotate", "Unfold", "Spike", "Balance", "Compensate"]),
     ],
 )
 def test_settings_become_passes(changes: dict[str, Any], resolution: int, names: list[str]) -> None:
@@ -155,7 +156,7 @@ def test_settings_become_passes(changes: dict[str, Any], resolution: int, names:
     first, second = passes_of(asked)
     assert [type(step).__name__ for step in (*first, *second)] == names
     assert resolution_of(asked) == resolution
-    spike, balance = dataclasses.asdict(first[3]), dataclasses.asdict(first[4])
+    spike, balance = (dataclasses.asdict(step) for step in first[-2:])
     assert (spike["levels"], spike["placement"], spike["per_channel"], spike["method"]) == (5, "density", False, asked.method)
     assert (balance["method"], balance["percentile"], balance["timesteps"]) == ("hmt", 90.0, resolution)
 

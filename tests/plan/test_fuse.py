@@ -82,7 +82,7 @@ def test_folded_weights_are_named_after_their_layer() -> None:
         "%relu = aten.relu.default(%conv2d) : f32[2, 4, 6, 6]\n"
         "return %relu"
     )
-    assert record.numbers == {"folded": ["batch_norm_default"], "moved": [], "settled": []}
+    assert record.numbers == {"dense": [], "folded": ["batch_norm_default"], "moved": [], "settled": []}
 
 
 def test_weights_that_calls_share_are_folded_for_each_call_alone() -> None:
@@ -129,7 +129,7 @@ def test_what_would_change_an_output_is_not_folded(case: str) -> None:
     build, shape, wanted = NOT_FOLDED[case]
     program, record = fused(build(), *shape)
     assert operations(program) == wanted
-    assert record.numbers == {"folded": [], "moved": [], "settled": []}
+    assert record.numbers == {"dense": [], "folded": [], "moved": [], "settled": []}
 
 
 def test_monotone_activations_move_before_the_max_pool() -> None:
@@ -159,5 +159,5 @@ def test_nothing_else_moves() -> None:
 def test_fold_and_move_go_together_and_a_second_time_nothing_is_left_to_do() -> None:
     program, record = fused(nn.Sequential(conv(3, 4), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.ReLU()), *PICTURE)
     assert operations(program) == ["conv2d", "relu", "max_pool2d"]
-    assert record.numbers == {"folded": ["batch_norm_default"], "moved": ["relu"], "settled": []}
+    assert record.numbers == {"dense": [], "folded": ["batch_norm_default"], "moved": ["relu"], "settled": []}
     assert fold(program)[1] == commute(program)[1] == []

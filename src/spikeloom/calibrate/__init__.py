@@ -3,6 +3,7 @@
 from spikeloom.calibrate.balance import Balance, batches_of
 from spikeloom.calibrate.compensate import Compensate
 from spikeloom.calibrate.observe import Observation, observe
+from spikeloom.calibrate.reading import reading_errors
 from spikeloom.calibrate.scale import METHODS
 
-__all__ = ["METHODS", "Balance", "Compensate", "Observation", "batches_of", "observe"]
+__all__ = ["METHODS", "Balance", "Compensate", "Observation", "batches_of", "observe", "reading_errors"]

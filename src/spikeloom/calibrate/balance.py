@@ -17,7 +17,7 @@ from spikeloom.calibrate.observe import SILENT, Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
-from spikeloom.neuron import FUNCTIONS, fit_shift_staircase, fit_staircases, on_grid
+from spikeloom.neuron import FUNCTIONS, fit_shift_staircase, fit_staircases, fit_two_range, on_grid
 from spikeloom.simulate import channel_function, float_function
 
 UNSHIFTED = frozenset({"identity", "log", "sqrt"})
@@ -102,6 +102,8 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int], *, shift: boo
     (Laplace's rule): where samples are few, the gaps between them get levels too."""
     if "covers" in note(node):
         return covering(seen, shape)
+    if note(node).get("placement") == "two_range":
+        return fitted_two_range(node, seen, shape)
     levels, function, masses = shape[-1], functions_of(node), seen.importance + 1 / seen.importance.shape[1]
     if shift:
         return fitted_shifts(node, seen.edges, masses, shape)
@@ -113,6 +115,15 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int], *, shift: boo
         rest = fit_staircases(lambda h, which: function(h, loud[which]), seen.edges[loud], masses[loud], levels - 1)
         thresholds[loud] = pad(rest[0], (1, 0), value=floor)
         values[loud] = pad(rest[1], (1, 0))
+    thresholds, values = on_grid(thresholds.float()), values.float()
+    return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
+
+
+def fitted_two_range(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """`fitted` for an identity, clipped or not, whose levels lie in two ranges."""
+    signed = bool(note(node)["signed"])
+    levels = shape[-1] // 2 if signed else shape[-1]
+    thresholds, values = fit_two_range(float_function(node), seen.edges, seen.histogram, levels, signed=signed)
     thresholds, values = on_grid(thresholds.float()), values.float()
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
 

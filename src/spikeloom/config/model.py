@@ -107,6 +107,7 @@ OVERRIDES = {
     "levels": "conversion.levels",
     "per_channel": "conversion.per_channel",
     "placement": "conversion.placement",
+    "rotation": "conversion.rotation",
     "tau_mem_ms": "conversion.tau_mem_ms",
     "dt_ms": "conversion.dt_ms",
     "thresholds": "calibration.thresholds",

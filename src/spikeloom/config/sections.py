@@ -75,7 +75,8 @@ class ConversionSection(Section):
     target_timesteps: Annotated[int, Field(ge=1, le=4096)] = 4
     levels: Annotated[int, Field(ge=1, le=65535)] = 15
     per_channel: bool = True
-    placement: Literal["uniform", "density"] = "uniform"
+    placement: Literal["uniform", "two_range", "density", "auto"] = "uniform"
+    rotation: Literal["none", "auto", "all"] = "none"
     tau_mem_ms: Positive = 20.0
     dt_ms: Positive = 1.0
     enable_bio_calibration: Unbuilt = False
@@ -91,7 +92,7 @@ class ConversionSection(Section):
     @classmethod
     def _of_levels(cls, value: str, info: Any) -> str:
         method = info.data.get("method", "scale_and_fire")
-        if value == "density" and method != "scale_and_fire":
+        if value != "uniform" and method != "scale_and_fire":
             raise refused(f"places levels, of which a neuron of the method {method} has only one", "uniform")
         return value
 

@@ -6,6 +6,11 @@ Which axis of a value holds its channels: what shares a scale, and what may have
     [B, L, H, D], before heads are moved     heads and features, (2, 3)
     [B, H, L, L], scores of attention        heads, 1
     [B·H, L, L], scores, heads in the batch  none: an axis that the value has not
+
+A scale of its own costs a channel nothing: it goes into the weights that read it (per-channel scale migration). In a transformer the
+inputs of all linear layers have one for every channel: what norms give, what attention gives (heads and features), and gated products.
+Functions of a current that go into a layer directly (GELU) share one table, heights and all: a table for each of the 512 hidden channels
+of the character GPT-2 gains nothing (N=15, thresholds alone: perplexity +4.25 % for +4.20 %).
 """
 
 import math

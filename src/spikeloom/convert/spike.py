@@ -52,15 +52,19 @@ from spikeloom.ir import (
 from spikeloom.neuron import KNOWN, Axis
 
 METHODS = ("scale_and_fire", "if", "lif")
+PLACEMENTS = ("uniform", "two_range", "density")
 
 
 @final
 @dataclass(frozen=True)
 class Spike(Pass):
     """Makes the populations. `levels` is N, the positive levels a step (1 for 'if' and 'lif', where T gives resolution);
-    `tau_mem_ms` and `dt_ms` set the leak of 'lif'; `placement` 'density' gives Scale-and-Fire levels placed by the
-    activation's distribution instead of equal steps; `per_channel` gives every channel a scale of its own; `functions`
-    'quantised' keeps other activations floating with an identity population behind (plain quantisation, the control).
+    `tau_mem_ms` and `dt_ms` set the leak of 'lif'; `placement` says where the levels of Scale-and-Fire lie: in equal steps ('uniform'),
+    in fine and coarse ones ('two_range'), or by the activation's distribution ('density'), and `placements` where those of some
+    populations do, by name; `per_channel` gives every channel a scale of its own; `functions` 'quantised' keeps other activations
+    floating with an identity population behind (plain quantisation, the control).
+
+    What a norm's population gives has no equal steps to fall back on: 'uniform' places it by density.
 
     A population that only a row's maximum reads is noted "covers": its levels span all it may see, for a softmax forgives a
     coarse maximum and not a missed one."""
@@ -72,6 +76,7 @@ class Spike(Pass):
     functions: str = "staircase"
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
+    placements: tuple[tuple[str, str], ...] = ()
 
     takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.ANN, Dialect.QNN})
     gives: ClassVar[Dialect | None] = Dialect.SNN
@@ -122,8 +127,8 @@ def check_options(options: Spike) -> None:
         raise ConfigError("conversion.method is unknown", found=options.method, allowed=", ".join(METHODS))
     if not 1 <= options.levels <= 65535:
         raise ConfigError("conversion.levels is out of range", found=options.levels, allowed="1 to 65535")
-    if options.placement not in ("uniform", "density"):
-        raise ConfigError("conversion.placement is unknown", found=options.placement, allowed="uniform, density")
+    if unknown := sorted({options.placement, *dict(options.placements).values()} - set(PLACEMENTS)):
+        raise ConfigError("conversion.placement is unknown", found=unknown[0], allowed=", ".join(PLACEMENTS))
     if options.functions not in ("staircase", "quantised"):
         raise ConfigError("conversion.functions is unknown", found=options.functions, allowed="staircase, quantised")
     if options.method == "lif" and not (options.tau_mem_ms > 0 and options.dt_ms > 0):
@@ -139,16 +144,16 @@ class _Maker:
     def __init__(self, options: Spike, graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
         self.options, self.graph, self.tensors, self.made = options, graph, tensors, 0
         self.levels = options.levels if options.method == "scale_and_fire" else 1
+        self.placements = dict(options.placements)
         self.decay = math.exp(-options.dt_ms / options.tau_mem_ms) if options.method == "lif" else 1.0
 
     def after(self, node: fx.Node, readers: Sequence[fx.Node]) -> None:
         """A signed identity population that some readers of `node` read from now on."""
-        dense = self.options.placement == "density" and self.options.method == "scale_and_fire"
         axis, group = self._group(node, readers)
-        if dense:
-            new = self._table_call(node, node, axis, group, 2 * self.levels, "identity", {})
-        else:
+        if self._placement(node) == "uniform":
             new = self._identity(node, node, axis, group, "identity", self.levels, None)
+        else:
+            new = self._table_call(node, node, axis, group, 2 * self.levels, "identity", self._placed(node, signed=True))
         if all(name_of(reader.target).startswith(("aten.amax.", "aten.amin.")) for reader in readers):
             note(new)["covers"] = True
         for reader in readers:
@@ -157,13 +162,13 @@ class _Maker:
     def instead_of(self, node: fx.Node, what: Becomes) -> None:
         """A population in an activation's place."""
         low, high = bounds(node) if what is Becomes.POPULATION else (None, None)
-        dense = self.options.placement == "density" and self.options.method == "scale_and_fire"
-        if what is Becomes.POPULATION and not dense and low in (0.0, -(high or 0.0)):
+        uniform = self._placement(node) == "uniform"
+        if what is Becomes.POPULATION and uniform and low in (0.0, -(high or 0.0)):
             negative = 0 if low == 0.0 else self.levels
             axis, group = self._group(node, list(node.users))
             new = self._identity(source_of(node), node, axis, group, function_of(node), negative, high)
         else:
-            new = self._table(node, low)
+            new = self._table(node, low, clips=what is Becomes.POPULATION)
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
 
@@ -182,16 +187,27 @@ class _Maker:
         about = self._told(stands_for) if function != "identity" else {}
         return self._call(name, stands_for, population, (source, *constants), kwargs, about | ({"cap": cap} if cap is not None else {}))
 
-    def _table(self, node: fx.Node, low: float | None) -> fx.Node:
+    def _placement(self, node: fx.Node) -> str:
+        """Where the levels of the population that stands for a node lie."""
+        if self.options.method != "scale_and_fire":
+            return "uniform"
+        return self.placements.get(f"spike_{node.name}", self.options.placement)
+
+    def _placed(self, node: fx.Node, *, signed: bool) -> dict[str, Any]:
+        """What calibration must know of levels in two ranges."""
+        return {"placement": "two_range", "signed": signed} if self._placement(node) == "two_range" else {}
+
+    def _table(self, node: fx.Node, low: float | None, *, clips: bool) -> fx.Node:
         """A function staircase; each channel has its own where the function is clipped below, at `low`, differs by channel, or is
         divisive: what a norm gives is an identity of its quotient."""
         axis, group = self._group(node, list(node.users))
         count = self.levels if low == 0.0 else 2 * self.levels
         if divides_by_root(node, dynamic(self.graph)):
-            return self._table_call(source_of(node), node, axis, group, count, "identity", {}, (node.args[1],))
+            placed = self._placed(node, signed=True)
+            return self._table_call(source_of(node), node, axis, group, count, "identity", placed, (node.args[1],))
         if function_of(node) in KNOWN:
             return self._known(node)
-        about = self._told(node)
+        about = self._told(node) | (self._placed(node, signed=low != 0.0) if clips else {})
         if len(slopes := about.get("slope", ())) > 1:
             axis, group = 1, (len(slopes),)
         elif low is None:

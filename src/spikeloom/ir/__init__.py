@@ -21,7 +21,7 @@ from spikeloom.ir.graph import (
     within,
 )
 from spikeloom.ir.handle import Handle, like
-from spikeloom.ir.layers import TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
+from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.mapped import bytes_of, on_disk, trim
 from spikeloom.ir.ops import OPERATIONS, population, staircase
 from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, large, run, silent
@@ -51,6 +51,7 @@ from spikeloom.ir.verify import shaped, shapes, verify
 
 __all__ = [
     "CAUSAL",
+    "CONVOLUTIONS",
     "MASK",
     "MONOTONE",
     "OPERATIONS",

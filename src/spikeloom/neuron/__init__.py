@@ -9,6 +9,7 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
     surrogate   `spike` and its gradients
     encode      inputs over time, and the events that carry levels
     shift       `fit_shift_staircase`: heights that are powers of two
+    two_range   `fit_two_range`: fine steps inside, coarse ones outside
     builder     `fit_staircase`, `fit_staircases`: the best for a scalar function (`functions`) and one or many input distributions
 """
 
@@ -43,6 +44,7 @@ from spikeloom.neuron.law import (
 from spikeloom.neuron.shift import are_shifts, fit_shift_staircase
 from spikeloom.neuron.surrogate import SURROGATES, spike
 from spikeloom.neuron.table import advance_table, init_table, read_table, run_table
+from spikeloom.neuron.two_range import fit_two_range
 from spikeloom.neuron.uniform import advance_uniform, fire, fire_, init_uniform, run_uniform
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "fit_shift_staircase",
     "fit_staircase",
     "fit_staircases",
+    "fit_two_range",
     "from_channels",
     "function_staircase",
     "graded_bits",

@@ -12,17 +12,17 @@ from typing import Any, final
 
 import torch
 
-from spikeloom.calibrate import Balance, Compensate
-from spikeloom.convert import Spike, Unfold
 from spikeloom.errors import ConfigError, ResourceError
-from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, save, silent, write_bytes, write_json
+from spikeloom.ir import Batches, Context, Program, Progress, run, save, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
+from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
 from spikeloom.pipeline.evaluation import evaluate
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
+from spikeloom.pipeline.passes import levels_of, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
 from spikeloom.pipeline.samples import alike
 from spikeloom.pipeline.settings import Settings
@@ -30,7 +30,6 @@ from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.pipeline.tokenizer import FOLDER, keep_tokenizer, located, moved_in
-from spikeloom.plan import Fuse, Plan
 from spikeloom.report import Story, write
 from spikeloom.simulate import Counter, SpikingModel
 
@@ -43,26 +42,6 @@ class Conversion:
     folder: Path
     metrics: dict[str, Any]
     snn: SpikingModel
-
-
-def passes_of(settings: Settings) -> tuple[list[Pass], list[Pass]]:
-    """The passes of a conversion: those up to thresholds, and those that compensate."""
-    spike = Spike(
-        settings.method, settings.levels, settings.per_channel, settings.placement, "staircase", settings.tau_mem_ms, settings.dt_ms
-    )
-    resolution = resolution_of(settings)
-    first: list[Pass] = [Plan(), Fuse(), Unfold(), spike, Balance(settings.thresholds, settings.percentile, resolution)]
-    return first, [Compensate(timesteps=resolution)] if settings.compensate else []
-
-
-def levels_of(settings: Settings) -> int:
-    """N: the positive levels a population has at one step."""
-    return settings.levels if settings.method == "scale_and_fire" else 1
-
-
-def resolution_of(settings: Settings) -> int:
-    """The steps a value takes: a Scale-and-Fire population carries it in every single step, IF and LIF need all T for it."""
-    return 1 if settings.method == "scale_and_fire" else settings.timesteps
 
 
 @within_memory()
@@ -81,8 +60,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
-    first, second = passes_of(settings)
-    spiking = phases.program("2_spiking", {}, lambda: run(first, ann, context))
+    spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
+    second = passes_of(settings)[1]
     spiking = phases.program("3_compensated", {}, lambda: audible(run(second, spiking, context), stream(), resolution_of(settings)))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))

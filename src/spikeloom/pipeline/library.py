@@ -14,11 +14,13 @@ from spikeloom import datasets
 from spikeloom.capture import resolve
 from spikeloom.datasets.splits import Wanted
 from spikeloom.ir import Context, Program, Progress, run, silent
-from spikeloom.pipeline.conversion import control_program, levels_of, passes_of, resolution_of
+from spikeloom.pipeline.choice import choose
+from spikeloom.pipeline.conversion import control_program
 from spikeloom.pipeline.evaluation import Batch, evaluate
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
+from spikeloom.pipeline.passes import levels_of, passes_of, resolution_of
 from spikeloom.pipeline.samples import alike, first
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
@@ -52,7 +54,7 @@ def convert_model(
             yield inputs
 
     context = Context(stream, settings.device, settings.seed, progress)
-    first, second = passes_of(settings)
+    first, second = passes_of(settings, choose(settings, ann, context))
     spiking = audible(run([*first, *second], ann, context), stream(), resolution_of(settings))
     control = control_program(settings, ann, context, silent)
     facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}

@@ -13,8 +13,9 @@ class Settings:
     """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
 
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
-    `preprocessing` overrides the model's (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking
-    256 or the most the model allows, or sentences of at most so many; of blocks that are long fewer run at once.
+    `placement` and `rotation` "auto" are chosen by measured error (`choice`). `preprocessing` overrides the model's (keys of
+    `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
+    sentences of at most so many; of blocks that are long fewer run at once.
     """
 
     source: str = "zoo:digits-cnn"
@@ -27,6 +28,7 @@ class Settings:
     levels: int = 15
     per_channel: bool = True
     placement: str = "uniform"
+    rotation: str = "none"
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
     thresholds: str = "mse"

@@ -4,6 +4,7 @@ Fusing: what is exact in the ANN and makes it simpler to spike.
     fold      y = γ (W x + b − μ)/√(σ² + ε) + β  =  W' x + b'     batch norm and constant scales go into the weights     (1)
     commute   f(max_i x_i) = max_i f(x_i)  for monotone f        an activation after a max-pool moves before it          (2)
     settle    W move(x) + b = move(W x + b)                      a linear layer moves to where the batch is (`settle`)    (3)
+    dense     b + x·W = linear(x, Wᵀ, b)                         `addmm` becomes a layer like any other (`dense`)       (4)
 
 Source: Rueckauer et al. 2017, "Conversion of continuous-valued deep networks to efficient event-driven networks", §2.2.
 """
@@ -38,6 +39,7 @@ from spikeloom.ir import (
     weighted,
     weights_of,
 )
+from spikeloom.plan.dense import dense
 from spikeloom.plan.settle import settle
 
 _SCALES = frozenset({"aten.mul.Tensor", "aten.mul.Scalar", "aten.div.Tensor", "aten.div.Scalar"})
@@ -152,15 +154,16 @@ def _max_pool_before(node: fx.Node) -> fx.Node | None:
 @final
 @dataclass(frozen=True)
 class Fuse(Pass):
-    """Folds batch norms and constant scales into weights, moves activations before max-pools, and linear layers to where the batch
-    stands in front."""
+    """Makes linear layers of `addmm`, folds batch norms and constant scales into weights, moves activations before max-pools, and linear
+    layers to where the batch stands in front."""
 
     takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.ANN})
     touches: ClassVar[frozenset[str]] = frozenset({"nodes", "tensors"})
     papers: ClassVar[tuple[str, ...]] = ("Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, §2.2",)
 
     def __call__(self, program: Program, context: Context) -> Program:
-        fused, folded = fold(program)
+        fused, made = dense(program)
+        fused, folded = fold(fused)
         fused, moved = commute(fused)
         fused, settled = settle(fused)
-        return shaped(fused).recorded(self.record(folded=folded, moved=moved, settled=settled))
+        return shaped(fused).recorded(self.record(dense=made, folded=folded, moved=moved, settled=settled))
