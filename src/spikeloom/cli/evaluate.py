@@ -18,7 +18,9 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that convert wrote.")],
     dataset: Annotated[str | None, option("NAME", f"{DATASETS} By default the one it was converted for.")] = None,
     data_root: DataRoot = None,
-    timesteps: Annotated[int | None, typer.Option(min=1, metavar="T", help="Steps the network runs; by default as converted.")] = None,
+    timesteps: Annotated[
+        int | None, typer.Option(min=1, max=4096, metavar="T", help="Steps the network runs; by default as converted.")
+    ] = None,
     samples: Annotated[int | None, typer.Option(min=1, metavar="K", help="Test samples; all of them by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="B", help="Samples that run at once.")] = 64,
     length: Annotated[int | None, typer.Option(min=2, metavar="L", help="Tokens of a block of text; by default as converted.")] = None,

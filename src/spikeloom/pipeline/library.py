@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import datasets
-from spikeloom.capture import resolve
+from spikeloom.capture import reads_texts, resolve
 from spikeloom.datasets.splits import Wanted
 from spikeloom.ir import Context, Program, Progress, run, silent
 from spikeloom.pipeline.conversion import control_program, levels_of, passes_of, resolution_of
@@ -73,9 +73,11 @@ def readable(data: Any, limit: int) -> Any:
 
 
 def example_of(model: nn.Module | str, data: Any) -> Any:
-    """The first two samples of data as a model's example; None where the model's address says itself what it reads."""
+    """The first two samples of data as a model's example; None where the model says itself what it takes."""
     if isinstance(data, str):
-        return None
+        if isinstance(model, str) or reads_texts(model):
+            return None
+        return next(datasets.batches(datasets.load(data, "calibration", limit=2), 2))[0]
     if datasets.holds_tokens(data):
         return None if isinstance(model, str) else next(datasets.token_batches(data, 2))[0]
     return next(iter(datasets.as_batches(data, 2, size=2)))
@@ -89,8 +91,8 @@ def batches_of(program: Program, data: Any, split: Wanted, settings: Settings, l
         yield from task.samples(data, split, program, settings, limit).read(size, None)
     elif reads_tokens(program):
         for tokens, real in datasets.token_batches(data, limit, size):
-            padded = not bool(real.all())
-            yield structure(program, tokens, real if padded else None), real if padded else None
+            padded = bool((real != 1).any())
+            yield structure(program, tokens, real if padded else None), real.to(torch.int64) if padded else None
     else:
         for inputs in datasets.as_batches(data, limit, sample_shape=program.inputs[0].shape[1:], size=size):
             yield (inputs,), None

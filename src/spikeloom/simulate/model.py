@@ -23,7 +23,7 @@ from spikeloom.simulate.energy import EnergyRow, energy
 from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, joined, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
-from spikeloom.simulate.generation import writer_of
+from spikeloom.simulate.generation import writer_of, written
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
 
@@ -167,24 +167,25 @@ class SpikingModel(
     def generate(self, *args: Any, timesteps: int | None = None, **kwargs: Any) -> Any:
         """Texts written on, by transformers' `generate` with all of its options: `snn.generate(input_ids, max_new_tokens=50)`.
 
-        Raises ProgramError for a network that is no causal language model, DataError for a text longer than it allows.
+        Raises ProgramError for a network that is no causal language model, DataError for texts that it cannot go on from or that
+        would be longer than it allows, ConfigError for options that `generate` refuses.
         """
         steps = self.timesteps if timesteps is None else timesteps
         if steps not in self._writers:
             self._writers[steps] = writer_of(self.program, steps)
-        return self._writers[steps].generate(*args, **kwargs)
+        return written(self.program, self._writers[steps], *args, **kwargs)
 
     def _checked(self, inputs: tuple[Any, ...], attention_mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        specs = self.program.inputs
-        if all(isinstance(value, Tensor) for value in inputs):
-            inputs = filled(self.program, inputs, attention_mask)
+        specs, strange = self.program.inputs, [value for value in (*inputs, attention_mask) if not isinstance(value, Tensor | None)]
+        if strange:
+            raise DataError("a network takes tensors", found=type(strange[0]).__name__, allowed=", ".join(spec.name for spec in specs))
+        inputs = filled(self.program, inputs, attention_mask)
         if len(inputs) != len(specs):
             raise DataError("wrong number of inputs", found=len(inputs), allowed=", ".join(spec.name for spec in specs))
         for value, spec in zip(inputs, specs, strict=True):
-            if not isinstance(value, Tensor) or not spec.fits(tuple(value.shape)):
-                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            if not spec.fits(tuple(value.shape)):
                 allowed = ("batch" if spec.dynamic else spec.shape[0], *spec.sample)
-                raise DataError(f"input '{spec.name}' has another shape than the model takes", found=found, allowed=allowed)
+                raise DataError(f"input '{spec.name}' has another shape than the model takes", found=tuple(value.shape), allowed=allowed)
         return inputs
 
     def _save_pretrained(self, save_directory: Path) -> None:
