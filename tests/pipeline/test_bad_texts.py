@@ -1,7 +1,5 @@
 """What a language model cannot read, by the library and by the command line: one error each, and nothing half-written."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,8 @@ from typer.testing import CliRunner
 from spikeloom.capture import load
 from spikeloom.cli import app
 from spikeloom.datasets import load_text, text
-from spikeloom.errors import DataError, ProgramError, SourceError, UserError
-from spikeloom.pipeline import Settings, Writing, convert_model, load_model, write_texts
-from spikeloom.simulate import SpikingModel
+from spikeloom.errors import DataError, ProgramError, SourceError
+from spikeloom.pipeline import Settings, Writing, convert_model, write_texts
 
 X = torch.randint(2, VOCABULARY, (4, 8), generator=torch.Generator().manual_seed(0))
 ONES = torch.ones_like(X)

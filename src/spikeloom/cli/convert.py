@@ -9,8 +9,19 @@ from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import emit, output, say
 from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, SOURCES, AllowPickle, DataRoot, Debug, Json, Weights, flag, option
 from spikeloom.cli.progress import shown
+from spikeloom.errors import ConfigError
 
 EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{EXIT_CODES}"
+
+
+def numbers(name: str, text: str | None) -> list[int] | None:
+    """The whole numbers that '7,15,31' says. ConfigError where it says none."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"{name} is no list of whole numbers", found=text, allowed="numbers with commas between them, such as 7,15,31")
+    return list(map(int, parts))
 
 
 @guarded(stopped="; the same command with --resume goes on from the last finished phase")
@@ -33,6 +44,10 @@ def convert(
     train: Annotated[bool | None, flag("--train/--no-train", "Train the network here first.")] = None,
     epochs: Annotated[int | None, option("E", "Epochs of --train.")] = None,
     early_exit: Annotated[bool | None, flag("--early-exit/--no-early-exit", "Stop each sample once its answer is sure enough.")] = None,
+    sweep: Annotated[bool | None, flag("--sweep/--no-sweep", "Also measure other N and T, for a table and a chart in the report.")] = None,
+    sweep_levels: Annotated[str | None, option("N,N", "Levels of --sweep, each a conversion; 7,15,31,63 by default.")] = None,
+    sweep_timesteps: Annotated[str | None, option("T,T", "Steps of --sweep; 1,2,4 by default.")] = None,
+    sweep_jobs: Annotated[int | None, option("J", "Conversions of --sweep that run at once, each with a model in memory.")] = None,
     device: Annotated[str | None, option("WORD", "cpu, cuda, cuda:<number> or mps.")] = None,
     seed: Annotated[int | None, option("S", "Drives every random choice.")] = None,
     output_dir: Annotated[Path | None, option("DIR", "Where everything goes.")] = None,
@@ -62,6 +77,10 @@ def convert(
         train=train,
         epochs=epochs,
         early_exit=early_exit,
+        sweep=sweep,
+        sweep_levels=numbers("--sweep-levels", sweep_levels),
+        sweep_timesteps=numbers("--sweep-timesteps", sweep_timesteps),
+        sweep_jobs=sweep_jobs,
         device=device,
         seed=seed,
         output_dir=output_dir,

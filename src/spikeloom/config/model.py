@@ -26,6 +26,7 @@ from spikeloom.config.sections import (
     PreprocessingSection,
     RobustnessSection,
     Section,
+    SweepSection,
     TextSection,
     TrainingSection,
     told,
@@ -57,6 +58,7 @@ class Config(Section):
     bio_calibration: BioCalibrationSection = BioCalibrationSection()
     robustness: RobustnessSection = RobustnessSection()
     evaluation: EvaluationSection = EvaluationSection()
+    sweep: SweepSection = SweepSection()
     training: TrainingSection = TrainingSection()
     text: TextSection = TextSection()
     preprocessing: PreprocessingSection = PreprocessingSection()
@@ -88,7 +90,7 @@ class Config(Section):
             value: Any = body
             for key in path.split("."):
                 value = value[key]
-            values[name] = value
+            values[name] = tuple(value) if isinstance(value, list) else value
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
         prepared = asked.preprocessing.model_dump(exclude_none=True) or None
         return Settings(**values, preprocessing=prepared, allow_pickle=allow_pickle, resume=resume)
@@ -117,6 +119,10 @@ OVERRIDES = {
     "batch_size": "evaluation.batch_size",
     "early_exit": "evaluation.early_exit",
     "encoding": "evaluation.encoding",
+    "sweep": "sweep.enable",
+    "sweep_levels": "sweep.levels",
+    "sweep_timesteps": "sweep.timesteps",
+    "sweep_jobs": "sweep.jobs",
     "train": "training.enable",
     "epochs": "training.epochs",
     "length": "text.length",

@@ -134,6 +134,16 @@ class EvaluationSection(Section):
 
 
 @final
+class SweepSection(Section):
+    """The measure over N levels × T steps, for the report: each N is a conversion of its own, `jobs` of them at once."""
+
+    enable: bool = False
+    levels: Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=1)] = [7, 15, 31, 63]
+    timesteps: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)] = [1, 2, 4]
+    jobs: Count = 1
+
+
+@final
 class TrainingSection(Section):
     """Training the ANN here first, where no weights can be had; `epochs` None takes as many as the data set needs."""
 

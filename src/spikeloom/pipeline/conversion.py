@@ -5,7 +5,7 @@ The main road: ingest → plan → fuse → spike → balance → compensate →
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -28,6 +28,7 @@ from spikeloom.pipeline.samples import alike
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
+from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.pipeline.tokenizer import FOLDER, keep_tokenizer, located, moved_in
 from spikeloom.plan import Fuse, Plan
@@ -74,6 +75,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     """
     folder = settings.output_dir
     check_device(settings.device)
+    check_sweep(settings)
     _check_folder(folder)
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)
@@ -86,15 +88,30 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     spiking = phases.program("3_compensated", {}, lambda: audible(run(second, spiking, context), stream(), resolution_of(settings)))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
-    facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
-    snn = SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
+    snn = network_of(spiking, ann, control, settings)
+    rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
     others = {name: moved_in(program, f"../{FOLDER}") for name, program in (("ann", ann), ("control", control))}
     save(moved_in(snn.program), folder, others)
     keep_tokenizer(snn.program, folder)
-    _publish(folder, found)
+    _publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)
+
+
+def network_of(spiking: Program, ann: Program, control: Program, settings: Settings) -> SpikingModel:
+    """The network as it is saved, with the programs it is judged against."""
+    facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
+    return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
+
+
+def swept_network(ann: Program, settings: Settings, progress: Progress) -> SpikingModel:
+    """The network that a conversion of a captured ANN gives, phases aside."""
+    stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
+    context = Context(stream, settings.device, settings.seed, progress)
+    first, second = passes_of(settings)
+    spiking = audible(run(second, run(first, ann, context), context), stream(), resolution_of(settings))
+    return network_of(spiking, ann, control_program(settings, ann, context, progress), settings)
 
 
 def control_program(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
@@ -114,7 +131,7 @@ def control_program(settings: Settings, ann: Program, context: Context, progress
 def _asked(settings: Settings) -> dict[str, Any]:
     """What a conversion's artifacts depend on: everything but where they go and whether they are read back."""
     told = dataclasses.asdict(settings)
-    for key in ("output_dir", "resume", "samples"):
+    for key in ("output_dir", "resume", "samples", "sweep", "sweep_levels", "sweep_timesteps", "sweep_jobs"):
         told.pop(key)
     return told
 
@@ -173,10 +190,14 @@ def judged(
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
-def _publish(folder: Path, found: Mapping[str, Any]) -> None:
-    story = Story.from_json(found["story"])
+def _publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    story = Story.from_json({**found["story"], "sweep": rows})
+    if rows:
+        write_json(folder / "sweep.json", {"rows": rows})
+    else:
+        (folder / "sweep.json").unlink(missing_ok=True)
     write_json(folder / "metrics.json", found["metrics"])
-    write_json(folder / "story.json", found["story"])
+    write_json(folder / "story.json", story.to_json())
     write(story, folder / "report.html")
     write_bytes(folder / "README.md", card(story).encode())
 
