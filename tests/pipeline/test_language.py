@@ -346,7 +346,7 @@ def test_the_ann_alone_has_the_perplexity_its_provenance_says(shared: Callable[[
 
 
 def test_the_tokenizer_of_an_earlier_conversion_leaves_nothing_behind(folder: Path, tmp_path: Path, ann: Program) -> None:
-    from spikeloom.pipeline.tokenizer import keep_tokenizer
+    from spikeloom.simulate.tokenizer import keep_tokenizer
 
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "special_tokens_map.json").write_text("{}")

@@ -89,8 +89,8 @@ def test_several_at_once_give_the_same(swept: Settings, tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"method": "if"}, "(?s)has one level.*found: if.*--timesteps"),
-        ({"sweep_levels": ()}, "sweep.levels holds no numbers"),
-        ({"sweep_timesteps": (0, 1)}, "sweep.timesteps holds no numbers"),
+        ({"sweep_levels": ()}, "sweep.over_levels holds no numbers"),
+        ({"sweep_timesteps": (0, 1)}, "sweep.over_timesteps holds no numbers"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_told_before_any_work(changes: dict[str, Any], said: str, tmp_path: Path) -> None:

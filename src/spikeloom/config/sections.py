@@ -138,8 +138,8 @@ class SweepSection(Section):
     """The measure over N levels × T steps, for the report: each N is a conversion of its own, `jobs` of them at once."""
 
     enable: bool = False
-    levels: Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=1)] = [7, 15, 31, 63]
-    timesteps: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)] = [1, 2, 4]
+    over_levels: Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=1)] = [7, 15, 31, 63]
+    over_timesteps: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1)] = [1, 2, 4]
     jobs: Count = 1
 
 

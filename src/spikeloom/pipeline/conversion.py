@@ -15,7 +15,7 @@ import torch
 from spikeloom.calibrate import Balance, Compensate
 from spikeloom.convert import Spike, Unfold
 from spikeloom.errors import ConfigError, ResourceError
-from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, save, silent, write_bytes, write_json
+from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.control import control_of
 from spikeloom.pipeline.evaluation import evaluate
@@ -24,13 +24,12 @@ from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.phases import Phases
-from spikeloom.pipeline.samples import alike
+from spikeloom.pipeline.samples import largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
-from spikeloom.pipeline.tokenizer import FOLDER, keep_tokenizer, located, moved_in
 from spikeloom.plan import Fuse, Plan
 from spikeloom.report import Story, write
 from spikeloom.simulate import Counter, SpikingModel
@@ -92,9 +91,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
-    others = {name: moved_in(program, f"../{FOLDER}") for name, program in (("ann", ann), ("control", control))}
-    save(moved_in(snn.program), folder, others)
-    keep_tokenizer(snn.program, folder)
+    snn.save(folder)
     _publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)
 
@@ -180,12 +177,12 @@ def judged(
     size = task.at_once(program, settings.batch_size, steps)
     found = evaluate(task.tally(Networks(snn, steps), data.classes, margin), data.read(size, None), tick)
     counter = Counter(program, steps)
-    sample = alike(data.read(min(size, 32), task.profiled))
+    sample = [inputs for inputs, _ in data.read(min(size, 32), task.profiled)]
     for place, inputs in enumerate(sample):
         counter.add(inputs)
         progress("counting spikes", place + 1, len(sample))
     counts = counter.counts()
-    floating, encoding = floating_on(program, sample[0]), str(program.settings.get("encoding", settings.encoding))
+    floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
@@ -220,7 +217,6 @@ def evaluate_folder(
     Raises ProgramError where `folder` holds no whole program, DataError where the data do not fit it.
     """
     snn = SpikingModel.open(folder)
-    snn.program = located(snn.program, folder)
     address = dataset or str(snn.program.settings.get("dataset", "digits"))
     steps = snn.timesteps if timesteps is None else timesteps
     settings = Settings(dataset=address, data_root=data_root, timesteps=steps, samples=samples, batch_size=batch_size, length=length)

@@ -19,13 +19,12 @@ from spikeloom.pipeline.evaluation import Batch, evaluate
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.samples import alike, first
+from spikeloom.pipeline.samples import first, largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.pipeline.texts import structure
-from spikeloom.pipeline.tokenizer import located
 from spikeloom.report import write
 from spikeloom.simulate import Counter, SpikingModel
 
@@ -106,9 +105,7 @@ def reads_tokens(program: Program) -> bool:
 
 def load_model(folder: str | Path) -> SpikingModel:
     """The network saved in a folder. Executes nothing from it; raises ProgramError where it is no whole program."""
-    snn = SpikingModel.open(Path(folder))
-    snn.program = located(snn.program, Path(folder))
-    return snn
+    return SpikingModel.open(Path(folder))
 
 
 @within_memory()
@@ -123,10 +120,10 @@ def report_model(snn: SpikingModel, path: str | Path, data: Any, *, samples: int
     kept = list(batches_of(program, data, "test", settings, samples))
     found = evaluate(task.tally(Networks(snn, snn.timesteps), None, None), kept, lambda count: None)
     counter, encoding = Counter(program, snn.timesteps), str(program.settings.get("encoding", "graded"))
-    sample = alike(first(kept, task.profiled))
+    sample = [inputs for inputs, _ in first(kept, task.profiled)]
     for inputs in sample:
         counter.add(inputs)
     counts = counter.counts()
-    metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, floating=floating_on(program, sample[0]))
+    metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, floating=floating_on(program, largest(sample)))
     write(story_of(found, counts, snn, metrics, sample, settings.dataset, ""), Path(path))
     return Path(path)

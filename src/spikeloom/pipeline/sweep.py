@@ -35,7 +35,7 @@ def check_sweep(settings: Settings) -> None:
     if settings.method != "scale_and_fire":
         todo = "leave out --sweep; `spikeloom evaluate DIR --timesteps T` measures other numbers of steps"
         raise ConfigError("a neuron of this method has one level", found=settings.method, allowed="scale_and_fire", todo=todo)
-    for name, values in (("sweep.levels", settings.sweep_levels), ("sweep.timesteps", settings.sweep_timesteps)):
+    for name, values in (("sweep.over_levels", settings.sweep_levels), ("sweep.over_timesteps", settings.sweep_timesteps)):
         if not values or min(values) < 1:
             raise ConfigError(f"{name} holds no numbers to sweep over", found=list(values), allowed="whole numbers from 1 on")
 

@@ -26,6 +26,7 @@ from spikeloom.simulate.fidelity import Fidelity, fidelity
 from spikeloom.simulate.generation import writer_of, written
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
+from spikeloom.simulate.tokenizer import FOLDER, keep_tokenizer, located, moved_in
 
 CACHED = 1 << 20
 """Numbers of a population over all steps that a CPU's cache keeps between one operation and the next: 4 MiB of float32."""
@@ -189,9 +190,16 @@ class SpikingModel(
         return inputs
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory)
+
+    def save(self, folder: Path) -> None:
+        """The network in `folder`, with its ANN, control and tokenizer where they are known; an earlier one there is replaced only once
+        the new one is whole. A folder of a language model may be moved: it names no place outside of itself that it reads from."""
         program = self.program.replaced(settings={**self.program.settings, "timesteps": self.timesteps})
-        extra = {name: other for name, other in (("ann", self.ann), ("control", self.control)) if other is not None}
-        save(program, save_directory, extra)
+        known = {"ann": self.ann, "control": self.control}
+        extra = {name: moved_in(other, f"../{FOLDER}") for name, other in known.items() if other is not None}
+        save(moved_in(program), folder, extra)
+        keep_tokenizer(program, folder)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "SpikingModel":
@@ -204,8 +212,9 @@ class SpikingModel(
     @classmethod
     def open(cls, folder: Path) -> "SpikingModel":
         """The network saved in a folder, with its ANN and control where they are there. Executes nothing from it."""
-        program = load(folder)
+        program = located(load(folder), folder)
         others: Mapping[str, Program | None] = {
-            name: load(folder / name) if (folder / name / "program.json").exists() else None for name in ("ann", "control")
+            name: located(load(folder / name), folder / name) if (folder / name / "program.json").exists() else None
+            for name in ("ann", "control")
         }
         return cls(program, timesteps=int(program.settings.get("timesteps", 1)), ann=others["ann"], control=others["control"])
