@@ -11,7 +11,8 @@ from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, SOURCES, AllowPi
 from spikeloom.cli.progress import shown
 from spikeloom.errors import ConfigError
 
-EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{EXIT_CODES}"
+LANGUAGE = "Example: spikeloom convert hf:gpt2-folder --dataset text:book.txt --placement density --timesteps 1 --output-dir artifacts/gpt2"
+EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{LANGUAGE}\n\n{EXIT_CODES}"
 
 
 def numbers(name: str, text: str | None) -> list[int] | None:
@@ -32,13 +33,13 @@ def convert(
     data_root: DataRoot = None,
     config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
     method: Annotated[str | None, option("WORD", "scale_and_fire, if or lif.")] = None,
-    timesteps: Annotated[int | None, option("T", "Steps the network runs.")] = None,
-    levels: Annotated[int | None, option("N", "Levels of a scale_and_fire neuron at one step.")] = None,
+    timesteps: Annotated[int | None, option("T", "T, the steps the network runs; 4 by default, and 1 is enough for transformers.")] = None,
+    levels: Annotated[int | None, option("N", "N, the levels of a scale_and_fire neuron at one step; 15 by default.")] = None,
     placement: Annotated[str | None, option("WORD", "Levels in equal steps (uniform) or where activations are (density).")] = None,
     thresholds: Annotated[str | None, option("WORD", "How thresholds are chosen: mse, maximum, percentile or hmt.")] = None,
     compensate: Annotated[bool | None, flag("--compensate/--no-compensate", "Compensate the error of earlier layers.")] = None,
-    calibration_samples: Annotated[int | None, option("K", "Training samples to calibrate on.")] = None,
-    samples: Annotated[int | None, option("K", "Test samples to evaluate on; all of them by default.")] = None,
+    calibration_samples: Annotated[int | None, option("K", "Training samples (of a text: blocks) to calibrate on; 512 by default.")] = None,
+    samples: Annotated[int | None, option("K", "Test samples (of a text: blocks) to evaluate on; all by default.")] = None,
     batch_size: Annotated[int | None, option("B", "Samples that run at once.")] = None,
     length: Annotated[int | None, option("L", LENGTH)] = None,
     train: Annotated[bool | None, flag("--train/--no-train", "Train the network here first.")] = None,
@@ -50,13 +51,14 @@ def convert(
     sweep_jobs: Annotated[int | None, option("J", "Conversions of --sweep that run at once, each with a model in memory.")] = None,
     device: Annotated[str | None, option("WORD", "cpu, cuda, cuda:<number> or mps.")] = None,
     seed: Annotated[int | None, option("S", "Drives every random choice.")] = None,
-    output_dir: Annotated[Path | None, option("DIR", "Where everything goes.")] = None,
+    output_dir: Annotated[Path | None, option("DIR", "Where everything goes; artifacts/converted_snn by default.")] = None,
     allow_pickle: AllowPickle = False,
     resume: Annotated[bool, flag("--resume", "Go on from the last finished phase in the output folder.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Weave a trained network into a spiking one: calibrate it, measure it beside the ANN and the control, and report."""
+    """Weave a trained network (ANN) into a spiking one (SNN): calibrate it, measure it beside the ANN and the control, which is plain
+    quantisation with as many levels, and report."""
     from spikeloom.config import Config, load_config
 
     asked = (Config() if config is None else load_config(config)).overridden(

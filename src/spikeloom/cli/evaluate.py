@@ -28,7 +28,7 @@ def evaluate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Measure a saved spiking network on a data set, beside its ANN and the control."""
+    """Measure a saved spiking network on a data set, beside the ANN it came from and the control, which is plain quantisation."""
     with shown(quiet=as_json) as progress:
         progress("starting", 0, 0)
         from spikeloom import pipeline

@@ -9,9 +9,9 @@ file of its own, which a resumed sweep reads back. Conversions are independent, 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from joblib import Parallel, delayed
 
@@ -49,8 +49,8 @@ def sweep(settings: Settings, ann: Path, place: Path, convert: Convert, progress
         delayed(swept)(settings, n, ann, place / f"levels_{n}.json", convert, _told(progress, index, n, len(levels)) if alone else silent)
         for index, n in enumerate(levels)
     ]
-    rows = list[Row]()
-    for found in Parallel(n_jobs=settings.sweep_jobs, return_as="generator_unordered")(tasks):
+    rows, results = list[Row](), Parallel(n_jobs=settings.sweep_jobs, return_as="generator_unordered")(tasks)
+    for found in cast(Iterator[list[Row]], results):
         done, rows = done + 1, rows + found
         progress("sweeping over levels", done, len(levels))
     return sorted(rows, key=lambda row: (row["levels"], row["timesteps"]))

@@ -32,7 +32,7 @@ def steps(rows: Sequence[Row]) -> list[int]:
     return sorted({row["timesteps"] for row in rows})
 
 
-def views(rows: Sequence[Row], measure: Measure) -> list[tuple[Measure, list[Row]]]:
+def views(rows: Sequence[Row], measure: Measure) -> list[tuple[Measure, Sequence[Row]]]:
     """What is shown of a sweep: its measure, and what SNN and ANN have in common, where that was measured; each row by network."""
     agreement = Measure("agreement", "Agreement", f"Same {measure.same} as the ANN", True, measure.same, ())
     given: list[tuple[Measure, list[Mapping[str, Any]]]] = [
@@ -40,7 +40,9 @@ def views(rows: Sequence[Row], measure: Measure) -> list[tuple[Measure, list[Row
         (agreement, [{"snn": row.get("agreement"), "control": row.get("control_agreement")} for row in rows]),
         (RANKS, [row.get("rank_agreement") or {} for row in rows]),
     ]
-    made = [(shown, [{**row, **value} for row, value in zip(rows, values, strict=True)]) for shown, values in given]
+    made: list[tuple[Measure, Sequence[Row]]] = [
+        (shown, [{**row, **value} for row, value in zip(rows, values, strict=True)]) for shown, values in given
+    ]
     return [(shown, found) for shown, found in made if any(finite(row.get("snn")) for row in found)]
 
 

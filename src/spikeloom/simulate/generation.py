@@ -100,7 +100,8 @@ def written(program: Program, writer: Any, inputs: Any = None, **options: Any) -
     refuses.
     """
     given = [value for value in (inputs, options.pop("inputs", None), options.pop("input_ids", None)) if value is not None]
-    tokens, real = given[0] if given else None, options.get("attention_mask")
+    tokens: Any = given[0] if given else None
+    real = options.get("attention_mask")
     check_prompts(program, tokens, real)
     check_room(program, tokens, options)
     if real is None and not {"pad_token_id", "generation_config"} & set(options):
