@@ -77,7 +77,10 @@ class Config(Section):
         try:
             return Config.model_validate(body)
         except ValidationError as error:
-            problems = [_problem(detail, options.get(".".join(map(str, detail["loc"])), "")) for detail in error.errors()]
+            problems = [
+                _problem(detail, options.get(".".join(key for key in detail["loc"] if isinstance(key, str)), ""))
+                for detail in error.errors()
+            ]
             raise Problem.error("", problems, _TODO) from error
 
     def settings(self, *, allow_pickle: bool = False, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.Settings":
