@@ -54,9 +54,10 @@ PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1), to
 Spread = Annotated[tuple[Positive, ...], Strict(False), Field(min_length=1), told("a list of numbers above 0, one per channel")]
 Size = Annotated[tuple[Count, Count], Strict(False), told("[height, width] in pixels")]
 
-_Levels, _Steps = Annotated[int, Field(ge=1, le=65535)], Annotated[int, Field(ge=1, le=4096)]
-Levels = Annotated[tuple[_Levels, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 65535")]
-Steps = Annotated[tuple[_Steps, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 4096")]
+_Level = Annotated[int, Field(ge=1, le=65535)]
+_Step = Annotated[int, Field(ge=1, le=4096)]
+Levels = Annotated[tuple[_Level, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 65535")]
+Steps = Annotated[tuple[_Step, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 4096")]
 
 
 class Section(BaseModel):

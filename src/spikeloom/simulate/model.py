@@ -179,7 +179,9 @@ class SpikingModel(
     def _checked(self, inputs: tuple[Any, ...], attention_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         specs, strange = self.program.inputs, [value for value in (*inputs, attention_mask) if not isinstance(value, Tensor | None)]
         if strange:
-            raise DataError("a network takes tensors", found=type(strange[0]).__name__, allowed=", ".join(spec.name for spec in specs))
+            raise DataError(
+                "a network's inputs are tensors", found=type(strange[0]).__name__, allowed=", ".join(spec.name for spec in specs)
+            )
         inputs = filled(self.program, inputs, attention_mask)
         if len(inputs) != len(specs):
             raise DataError("wrong number of inputs", found=len(inputs), allowed=", ".join(spec.name for spec in specs))
