@@ -74,7 +74,7 @@ def test_every_option_of_convert_reaches_the_pipeline(asked: list[Any], tmp_path
     options = (
         "--weights w.pt --dataset mnist --data-root d --method lif --timesteps 8 --levels 7 --thresholds hmt --no-compensate "
         "--calibration-samples 9 --samples 11 --batch-size 3 --length 33 --train --epochs 2 --early-exit --device cuda:1 --seed 5 "
-        "--output-dir o --allow-pickle --resume"
+        "--sweep --sweep-levels 3,7 --sweep-timesteps 1,5 --sweep-jobs 2 --output-dir o --allow-pickle --resume"
     )
     result = run("convert", "zoo:lenet", *options.split())
     assert result.exit_code == 0, result.stderr
@@ -96,6 +96,10 @@ def test_every_option_of_convert_reaches_the_pipeline(asked: list[Any], tmp_path
             train=True,
             epochs=2,
             early_exit=True,
+            sweep=True,
+            sweep_levels=(3, 7),
+            sweep_timesteps=(1, 5),
+            sweep_jobs=2,
             device="cuda:1",
             seed=5,
             output_dir=Path("o"),
@@ -128,6 +132,11 @@ def test_a_mistake_in_the_file_or_an_option_is_told_before_any_work(asked: list[
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--levels" in result.stderr
     assert "from 1 to 65535" in result.stderr
+    for given, said in (("7,x", "no list of whole numbers"), ("7,0", "from 1 to 65535"), ("", "no list of whole numbers")):
+        result = run("convert", "--sweep-levels", given)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "--sweep-levels" in result.stderr
+        assert said in result.stderr
     assert run("convert", "--no-such-option").exit_code == 2
     assert asked == []
 

@@ -263,7 +263,7 @@ def test_the_library_takes_an_address_too(converted: tuple[Path, dict[str, Any]]
 
 
 def test_pictures_for_a_model_that_reads_are_one_error(folder: Path) -> None:
-    with pytest.raises(UserError, match="does not run on inputs of shape"):
+    with pytest.raises(DataError, match=r"(?s)this model reads texts.*found: torch.float32.*tokenizer\(texts"):
         convert_model(f"hf:{folder / 'llama'}", torch.randn(4, 3, 8, 8))
 
 
@@ -346,7 +346,7 @@ def test_the_ann_alone_has_the_perplexity_its_provenance_says(shared: Callable[[
 
 
 def test_the_tokenizer_of_an_earlier_conversion_leaves_nothing_behind(folder: Path, tmp_path: Path, ann: Program) -> None:
-    from spikeloom.pipeline.tokenizer import keep_tokenizer
+    from spikeloom.simulate.tokenizer import keep_tokenizer
 
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "special_tokens_map.json").write_text("{}")

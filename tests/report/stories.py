@@ -294,6 +294,11 @@ def broken_numbers() -> Story:
         curve=[
             {"timesteps": t, "accuracy": math.nan, "agreement": 0.5, "control": math.inf, "ann": None} for t in (1, 2, math.nan, math.inf)
         ],
+        sweep=[
+            {"levels": n, "timesteps": t, "accuracy": math.nan, "agreement": 0.5, "control": math.inf, "ann": None}
+            for n in (7, 15)
+            for t in (1, 2)
+        ],
         thresholds=[
             {"node": "a", "threshold": math.nan, "step": math.inf, "levels": math.nan, "edges": [0.0, math.nan, 1.0], "counts": [1, 2]},
             {"node": "b", "threshold": math.inf, "step": math.nan, "levels": 3, "edges": [0.0, 0.5, 1.0], "counts": [math.nan, 2]},
@@ -306,3 +311,28 @@ def broken_numbers() -> Story:
         plan=[{"node": "a", "operation": "relu", "becomes": "x", "status": "exact", "macs": math.nan, "parameters": math.inf}],
         records=[{"name": "r", "options": {"x": math.nan}, "numbers": {"y": math.inf}, "seconds": math.nan}],
     )
+
+
+def swept() -> list[dict[str, Any]]:
+    """The rows of a language model over four N and three T."""
+    return [
+        {
+            "levels": n,
+            "timesteps": t,
+            "perplexity": {"ann": 4.856, "snn": 4.9 + 3 / n + 0.02 * t, "control": 5 + 5 / n},
+            "agreement": 0.95 - 0.5 / n,
+            "control_agreement": 0.9 - 0.5 / n,
+            "kl_nats": 0.01,
+            "samples": 20,
+        }
+        for n in (7, 15, 31, 63)
+        for t in (1, 2, 4)
+    ]
+
+
+def language(**changes: Any) -> Story:
+    """A language model with its sweep."""
+    measured = {"perplexity": {"ann": 4.856, "snn": 4.947, "control": 5.186}, "next_token_agreement": 0.917, "agreement": 0.917}
+    metrics = {**(story().metrics or {}), **measured, "accuracy": dict.fromkeys(("ann", "snn", "control"))}
+    curve = [{"timesteps": 1, "agreement": 0.917, "perplexity": measured["perplexity"]}]
+    return story(**{"metrics": metrics, "mcnemar": None, "unit": "blocks", "curve": curve, "sweep": swept(), **changes})

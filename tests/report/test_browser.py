@@ -74,6 +74,30 @@ def test_numbers_are_seen(browser: Any, tmp_path: Path, width: int, scheme: str)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_a_sweep_is_seen(browser: Any, tmp_path: Path, width: int) -> None:
+    visit = Visit(browser, stories.language(), tmp_path, width)
+    text = " ".join(visit.page.inner_text("#sweep").split())
+    for wanted in (
+        "SNN, T=4",
+        "Plain quantisation",
+        "5.349",
+        "4.968",
+        "5.714",
+        "4.856",
+        "94.21 %",
+        "Same next token as the ANN",
+        "on 20 blocks",
+    ):
+        assert wanted in text, wanted
+    assert visit.ask("document.querySelectorAll('#sweep svg.plot:not(.swatch)').length") == 2
+    shades = "[...document.querySelectorAll('#sweep table tr td:nth-child(2)')].map(c => getComputedStyle(c).backgroundColor)"
+    assert len(set(visit.ask(shades))) > 2
+    labels = "[...document.querySelectorAll('#sweep svg text')].map(t => t.getBoundingClientRect())"
+    assert visit.ask(f"{labels}.filter(r => r.left < 0 || r.right > innerWidth).length") == 0
+    visit.check_sound()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_labels_stay_legible_and_inside(browser: Any, tmp_path: Path, width: int) -> None:
     visit = Visit(browser, stories.story(timesteps=16), tmp_path, width)
     assert visit.ask("document.querySelectorAll('svg text').length") > 60

@@ -7,9 +7,11 @@ transformers' "eager" form, so that its products and its softmax stand in the gr
 Source: https://huggingface.co/docs/transformers.
 """
 
+import copy
 import inspect
 import json
 import os
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,6 +180,7 @@ def _opened(address: str, model: Any, folder: Path, weights: str) -> Opened:
         preprocessing=prepared,
         class_names=_names(model.config),
         task="image-classification" if "ImageClassification" in type(model).__name__ else "other",
+        facts={"vocabulary": vocabulary} if text else None,
     )
 
 
@@ -194,7 +197,25 @@ def reading_task(model: Any) -> str | None:
     return "feature-extraction" if name.endswith("Model") else None
 
 
-def _reader(address: str, model: Any, folder: Path, weights: str, task: str) -> Opened:
+def reads_texts(model: nn.Module) -> bool:
+    """Whether a module is a transformers model that reads texts as tokens, positions and masks."""
+    transformers: Any = sys.modules.get("transformers")
+    return transformers is not None and isinstance(model, transformers.PreTrainedModel) and reading_task(model) is not None
+
+
+def of_module(model: Any) -> Opened | None:
+    """A transformers model in memory that reads texts, as an address of it would be opened; None for any other module. It becomes a copy
+    that shares the model's weights, so that the model itself stays as it is."""
+    task = reading_task(model) if reads_texts(model) else None
+    if task is None:
+        return None
+    shared = {id(value): nn.Parameter(value.detach(), requires_grad=False) for value in model.parameters()}
+    shared |= {id(value): value.detach() for value in model.buffers()}
+    folder = Path(model.name_or_path) if os.path.isdir(model.name_or_path or "") else None
+    return _reader(f"module:{type(model).__name__}", copy.deepcopy(model, shared).float(), folder, "as given", task)
+
+
+def _reader(address: str, model: Any, folder: Path | None, weights: str, task: str) -> Opened:
     """A reader of tokens, as a function of tokens, positions and mask."""
     from spikeloom.capture.language import LENGTH, Reader, example
 
@@ -202,7 +223,7 @@ def _reader(address: str, model: Any, folder: Path, weights: str, task: str) -> 
     bos, eos = getattr(config, "bos_token_id", None), getattr(config, "eos_token_id", None)
     context = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     facts = {
-        "tokenizer": str(folder) if (folder / "tokenizer.json").is_file() else None,
+        "tokenizer": str(folder) if folder is not None and (folder / "tokenizer.json").is_file() else None,
         "context": None if context is None else int(context) - reader.first,
         "bos": bos if isinstance(bos, int) else None,
         "eos": eos if isinstance(eos, int | list) else None,

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from spikeloom import zoo
 from spikeloom.capture.export import capture, set_eval
 from spikeloom.capture.halves import dtype_of, in_dtype
-from spikeloom.capture.huggingface import open_hf
+from spikeloom.capture.huggingface import of_module, open_hf
 from spikeloom.capture.lookup import of_name, of_path, open_on_hub
 from spikeloom.capture.named import open_py, open_torchhub
 from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, path_of, why
@@ -29,7 +29,7 @@ from spikeloom.capture.pictures import at_shape, beside, of_config, preparation
 from spikeloom.capture.pt2 import open_pt2
 from spikeloom.capture.vision import open_timm, open_torchvision
 from spikeloom.capture.weights import check_finite, load_weights
-from spikeloom.errors import ResourceError, SourceError, UserError
+from spikeloom.errors import ResourceError, SourceError, UnsupportedError, UserError
 from spikeloom.ir import Program
 
 
@@ -116,6 +116,11 @@ def opened(address: str, request: Request) -> Opened:
     return opened(found, request) if found is not None else open_on_hub(address, request, said)
 
 
+def opened_module(model: nn.Module) -> Opened:
+    """A module in memory, as it is given; a transformers model that reads texts as such a reader."""
+    return of_module(model) or Opened(f"module:{type(model).__name__}", model, "as given")
+
+
 def resolve(
     address: str | nn.Module,
     *,
@@ -131,7 +136,8 @@ def resolve(
     The model at an address (or the module given), with its weights, run once on example inputs.
 
     `weights` replaces the source's own; `random_weights` asks for none; `classes` is how many outputs there must be (built so where the
-    architecture is untrained); `input_shape` is of one sample; `example` are the inputs themselves. A module given is put in eval mode.
+    architecture is untrained); `input_shape` is of one sample; `example` are the inputs themselves, of which a
+    reader of texts has its own. A module given is put in eval mode; a transformers model that reads texts stays as it is.
 
     SourceError says what was looked for, where, and the ways on; NumericError names weights that are not finite; ResourceError names a
     missing library.
@@ -139,7 +145,7 @@ def resolve(
     request = Request(weights, classes, input_shape, allow_pickle, random_weights, seed)
     if weights is not None:
         existing_file(weights, "a safetensors or state-dict file")
-    found = Opened(f"module:{type(address).__name__}", address, "as given") if isinstance(address, nn.Module) else opened(address, request)
+    found = opened_module(address) if isinstance(address, nn.Module) else opened(address, request)
     if weights is not None:
         load_weights(found.model, weights)
     set_eval(found.model)
@@ -164,7 +170,7 @@ def _inputs(
     found: Opened, request: Request, said: Mapping[str, Any], example: Sequence[Any] | Tensor | None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Example inputs, from the first that says: the caller, the request, the configuration beside the weights, the source."""
-    if example is not None:
+    if example is not None and found.structure is None:
         return _of_two((example,) if isinstance(example, Tensor) else tuple(example)), {}
     shape = request.input_shape or _shape_in(said) or found.input_shape
     if found.example is not None and request.input_shape is None:
@@ -205,11 +211,19 @@ def _run(found: Opened, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
     except Exception as error:  # forward() is anybody's code
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             raise ResourceError(f"{found.address} needs more memory than there is", found=why(error)) from error
-        shapes = [list(value.shape) for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor)]
+        if getattr(getattr(found.model, "config", None), "is_encoder_decoder", False):
+            raise UnsupportedError(
+                f"{found.address} reads one text to write another, which is not captured from an address yet",
+                found=f"{type(found.model).__name__}: {why(error)}",
+                allowed="causal language models, and encoders",
+                todo="save its encoder alone (T5EncoderModel and its like) and convert that",
+            ) from error
+        tensors = [value for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor)]
+        whole = " of whole numbers" if tensors and not any(tensor.is_floating_point() for tensor in tensors) else ""
         raise SourceError(
-            f"{found.address} does not run on inputs of shape {shapes}",
+            f"{found.address} does not run on inputs of shape {[list(tensor.shape) for tensor in tensors]}{whole}",
             found=why(error),
-            todo="give the shape of one sample with --input-shape",
+            todo="give inputs that the model takes, or the shape of one sample with --input-shape",
         ) from error
 
 

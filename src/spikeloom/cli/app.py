@@ -18,7 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Weave a trained neural network into a spiking one that keeps its accuracy, and say what that costs.",
-    epilog="Example: spikeloom convert   (trains a small CNN on digits, converts it, and reports to artifacts/converted_snn)",
+    epilog="First check what would become of a network, then convert it, which measures and reports; a language model can generate.\n\n"
+    "Example: spikeloom convert   (trains a small CNN on digits, converts it, and reports to artifacts/converted_snn)",
 )
 app.command(epilog=check.EXAMPLE)(check.check)
 app.command(epilog=convert.EXAMPLE)(convert.convert)

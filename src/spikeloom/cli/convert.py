@@ -9,8 +9,20 @@ from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import emit, output, say
 from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, SOURCES, AllowPickle, DataRoot, Debug, Json, Weights, flag, option
 from spikeloom.cli.progress import shown
+from spikeloom.errors import ConfigError
 
-EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{EXIT_CODES}"
+LANGUAGE = "Example: spikeloom convert hf:gpt2-folder --dataset text:book.txt --placement density --timesteps 1 --output-dir artifacts/gpt2"
+EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{LANGUAGE}\n\n{EXIT_CODES}"
+
+
+def numbers(name: str, text: str | None) -> list[int] | None:
+    """The whole numbers that '7,15,31' says. ConfigError where it says none."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"{name} is no list of whole numbers", found=text, allowed="numbers with commas between them, such as 7,15,31")
+    return list(map(int, parts))
 
 
 @guarded(stopped="; the same command with --resume goes on from the last finished phase")
@@ -21,28 +33,33 @@ def convert(
     data_root: DataRoot = None,
     config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
     method: Annotated[str | None, option("WORD", "scale_and_fire, if or lif.")] = None,
-    timesteps: Annotated[int | None, option("T", "Steps the network runs.")] = None,
-    levels: Annotated[int | None, option("N", "Levels of a scale_and_fire neuron at one step.")] = None,
-    placement: Annotated[str | None, option("WORD", "Where levels lie: uniform, two_range, density, or auto (measured).")] = None,
+    timesteps: Annotated[int | None, option("T", "T, the steps the network runs; 4 by default, and 1 is enough for transformers.")] = None,
+    levels: Annotated[int | None, option("N", "N, the levels of a scale_and_fire neuron at one step; 15 by default.")] = None,
+    placement: Annotated[str | None, option("WORD", "Levels in equal steps (uniform), two_range, by density, or auto (measured).")] = None,
     rotation: Annotated[str | None, option("WORD", "Outliers spread by rotations in weights: none, all, or auto (measured).")] = None,
     thresholds: Annotated[str | None, option("WORD", "How thresholds are chosen: mse, maximum, percentile or hmt.")] = None,
     compensate: Annotated[bool | None, flag("--compensate/--no-compensate", "Compensate the error of earlier layers.")] = None,
-    calibration_samples: Annotated[int | None, option("K", "Training samples to calibrate on.")] = None,
-    samples: Annotated[int | None, option("K", "Test samples to evaluate on; all of them by default.")] = None,
+    calibration_samples: Annotated[int | None, option("K", "Training samples (of a text: blocks) to calibrate on; 512 by default.")] = None,
+    samples: Annotated[int | None, option("K", "Test samples (of a text: blocks) to evaluate on; all by default.")] = None,
     batch_size: Annotated[int | None, option("B", "Samples that run at once.")] = None,
     length: Annotated[int | None, option("L", LENGTH)] = None,
     train: Annotated[bool | None, flag("--train/--no-train", "Train the network here first.")] = None,
     epochs: Annotated[int | None, option("E", "Epochs of --train.")] = None,
     early_exit: Annotated[bool | None, flag("--early-exit/--no-early-exit", "Stop each sample once its answer is sure enough.")] = None,
+    sweep: Annotated[bool | None, flag("--sweep/--no-sweep", "Also measure other N and T, for a table and a chart in the report.")] = None,
+    sweep_levels: Annotated[str | None, option("N,N", "Levels of --sweep, each a conversion; 7,15,31,63 by default.")] = None,
+    sweep_timesteps: Annotated[str | None, option("T,T", "Steps of --sweep; 1,2,4 by default.")] = None,
+    sweep_jobs: Annotated[int | None, option("J", "Conversions of --sweep that run at once, each with a model in memory.")] = None,
     device: Annotated[str | None, option("WORD", "cpu, cuda, cuda:<number> or mps.")] = None,
     seed: Annotated[int | None, option("S", "Drives every random choice.")] = None,
-    output_dir: Annotated[Path | None, option("DIR", "Where everything goes.")] = None,
+    output_dir: Annotated[Path | None, option("DIR", "Where everything goes; artifacts/converted_snn by default.")] = None,
     allow_pickle: AllowPickle = False,
     resume: Annotated[bool, flag("--resume", "Go on from the last finished phase in the output folder.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Weave a trained network into a spiking one: calibrate it, measure it beside the ANN and the control, and report."""
+    """Weave a trained network (ANN) into a spiking one (SNN): calibrate it, measure it beside the ANN and the control, which is plain
+    quantisation with as many levels, and report."""
     from spikeloom.config import Config, load_config
 
     asked = (Config() if config is None else load_config(config)).overridden(
@@ -64,6 +81,10 @@ def convert(
         train=train,
         epochs=epochs,
         early_exit=early_exit,
+        sweep=sweep,
+        sweep_levels=numbers("--sweep-levels", sweep_levels),
+        sweep_timesteps=numbers("--sweep-timesteps", sweep_timesteps),
+        sweep_jobs=sweep_jobs,
         device=device,
         seed=seed,
         output_dir=output_dir,

@@ -18,7 +18,9 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that convert wrote.")],
     dataset: Annotated[str | None, option("NAME", f"{DATASETS} By default the one it was converted for.")] = None,
     data_root: DataRoot = None,
-    timesteps: Annotated[int | None, typer.Option(min=1, metavar="T", help="Steps the network runs; by default as converted.")] = None,
+    timesteps: Annotated[
+        int | None, typer.Option(min=1, max=4096, metavar="T", help="Steps the network runs; by default as converted.")
+    ] = None,
     samples: Annotated[int | None, typer.Option(min=1, metavar="K", help="Test samples; all of them by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="B", help="Samples that run at once.")] = 64,
     length: Annotated[int | None, typer.Option(min=2, metavar="L", help="Tokens of a block of text; by default as converted.")] = None,
@@ -26,7 +28,7 @@ def evaluate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Measure a saved spiking network on a data set, beside its ANN and the control."""
+    """Measure a saved spiking network on a data set, beside the ANN it came from and the control, which is plain quantisation."""
     with shown(quiet=as_json) as progress:
         progress("starting", 0, 0)
         from spikeloom import pipeline

@@ -11,6 +11,7 @@ from spikeloom.cli.console import emit, say
 from spikeloom.cli.options import EXIT_CODES, Debug, Json, option
 
 EXAMPLE = f'Example: spikeloom generate artifacts/stories --prompt "Once upon a time" --max-new-tokens 200\n\n{EXIT_CODES}'
+ROOM = "by default 100, or as many as the model has room for"
 
 
 def tell(text: str) -> None:
@@ -23,11 +24,13 @@ def tell(text: str) -> None:
 def generate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A language model's folder that convert wrote.")],
     prompt: Annotated[list[str] | None, option("TEXT", "What to go on from; several are written as one batch.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, metavar="K", help="The most tokens to write.")] = 100,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, metavar="K", help=f"The most tokens to write; {ROOM}.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, metavar="X", help="0 takes the likeliest token; above, tokens are drawn.")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(min=1, metavar="K", help="Draw from the K likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(min=0.0, max=1.0, metavar="P", help="Draw from the likeliest share P.")] = None,
-    timesteps: Annotated[int | None, typer.Option(min=1, metavar="T", help="Steps the network runs; by default as converted.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, metavar="K", help="Draw from the K likeliest tokens (temperature above 0).")] = None,
+    top_p: Annotated[float | None, option("P", "Draw from the likeliest share P, 0 to 1 (temperature above 0).")] = None,
+    timesteps: Annotated[
+        int | None, typer.Option(min=1, max=4096, metavar="T", help="Steps the network runs; by default as converted.")
+    ] = None,
     seed: Annotated[int, option("S", "Drives the drawing.")] = 0,
     as_json: Json = False,
     debug: Debug = False,

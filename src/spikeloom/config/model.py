@@ -26,6 +26,7 @@ from spikeloom.config.sections import (
     PreprocessingSection,
     RobustnessSection,
     Section,
+    SweepSection,
     TextSection,
     TrainingSection,
     told,
@@ -57,6 +58,7 @@ class Config(Section):
     bio_calibration: BioCalibrationSection = BioCalibrationSection()
     robustness: RobustnessSection = RobustnessSection()
     evaluation: EvaluationSection = EvaluationSection()
+    sweep: SweepSection = SweepSection()
     training: TrainingSection = TrainingSection()
     text: TextSection = TextSection()
     preprocessing: PreprocessingSection = PreprocessingSection()
@@ -75,7 +77,10 @@ class Config(Section):
         try:
             return Config.model_validate(body)
         except ValidationError as error:
-            problems = [_problem(detail, options.get(".".join(map(str, detail["loc"])), "")) for detail in error.errors()]
+            problems = [
+                _problem(detail, options.get(".".join(key for key in detail["loc"] if isinstance(key, str)), ""))
+                for detail in error.errors()
+            ]
             raise Problem.error("", problems, _TODO) from error
 
     def settings(self, *, allow_pickle: bool = False, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.Settings":
@@ -88,7 +93,7 @@ class Config(Section):
             value: Any = body
             for key in path.split("."):
                 value = value[key]
-            values[name] = value
+            values[name] = tuple(value) if isinstance(value, list) else value
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
         prepared = asked.preprocessing.model_dump(exclude_none=True) or None
         return Settings(**values, preprocessing=prepared, allow_pickle=allow_pickle, resume=resume)
@@ -118,6 +123,10 @@ OVERRIDES = {
     "batch_size": "evaluation.batch_size",
     "early_exit": "evaluation.early_exit",
     "encoding": "evaluation.encoding",
+    "sweep": "sweep.enable",
+    "sweep_levels": "sweep.over_levels",
+    "sweep_timesteps": "sweep.over_timesteps",
+    "sweep_jobs": "sweep.jobs",
     "train": "training.enable",
     "epochs": "training.epochs",
     "length": "text.length",

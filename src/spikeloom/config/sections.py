@@ -54,6 +54,11 @@ PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1), to
 Spread = Annotated[tuple[Positive, ...], Strict(False), Field(min_length=1), told("a list of numbers above 0, one per channel")]
 Size = Annotated[tuple[Count, Count], Strict(False), told("[height, width] in pixels")]
 
+_Level = Annotated[int, Field(ge=1, le=65535)]
+_Step = Annotated[int, Field(ge=1, le=4096)]
+Levels = Annotated[tuple[_Level, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 65535")]
+Steps = Annotated[tuple[_Step, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 4096")]
+
 
 class Section(BaseModel):
     """A mapping of the YAML: unknown keys and values of another type are refused."""
@@ -132,6 +137,16 @@ class EvaluationSection(Section):
     batch_size: Count = 64
     early_exit: bool = False
     encoding: Literal["graded", "unary", "binary"] = "graded"
+
+
+@final
+class SweepSection(Section):
+    """The measure over N levels × T steps, for the report: each N is a conversion of its own, `jobs` of them at once."""
+
+    enable: bool = False
+    over_levels: Levels = (7, 15, 31, 63)
+    over_timesteps: Steps = (1, 2, 4)
+    jobs: Count = 1
 
 
 @final

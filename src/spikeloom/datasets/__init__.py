@@ -12,6 +12,7 @@ from spikeloom.datasets.opening import KNOWN
 from spikeloom.datasets.preprocessing import Preprocessing, plain
 from spikeloom.datasets.reading import Reading
 from spikeloom.datasets.text import Text, load_text
+from spikeloom.datasets.tokenizer import encoded
 from spikeloom.datasets.tokens import holds_tokens, token_batches
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Text",
     "as_batches",
     "batches",
+    "encoded",
     "holds_tokens",
     "load",
     "load_text",

@@ -196,6 +196,9 @@ def _input(item: Any, name: str) -> Tensor:
 
 
 def _tensor(value: Any, name: str) -> Float[Tensor, "..."]:
+    if isinstance(value, str):
+        todo = 'for a model that reads them, take tokens: tokenizer(texts, return_tensors="pt", padding=True), or an address: text:<file>'
+        raise DataError(f"{name} yields texts", found=repr(value[:40]), allowed="tensors, arrays, pairs of them", todo=todo)
     if not isinstance(value, Tensor | np.ndarray) or value.ndim == 0:
         raise DataError(f"{name} yields something that is no tensor", found=type(value).__name__, allowed="tensors, arrays, pairs of them")
     return torch.as_tensor(value).detach().to(torch.float32)

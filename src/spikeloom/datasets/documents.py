@@ -40,11 +40,12 @@ def open_documents(address: Address) -> Opened:
         return {"all": partial(read_file, Path(address.place).expanduser())}
     if address.scheme == "hf":
         return _open_hf(address.place)
+    way = address.text if Path(address.text).expanduser().is_file() else "<file>"
     raise DataError(
         "this model reads texts, and the data set holds none",
         found=address.text,
         allowed=f"text:<file>, or hf:<id or folder> with a column {COLUMN!r}",
-        todo="give --dataset text:<file>",
+        todo=f"give --dataset text:{way}",
     )
 
 

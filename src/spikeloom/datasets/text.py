@@ -11,18 +11,20 @@ rows of an address are rows of the part that is asked for: text:book.txt[:100] c
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, final
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from spikeloom.datasets.address import parse_address
+from spikeloom.datasets.address import Address, parse_address
 from spikeloom.datasets.batches import groups, shuffled
 from spikeloom.datasets.documents import BETWEEN, Documents, open_documents
 from spikeloom.datasets.reading import Reading, Unit
 from spikeloom.datasets.splits import Wanted, choose
-from spikeloom.datasets.tokenizer import Tokenizer
+from spikeloom.datasets.tokenizer import FILE, Tokenizer
 from spikeloom.errors import DataError
 
 TEST_PART = 0.1
@@ -64,22 +66,38 @@ def load_text(address: str, split: Wanted, reading: Reading, *, limit: int | Non
     DataError where there is no such text, split or row, it cannot be read as the model reads, or is too short for one block.
     """
     parsed = parse_address(address)
-    splits, tokenizer = open_documents(parsed), Tokenizer(reading.tokenizer)
-    only = rows_of(next(iter(splits.values()))(), tokenizer, reading, parsed.name) if len(splits) == 1 else None
+    splits, stamp = open_documents(parsed), tuple(files_of(parsed, reading))
+    only = tokenised(parsed.name, next(iter(splits)), reading, stamp) if len(splits) == 1 else None
     parts = None if only is None else parted(len(only))
     choice = choose(parsed, parts or splits, split)
-    found = only if only is not None else rows_of(splits[choice.split](), tokenizer, reading, parsed.name)
+    found = only if only is not None else tokenised(parsed.name, choice.split, reading, stamp)
     rows = list(range(len(found)))[slice(None) if parts is None else parts[choice.split]][choice.rows]
     if split == "calibration":
         rows = [rows[place] for place in shuffled(len(rows), seed)]
     if not rows:
         raise DataError(
             f"the text {address!r} has no {reading.unit} to take as {split}",
-            found=f"{len(found)} {reading.unit} in all, {0 if parts is None else len(found) - parts['test'].start} of them for testing",
+            found=f"{reading.unit} in all: {len(found)}, of them for testing: {0 if parts is None else len(found) - parts['test'].start}",
             todo=f"give a longer text, a smaller --length, or all of it: {parsed.name}@all",
         )
     note = choice.note or ("" if parts is None else said(parts, reading.unit))
     return stacked([found[row] for row in rows[:limit]], parsed.name, choice.split, note, reading.unit)
+
+
+@lru_cache(maxsize=2)
+def tokenised(name: str, split: str, reading: Reading, stamp: tuple[Any, ...]) -> Sequence[Int64[Tensor, " l"]]:
+    """A split of a text as rows of tokens, kept while its files are as the `stamp` says: what checks, calibrates and tests a model reads
+    the same text."""
+    return rows_of(open_documents(parse_address(name))[split](), Tokenizer(reading.tokenizer), reading, name)
+
+
+def files_of(address: Address, reading: Reading) -> Iterator[tuple[str, int, int]]:
+    """The name, time and size of every file here that a text and its tokenizer are read from."""
+    place = Path(address.place).expanduser()
+    texts = sorted(place.rglob("*")) if address.scheme == "hf" and place.is_dir() else [place]
+    for path in [*texts, *([] if reading.tokenizer is None else [reading.tokenizer / FILE])]:
+        if path.is_file():
+            yield str(path), path.stat().st_mtime_ns, path.stat().st_size
 
 
 def parted(count: int) -> dict[str, slice]:

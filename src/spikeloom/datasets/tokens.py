@@ -10,14 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from spikeloom.datasets.text import Text
 from spikeloom.errors import DataError
 
-Tokens = tuple[Int64[Tensor, "b l"], Int64[Tensor, "b l"]]
-"""Tokens, and 1 where one is real and 0 where it is padding."""
+Tokens = tuple[Int64[Tensor, "b l"], Shaped[Tensor, "b l"]]
+"""Tokens, and 1 where one is real and 0 where it is padding, as it was given."""
+
+TOKENISE = 'tokens come from the model\'s tokenizer: tokenizer(texts, return_tensors="pt", padding=True)'
+"""What to do with texts that are no tokens yet."""
 
 
 def holds_tokens(data: Any) -> bool:
@@ -43,11 +46,12 @@ def token_batches(data: Text | Tensor | Mapping[str, Any] | Iterable[Any], limit
         if found is None:
             break
         tokens, real = found
-        came = came or len(tokens) > 0
-        yield tokens[:left], real[:left]
+        if tokens.numel():
+            came = True
+            yield tokens[:left], real[:left]
         left = None if left is None else left - len(tokens)
     if not came:
-        raise DataError("the tokens given are empty", found="no rows", todo="give at least one text")
+        raise DataError("the tokens given are empty", found="no text with a token in it", todo="give at least one")
 
 
 def _items(data: Text | Tensor | Mapping[str, Any] | Iterable[Any], size: int) -> Iterator[Tokens]:
@@ -59,7 +63,8 @@ def _items(data: Text | Tensor | Mapping[str, Any] | Iterable[Any], size: int) -
         given = [data] if isinstance(data, Mapping) else data
     for item in given:
         tokens = _tokens(item.get("input_ids") if isinstance(item, Mapping) else _first(item))
-        real = _tokens(item["attention_mask"]) if isinstance(item, Mapping) and "attention_mask" in item else torch.ones_like(tokens)
+        real = item.get("attention_mask") if isinstance(item, Mapping) else None
+        real = torch.ones_like(tokens) if real is None else torch.as_tensor(real)
         if real.shape != tokens.shape:
             raise DataError("the attention mask has another shape than the tokens", found=tuple(real.shape), allowed=tuple(tokens.shape))
         yield tokens, real
@@ -72,5 +77,6 @@ def _first(item: Any) -> Any:
 def _tokens(value: Any) -> Int64[Tensor, "b l"]:
     if not isinstance(value, Tensor) or value.dim() != 2 or value.is_floating_point():
         found = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise DataError("this model reads texts", found=found, allowed="whole numbers [batch, length], or mappings with input_ids")
+        allowed = "tokens, whole numbers [batch, length]; mappings with input_ids; or the address of a text, text:<file>"
+        raise DataError("this model reads texts", found=found, allowed=allowed, todo=TOKENISE)
     return value.detach().to(torch.int64)

@@ -5,7 +5,7 @@ The main road: ingest → plan → fuse → spike → balance → compensate →
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 
 from spikeloom.errors import ConfigError, ResourceError
-from spikeloom.ir import Batches, Context, Program, Progress, run, save, silent, write_bytes, write_json
+from spikeloom.ir import Batches, Context, Program, Progress, run, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -24,12 +24,12 @@ from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.passes import levels_of, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
-from spikeloom.pipeline.samples import alike
+from spikeloom.pipeline.samples import largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
+from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
-from spikeloom.pipeline.tokenizer import FOLDER, keep_tokenizer, located, moved_in
 from spikeloom.report import Story, write
 from spikeloom.simulate import Counter, SpikingModel
 
@@ -53,6 +53,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     """
     folder = settings.output_dir
     check_device(settings.device)
+    check_sweep(settings)
     _check_folder(folder)
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)
@@ -65,15 +66,28 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     spiking = phases.program("3_compensated", {}, lambda: audible(run(second, spiking, context), stream(), resolution_of(settings)))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
-    facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
-    snn = SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
+    snn = network_of(spiking, ann, control, settings)
+    rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
-    others = {name: moved_in(program, f"../{FOLDER}") for name, program in (("ann", ann), ("control", control))}
-    save(moved_in(snn.program), folder, others)
-    keep_tokenizer(snn.program, folder)
-    _publish(folder, found)
+    snn.save(folder)
+    _publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)
+
+
+def network_of(spiking: Program, ann: Program, control: Program, settings: Settings) -> SpikingModel:
+    """The network as it is saved, with the programs it is judged against."""
+    facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
+    return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
+
+
+def swept_network(ann: Program, settings: Settings, progress: Progress) -> SpikingModel:
+    """The network that a conversion of a captured ANN gives, phases aside."""
+    stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
+    context = Context(stream, settings.device, settings.seed, progress)
+    first, second = passes_of(settings, choose(settings, ann, context))
+    spiking = audible(run(second, run(first, ann, context), context), stream(), resolution_of(settings))
+    return network_of(spiking, ann, control_program(settings, ann, context, progress), settings)
 
 
 def control_program(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
@@ -93,7 +107,7 @@ def control_program(settings: Settings, ann: Program, context: Context, progress
 def _asked(settings: Settings) -> dict[str, Any]:
     """What a conversion's artifacts depend on: everything but where they go and whether they are read back."""
     told = dataclasses.asdict(settings)
-    for key in ("output_dir", "resume", "samples"):
+    for key in ("output_dir", "resume", "samples", "sweep", "sweep_levels", "sweep_timesteps", "sweep_jobs"):
         told.pop(key)
     return told
 
@@ -142,20 +156,24 @@ def judged(
     size = task.at_once(program, settings.batch_size, steps)
     found = evaluate(task.tally(Networks(snn, steps), data.classes, margin), data.read(size, None), tick)
     counter = Counter(program, steps)
-    sample = alike(data.read(min(size, 32), task.profiled))
+    sample = [inputs for inputs, _ in data.read(min(size, 32), task.profiled)]
     for place, inputs in enumerate(sample):
         counter.add(inputs)
         progress("counting spikes", place + 1, len(sample))
     counts = counter.counts()
-    floating, encoding = floating_on(program, sample[0]), str(program.settings.get("encoding", settings.encoding))
+    floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
-def _publish(folder: Path, found: Mapping[str, Any]) -> None:
-    story = Story.from_json(found["story"])
+def _publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    story = Story.from_json({**found["story"], "sweep": rows})
+    if rows:
+        write_json(folder / "sweep.json", {"rows": rows})
+    else:
+        (folder / "sweep.json").unlink(missing_ok=True)
     write_json(folder / "metrics.json", found["metrics"])
-    write_json(folder / "story.json", found["story"])
+    write_json(folder / "story.json", story.to_json())
     write(story, folder / "report.html")
     write_bytes(folder / "README.md", card(story).encode())
 
@@ -178,7 +196,6 @@ def evaluate_folder(
     Raises ProgramError where `folder` holds no whole program, DataError where the data do not fit it.
     """
     snn = SpikingModel.open(folder)
-    snn.program = located(snn.program, folder)
     address = dataset or str(snn.program.settings.get("dataset", "digits"))
     steps = snn.timesteps if timesteps is None else timesteps
     settings = Settings(dataset=address, data_root=data_root, timesteps=steps, samples=samples, batch_size=batch_size, length=length)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom import datasets
-from spikeloom.capture import resolve
+from spikeloom.capture import reads_texts, resolve
 from spikeloom.datasets.splits import Wanted
 from spikeloom.ir import Context, Program, Progress, run, silent
 from spikeloom.pipeline.choice import choose
@@ -21,13 +21,12 @@ from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.passes import levels_of, passes_of, resolution_of
-from spikeloom.pipeline.samples import alike, first
+from spikeloom.pipeline.samples import first, largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.pipeline.texts import structure
-from spikeloom.pipeline.tokenizer import located
 from spikeloom.report import write
 from spikeloom.simulate import Counter, SpikingModel
 
@@ -75,9 +74,11 @@ def readable(data: Any, limit: int) -> Any:
 
 
 def example_of(model: nn.Module | str, data: Any) -> Any:
-    """The first two samples of data as a model's example; None where the model's address says itself what it reads."""
+    """The first two samples of data as a model's example; None where the model says itself what it takes."""
     if isinstance(data, str):
-        return None
+        if isinstance(model, str) or reads_texts(model):
+            return None
+        return next(datasets.batches(datasets.load(data, "calibration", limit=2), 2))[0]
     if datasets.holds_tokens(data):
         return None if isinstance(model, str) else next(datasets.token_batches(data, 2))[0]
     return next(iter(datasets.as_batches(data, 2, size=2)))
@@ -91,8 +92,8 @@ def batches_of(program: Program, data: Any, split: Wanted, settings: Settings, l
         yield from task.samples(data, split, program, settings, limit).read(size, None)
     elif reads_tokens(program):
         for tokens, real in datasets.token_batches(data, limit, size):
-            padded = not bool(real.all())
-            yield structure(program, tokens, real if padded else None), real if padded else None
+            padded = bool((real != 1).any())
+            yield structure(program, tokens, real if padded else None), real.to(torch.int64) if padded else None
     else:
         for inputs in datasets.as_batches(data, limit, sample_shape=program.inputs[0].shape[1:], size=size):
             yield (inputs,), None
@@ -106,9 +107,7 @@ def reads_tokens(program: Program) -> bool:
 
 def load_model(folder: str | Path) -> SpikingModel:
     """The network saved in a folder. Executes nothing from it; raises ProgramError where it is no whole program."""
-    snn = SpikingModel.open(Path(folder))
-    snn.program = located(snn.program, Path(folder))
-    return snn
+    return SpikingModel.open(Path(folder))
 
 
 @within_memory()
@@ -123,10 +122,10 @@ def report_model(snn: SpikingModel, path: str | Path, data: Any, *, samples: int
     kept = list(batches_of(program, data, "test", settings, samples))
     found = evaluate(task.tally(Networks(snn, snn.timesteps), None, None), kept, lambda count: None)
     counter, encoding = Counter(program, snn.timesteps), str(program.settings.get("encoding", "graded"))
-    sample = alike(first(kept, task.profiled))
+    sample = [inputs for inputs, _ in first(kept, task.profiled)]
     for inputs in sample:
         counter.add(inputs)
     counts = counter.counts()
-    metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, floating=floating_on(program, sample[0]))
+    metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, floating=floating_on(program, largest(sample)))
     write(story_of(found, counts, snn, metrics, sample, settings.dataset, ""), Path(path))
     return Path(path)

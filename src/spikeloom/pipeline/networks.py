@@ -5,6 +5,7 @@ Every step that runs is counted in T; the SNN's answer after t steps is the mean
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -25,18 +26,15 @@ class Outputs:
 
 @final
 class Networks:
-    """The networks of one evaluation at T steps, and the seconds each took so far."""
+    """The networks of one evaluation at T steps, the seconds each took so far, and the steps that its curve over time has: `points` up to
+    T, by default powers of two."""
 
-    def __init__(self, snn: SpikingModel, timesteps: int) -> None:
+    def __init__(self, snn: SpikingModel, timesteps: int, points: Sequence[int] = ()) -> None:
         self.snn, self.timesteps = snn, timesteps
+        self.points = sorted({*points, timesteps}) if points else checkpoints(timesteps)
         known = {name: program for name, program in (("ann", snn.ann), ("control", snn.control)) if program is not None}
         self.modules = {name: program.module() if name == "ann" else executable(program, 1) for name, program in known.items()}
         self.seconds: dict[str, float] = dict.fromkeys(("snn", *self.modules), 0.0)
-
-    @property
-    def points(self) -> list[int]:
-        """The steps that a curve over time has."""
-        return checkpoints(self.timesteps)
 
     def run(self, inputs: tuple[Tensor, ...]) -> Outputs:
         """One batch through every network."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from spikeloom import datasets
 from spikeloom.datasets import Dataset, Preprocessing
 from spikeloom.datasets.splits import Wanted
-from spikeloom.errors import ConfigError, DataError
+from spikeloom.errors import ConfigError, DataError, UnsupportedError
 from spikeloom.ir import Program
 from spikeloom.pipeline.evaluation import NETWORKS, Batch, Evaluation, Tally, accuracy, agreement, check_some, mcnemar, share
 from spikeloom.pipeline.networks import Networks
@@ -57,7 +57,14 @@ def facts_of(facts: Facts, settings: Settings) -> dict[str, Any]:
 
 
 def check(facts: Facts, settings: Settings) -> None:
-    """Raises DataError where the model's classes do not match the data set's."""
+    """Raises DataError where the model's classes do not match the data set's, UnsupportedError for a model of tokens that no task reads."""
+    if facts.get("vocabulary") is not None:
+        raise UnsupportedError(
+            "this model takes tokens, but not as models do whose texts are read here",
+            found=facts.get("source"),
+            allowed="models of transformers that take positions and a mask, their attention through transformers' interface",
+            todo="give tokens of one length yourself: spikeloom.convert(address, tokens)",
+        )
     if settings.length is not None:
         raise ConfigError("text.length is for models that read texts", found=settings.length, allowed="none", todo="leave out --length")
     data = load_data(settings.dataset, "test", facts, settings, 1)

@@ -2,8 +2,7 @@
 Samples as networks take them, whatever they are of.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -45,10 +44,6 @@ def first(batches: Iterable[Batch], count: int) -> Iterator[Batch]:
         count -= len(inputs[0])
 
 
-def alike(batches: Iterable[Batch]) -> list[tuple[Tensor, ...]]:
-    """The inputs of those batches whose samples have the commonest shape; counts per layer can be added up over these only."""
-    kept = [inputs for inputs, _ in batches]
-    shapes = Counter[tuple[int, ...]]()
-    for inputs in kept:
-        shapes[tuple(inputs[0].shape[1:])] += len(inputs[0])
-    return [inputs for inputs in kept if tuple(inputs[0].shape[1:]) == shapes.most_common(1)[0][0]]
+def largest(batches: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The inputs whose samples are the largest: of texts the longest."""
+    return max(batches, key=lambda inputs: inputs[0][0].numel())

@@ -15,7 +15,8 @@ class Settings:
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
     `placement` and `rotation` "auto" are chosen by measured error (`choice`). `preprocessing` overrides the model's (keys of
     `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
-    sentences of at most so many; of blocks that are long fewer run at once.
+    sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report
+    shows the network over `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once.
     """
 
     source: str = "zoo:digits-cnn"
@@ -44,6 +45,10 @@ class Settings:
     encoding: str = "graded"
     length: int | None = None
     preprocessing: dict[str, object] | None = None
+    sweep: bool = False
+    sweep_levels: tuple[int, ...] = (7, 15, 31, 63)
+    sweep_timesteps: tuple[int, ...] = (1, 2, 4)
+    sweep_jobs: int = 1
     seed: int = 0
     resume: bool = False
     device: str = "cpu"

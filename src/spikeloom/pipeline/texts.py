@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from spikeloom import datasets
@@ -28,7 +28,7 @@ OUTPUTS_AT_ONCE = 2**26
 """… and how many numbers may come out of it."""
 
 
-def structure(program: Program, tokens: Int64[Tensor, "b l"], real: Int64[Tensor, "b l"] | None = None) -> tuple[Tensor, ...]:
+def structure(program: Program, tokens: Int64[Tensor, "b l"], real: Shaped[Tensor, "b l"] | None = None) -> tuple[Tensor, ...]:
     """A program's inputs for tokens, of which `real` (None: all) says with 1 and 0 which are padding: tokens, positions and mask in the
     program's own order. Raises DataError for more tokens than the model takes, or others than it knows."""
     return filled(program, (tokens,), real)

@@ -9,33 +9,48 @@ from typing import Any, final
 
 import torch
 
+from spikeloom import datasets
 from spikeloom.errors import ConfigError, DataError, ProgramError, ResourceError
 from spikeloom.simulate import SpikingModel
 
 Told = Callable[[str], None]
+LANGUAGE = "text-generation"
+"""The task of models that write texts."""
+NEW = 100
+"""Tokens that are written where nobody says how many."""
 
 
 @final
 @dataclass(frozen=True)
 class Writing:
     """How a text is written: `temperature` 0 takes the likeliest token each time, above it tokens are drawn (from the `top_k`
-    likeliest and the `top_p` share of them); `seed` drives the drawing; `max_new_tokens` ends it, or the model's own end."""
+    likeliest and the `top_p` share of them); `seed` drives the drawing; `max_new_tokens` ends it, or the model's own end. None: `NEW`
+    tokens, or as many as the model has room for."""
 
-    max_new_tokens: int = 100
+    max_new_tokens: int | None = None
     temperature: float = 0.0
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
     timesteps: int | None = None
 
-    def options(self) -> dict[str, Any]:
-        """What `generate` takes."""
-        if self.max_new_tokens < 1:
-            raise ConfigError("the number of new tokens is out of range", found=self.max_new_tokens, allowed="1 or more")
-        if self.temperature < 0:
-            raise ConfigError("the temperature is out of range", found=self.temperature, allowed="0 or more")
+    def __post_init__(self) -> None:
+        known = {"max_new_tokens": (1, None), "temperature": (0, None), "top_k": (1, None), "top_p": (1e-6, 1), "seed": (0, 2**32 - 1)}
+        for name, (least, most) in known.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= (value if most is None else most):
+                allowed = f"{least} or more" if most is None else f"{least} to {most}"
+                raise ConfigError(f"{name} is out of range", found=value, allowed=allowed)
+        drawn = [f"{name} {value}" for name, value in (("top_k", self.top_k), ("top_p", self.top_p)) if value is not None]
+        if drawn and not self.temperature:
+            todo = "give a temperature above 0, such as 0.8, or leave them out"
+            raise ConfigError("nothing is drawn at temperature 0", found=", ".join(drawn), allowed="neither top_k nor top_p", todo=todo)
+
+    def options(self, room: int | None) -> dict[str, Any]:
+        """What `generate` takes, where there is `room` for so many tokens more; None: for any number."""
+        new = self.max_new_tokens if self.max_new_tokens is not None else NEW if room is None else max(1, min(NEW, room))
         drawn: dict[str, Any] = {"do_sample": True, "temperature": self.temperature, "top_k": self.top_k or 0, "top_p": self.top_p or 1.0}
-        return {"max_new_tokens": self.max_new_tokens, **(drawn if self.temperature else {"do_sample": False})}
+        return {"max_new_tokens": new, **(drawn if self.temperature else {"do_sample": False})}
 
 
 def write_texts(folder: Path, prompts: Sequence[str], how: Writing, tell: Told | None = None) -> list[str]:
@@ -46,16 +61,18 @@ def write_texts(folder: Path, prompts: Sequence[str], how: Writing, tell: Told |
     """
     if not prompts:
         raise DataError("there is nothing to go on from", found="no prompt", todo='give one: --prompt "Once upon a time"')
-    snn, tokenizer = SpikingModel.open(folder), tokenizer_of(folder)
+    snn = SpikingModel.open(folder)
+    if snn.program.settings.get("task") != LANGUAGE:
+        found = snn.program.settings.get("task")
+        raise ProgramError(
+            f"{folder} holds no model that writes texts", found=found, allowed=LANGUAGE, todo="convert a causal language model"
+        )
+    tokenizer, context = tokenizer_of(folder), snn.program.settings.get("context")
     batch = tokens_of(prompts, tokenizer, snn)
-    room = snn.program.settings.get("context")
-    longest = batch["input_ids"].shape[1]
-    if room is not None and longest + how.max_new_tokens > room:
-        found = f"{longest} tokens and {how.max_new_tokens} new ones"
-        raise DataError("the text would be longer than the model allows", found=found, allowed=f"{room} in all")
+    room = None if context is None else context - batch["input_ids"].shape[1]
     streamer = None if tell is None or len(prompts) > 1 else _streamer(tokenizer, tell)
     torch.manual_seed(how.seed)
-    written = snn.generate(**batch, **how.options(), timesteps=how.timesteps, streamer=streamer)
+    written = snn.generate(**batch, **how.options(room), timesteps=how.timesteps, streamer=streamer)
     return tokenizer.batch_decode(written, skip_special_tokens=True)
 
 
@@ -78,9 +95,11 @@ def tokens_of(prompts: Sequence[str], tokenizer: Any, snn: SpikingModel) -> dict
     """The prompts as one batch, padded in front; each starts with the model's first token where its tokenizer knows one."""
     bos = snn.program.settings.get("bos")
     starts = [bos] if bos is not None and tokenizer.bos_token_id == bos else []
-    rows = [starts + tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
-    if not all(rows):
-        raise DataError("a prompt gives no tokens", found=repr(prompts[[bool(row) for row in rows].index(False)]), todo="write a word")
+    given = datasets.encoded(tokenizer.backend_tokenizer, prompts, around=False)
+    empty = next((prompt for prompt, row in zip(prompts, given, strict=True) if not row), None)
+    if empty is not None:
+        raise DataError("an empty prompt is nothing to go on from", found=repr(empty), allowed="1 token or more", todo="write a word")
+    rows = [starts + row for row in given]
     longest = max(map(len, rows))
     pad = int(tokenizer.pad_token_id or 0)
     ids = [[pad] * (longest - len(row)) + row for row in rows]

@@ -24,6 +24,11 @@ SCHEMA: dict[str, dict[str, str]] = {
         "timesteps!": "number", "accuracy": "fraction", "agreement": "fraction", "control": "fraction", "ann": "fraction",
         "perplexity": "quantities", "kl_nats": "number", "cosine": "quantities", "rank_agreement": "quantities",
     },
+    "sweep": {
+        "levels!": "count", "timesteps!": "count", "accuracy": "fraction", "agreement": "fraction", "control": "fraction",
+        "ann": "fraction", "perplexity": "quantities", "kl_nats": "number", "cosine": "quantities", "rank_agreement": "quantities",
+        "control_agreement": "fraction", "samples": "number",
+    },
     "fidelity": {
         "node!": "text", "source": "text", "function": "text", "sqnr_db": "number", "cosine": "number", "firing_rate": "number",
         "saturation": "number", "silent": "number", "events": "number",
@@ -113,6 +118,7 @@ class Story:
     plan: Sequence[Row] = ()
     spike_share: int | float | None = None
     curve: Sequence[Row] = ()
+    sweep: Sequence[Row] = ()
     fidelity: Sequence[Row] = ()
     worst: str | None = None
     thresholds: Sequence[Row] = ()

@@ -143,13 +143,14 @@ def _windows(shape: Sequence[int], sizes: int | list[int]) -> Tensor:
 
 @final
 class Counter(fx.Interpreter):
-    """Runs a program for T steps and counts, batch after batch; memory does not grow with the number of batches."""
+    """Runs a program for T steps and counts, batch after batch; memory does not grow with the number of batches. Texts of one batch are
+    of one length, those of different batches need not be: sizes and counts are means over all samples."""
 
     def __init__(self, program: Program, timesteps: int) -> None:
         module = executable(program, timesteps)
         super().__init__(module)
         live = dynamic(program.graph)
-        self.program, self.timesteps, self.samples = program, timesteps, 0
+        self.program, self.timesteps, self.samples, self.batch = program, timesteps, 0, 0
         self.before = {node.name: node for node in calls(program.graph) if node in live}
         self.kinds = {name: kind(node, live) for name, node in self.before.items()}
         self.carried = {node.name: signal for node, signal in signals(program.graph).items()}
@@ -161,7 +162,8 @@ class Counter(fx.Interpreter):
 
     def add(self, inputs: tuple[Tensor, ...]) -> Any:
         """Count one batch ([B, …] inputs); returns the raw [T·B, …] output."""
-        self.samples += inputs[0].shape[0]
+        self.batch = inputs[0].shape[0]
+        self.samples += self.batch
         self.levels = {}
         with torch.no_grad():
             return self.run(*(repeated(value, self.timesteps) for value in inputs))
@@ -194,8 +196,9 @@ class Counter(fx.Interpreter):
         self.levels[name] = level
         self._add(name, top=float((level.abs() >= top).sum()), **{f"ev:{e}": float(encoded(level, e).sum()) for e in ENCODINGS})
         fired = (level != 0).any(0)
-        self.fired[name] = fired | self.fired[name] if name in self.fired else fired
-        self.sums[name] |= {"neurons": fired.numel(), "levels": top}
+        self.fired[name] = either(fired, self.fired[name]) if name in self.fired else fired
+        self._add(name, neurons=float(fired.numel() * self.batch))
+        self.sums[name]["levels"] = top
 
     def _route(self, n: fx.Node) -> None:
         """Levels go where their spikes go: the same routing, applied to levels."""
@@ -218,7 +221,8 @@ class Counter(fx.Interpreter):
         elif places:
             self._linear(node, args, places[0])
         weights = sum(self.program.tensor(a).numel() for a in node.all_input_nodes if a.op == "get_attr")
-        self.sums.setdefault(name, {}).update(weights=weights, outputs=value[0].numel())
+        self._add(name, outputs=float(value[0].numel() * self.batch))
+        self.sums[name]["weights"] = weights
 
     def _linear(self, node: fx.Node, args: tuple[Any, ...], place: int) -> None:
         key = (node.name, *args[place].shape[1:])
@@ -256,8 +260,8 @@ class Counter(fx.Interpreter):
         return Counts(self.timesteps, self.samples, tuple(self._row(name, sums) for name, sums in self.sums.items()))
 
     def _row(self, name: str, sums: Mapping[str, float]) -> LayerCount:
-        n, neurons = max(self.samples, 1), int(sums.get("neurons", 0))
-        steps = max(neurons * n * self.timesteps, 1)
+        n = max(self.samples, 1)
+        steps = max(sums.get("neurons", 0.0) * self.timesteps, 1.0)
         return LayerCount(
             node=name,
             kind=str(self.kinds[name]),
@@ -265,14 +269,23 @@ class Counter(fx.Interpreter):
             dense_macs=sums.get("dense", 0.0) / n,
             operations={key[3:]: value / n for key, value in sums.items() if key.startswith("op:")},
             events={key[3:]: value / n for key, value in sums.items() if key.startswith("ev:")},
-            neurons=neurons,
+            neurons=round(sums.get("neurons", 0.0) / n),
             levels=int(sums.get("levels", 0)),
             rate=sums.get("ev:graded", 0.0) / steps,
             saturation=sums.get("top", 0.0) / steps,
             silent=float((~self.fired[name]).float().mean()) if name in self.fired else 0.0,
             weights=int(sums.get("weights", 0)),
-            outputs=int(sums.get("outputs", 0)),
+            outputs=round(sums.get("outputs", 0.0) / n),
         )
+
+
+def either(first: Tensor, second: Tensor) -> Tensor:
+    """Where one or the other is true; of populations as large as their text is long, the shorter has nothing true behind its end."""
+    shape = [max(sizes) for sizes in zip(first.shape, second.shape, strict=True)]
+    found = first.new_zeros(shape)
+    for fired in (first, second):
+        found[tuple(slice(size) for size in fired.shape)] |= fired
+    return found
 
 
 def level_of(node: fx.Node, program: Program, value: Tensor) -> tuple[Tensor, int]:

@@ -3,8 +3,9 @@ Fidelity: how close each population's mean output is to the ANN's activation it 
 
     SQNR = 10·log10( Σ a² / Σ (a − ō)² ) dB,   cosine = Σ a·ō / √(Σ a² · Σ ō²)               (1)
 
-a is the ANN's value, ō the mean of the spikes over T. Sums stream over batches. A population's own share of the error
-is what its error, as a share of its signal, exceeds that of the populations that feed it by: the one that adds most hurts most.
+a is the ANN's value, ō the mean of the spikes over T; masked scores are left out. Sums stream over batches. A population's own share
+of the error is what its error, as a share of its signal, exceeds that of the populations that feed it by: the one that adds most hurts
+most.
 """
 
 import math
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.ir import OPERATIONS, Program, calls, note
-from spikeloom.simulate.events import level_of
+from spikeloom.simulate.events import either, level_of
 from spikeloom.simulate.execute import decoded, executable, repeated
 
+MASKED = -1e9
+"""Below it the ANN's value is a masked score, which no neuron stands for and no sum has room for."""
 PERFECT_DB = 200.0
 """The ratio of a population without any error: a number, so that it can be compared and written as JSON."""
 
@@ -96,12 +99,13 @@ def fidelity(program: Program, ann: Program, batches: Iterable[tuple[Tensor, ...
 
 def _add(sums: dict[str, Any], node: fx.Node, program: Program, a: Tensor, spikes: Tensor, timesteps: int) -> None:
     o, (level, top) = decoded(spikes, timesteps), level_of(node, program, spikes)
-    fired = (level != 0).any(0)
+    fired, seen = (level != 0).any(0), a > MASKED
+    a, o = a[seen], o[seen]
     numbers = {"aa": a.square().sum(), "oo": o.square().sum(), "ao": (a * o).sum(), "error": (a - o).square().sum()}
     numbers |= {"events": (level != 0).sum(), "top": (level.abs() >= top).sum(), "count": torch.tensor(level.numel())}
     for key, number in numbers.items():
         sums[key] = sums.get(key, 0.0) + float(number)
-    sums["fired"] = fired | sums["fired"] if "fired" in sums else fired
+    sums["fired"] = either(fired, sums["fired"]) if "fired" in sums else fired
 
 
 def _sqnr_db(sums: Mapping[str, Any]) -> float:

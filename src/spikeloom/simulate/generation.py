@@ -7,14 +7,16 @@ their spikes of keys and values (`decoding`), and reads the new tokens only.
 Source: https://huggingface.co/docs/transformers/main_classes/text_generation.
 """
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from spikeloom.errors import ResourceError
+from spikeloom.errors import ConfigError, DataError, ResourceError
 from spikeloom.ir import Program
 from spikeloom.simulate.decoding import Decoder, Kept
+from spikeloom.simulate.structure import check_tokens
 
 
 @final
@@ -89,3 +91,52 @@ def writer_of(program: Program, timesteps: int) -> Any:
     pad = settings.get("pad", eos[0] if isinstance(eos, list) else eos)
     model.generation_config = GenerationConfig(bos_token_id=settings.get("bos"), eos_token_id=eos, pad_token_id=pad, use_cache=False)
     return model
+
+
+def written(program: Program, writer: Any, inputs: Any = None, **options: Any) -> Any:
+    """What `writer.generate` writes on from these tokens [B, L]; those beside which no mask is given are all real.
+
+    Raises DataError for texts that the program cannot go on from or that would outgrow it, ConfigError for options that transformers
+    refuses.
+    """
+    given = [value for value in (inputs, options.pop("inputs", None), options.pop("input_ids", None)) if value is not None]
+    tokens: Any = given[0] if given else None
+    real = options.get("attention_mask")
+    check_prompts(program, tokens, real)
+    check_room(program, tokens, options)
+    if real is None and not {"pad_token_id", "generation_config"} & set(options):
+        options["attention_mask"] = torch.ones_like(tokens)
+    try:
+        return writer.generate(tokens, **options)
+    except ValueError as error:  # what transformers says of its options; our own mistakes with values are UserErrors
+        found = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError("transformers' generate refuses these options", found=found) from error
+
+
+def check_prompts(program: Program, tokens: Any, real: Any) -> None:
+    """Raises DataError for what is no prompts in tokens [B, L], or where one has no token, or padding at its end."""
+    strange = [value for value in (tokens, real) if not isinstance(value, Tensor | None)]
+    if tokens is None or strange:
+        found = "nothing" if not strange else type(strange[0]).__name__
+        todo = 'tokens come from the model\'s tokenizer: tokenizer(texts, return_tensors="pt", padding=True, padding_side="left")'
+        raise DataError("there are no tokens to go on from", found=found, allowed="a tensor [batch, length]", todo=todo)
+    if tokens.dim() == 2 and not tokens.shape[1]:
+        raise DataError("an empty prompt is nothing to go on from", found="no token", allowed="1 token or more", todo="write a word")
+    check_tokens(program, tokens, real)
+    if real is None or bool(real[:, -1].all()):
+        return
+    empty = (real == 0).all(1).nonzero()[:, 0].tolist()
+    if empty:
+        raise DataError("an empty prompt is nothing to go on from", found=f"row {empty[0]} is padding alone", todo="write a word")
+    found = f"padding at the end of row {int((real[:, -1] == 0).nonzero()[0])}"
+    raise DataError("prompts are padded in front", found=found, allowed="0 before 1 in each row", todo='padding_side="left"')
+
+
+def check_room(program: Program, tokens: Tensor, options: Mapping[str, Any]) -> None:
+    """Raises DataError where these tokens and the new ones asked for are more than the program takes."""
+    room, new, whole = program.settings.get("context"), options.get("max_new_tokens"), options.get("max_length")
+    most = tokens.shape[1] + new if isinstance(new, int) else whole if isinstance(whole, int) else tokens.shape[1] + 1
+    if room is not None and most > room:
+        found = f"{tokens.shape[1]} tokens and {most - tokens.shape[1]} new ones"
+        todo = "give a shorter prompt, or a smaller max_new_tokens"
+        raise DataError("the text would be longer than the model allows", found=found, allowed=f"{room} in all", todo=todo)

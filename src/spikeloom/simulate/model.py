@@ -23,10 +23,11 @@ from spikeloom.simulate.energy import EnergyRow, energy
 from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, joined, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
-from spikeloom.simulate.generation import writer_of
+from spikeloom.simulate.generation import writer_of, written
 from spikeloom.simulate.placement import DeviceMap, auto_map, check_map, placed
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
+from spikeloom.simulate.tokenizer import FOLDER, keep_tokenizer, located, moved_in
 
 CACHED = 1 << 20
 """Numbers of a population over all steps that a CPU's cache keeps between one operation and the next: 4 MiB of float32."""
@@ -184,30 +185,40 @@ class SpikingModel(
     def generate(self, *args: Any, timesteps: int | None = None, **kwargs: Any) -> Any:
         """Texts written on, by transformers' `generate` with all of its options: `snn.generate(input_ids, max_new_tokens=50)`.
 
-        Raises ProgramError for a network that is no causal language model, DataError for a text longer than it allows.
+        Raises ProgramError for a network that is no causal language model, DataError for texts that it cannot go on from or that
+        would be longer than it allows, ConfigError for options that `generate` refuses.
         """
         steps = self.timesteps if timesteps is None else timesteps
         if steps not in self._writers:
             self._writers[steps] = writer_of(self.program, steps)
-        return self._writers[steps].generate(*args, **kwargs)
+        return written(self.program, self._writers[steps], *args, **kwargs)
 
     def _checked(self, inputs: tuple[Any, ...], attention_mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        specs = self.program.inputs
-        if all(isinstance(value, Tensor) for value in inputs):
-            inputs = filled(self.program, inputs, attention_mask)
+        specs, strange = self.program.inputs, [value for value in (*inputs, attention_mask) if not isinstance(value, Tensor | None)]
+        if strange:
+            raise DataError(
+                "a network's inputs are tensors", found=type(strange[0]).__name__, allowed=", ".join(spec.name for spec in specs)
+            )
+        inputs = filled(self.program, inputs, attention_mask)
         if len(inputs) != len(specs):
             raise DataError("wrong number of inputs", found=len(inputs), allowed=", ".join(spec.name for spec in specs))
         for value, spec in zip(inputs, specs, strict=True):
-            if not isinstance(value, Tensor) or not spec.fits(tuple(value.shape)):
-                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            if not spec.fits(tuple(value.shape)):
                 allowed = ("batch" if spec.dynamic else spec.shape[0], *spec.sample)
-                raise DataError(f"input '{spec.name}' has another shape than the model takes", found=found, allowed=allowed)
+                raise DataError(f"input '{spec.name}' has another shape than the model takes", found=tuple(value.shape), allowed=allowed)
         return inputs
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory)
+
+    def save(self, folder: Path) -> None:
+        """The network in `folder`, with its ANN, control and tokenizer where they are known; an earlier one there is replaced only once
+        the new one is whole. A folder of a language model may be moved: it names no place outside of itself that it reads from."""
         program = self.program.replaced(settings={**self.program.settings, "timesteps": self.timesteps})
-        extra = {name: other for name, other in (("ann", self.ann), ("control", self.control)) if other is not None}
-        save(program, save_directory, extra)
+        known = {"ann": self.ann, "control": self.control}
+        extra = {name: moved_in(other, f"../{FOLDER}") for name, other in known.items() if other is not None}
+        save(moved_in(program), folder, extra)
+        keep_tokenizer(program, folder)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> "SpikingModel":
@@ -220,8 +231,9 @@ class SpikingModel(
     @classmethod
     def open(cls, folder: Path) -> "SpikingModel":
         """The network saved in a folder, with its ANN and control where they are there. Executes nothing from it."""
-        program = load(folder)
+        program = located(load(folder), folder)
         others: Mapping[str, Program | None] = {
-            name: load(folder / name) if (folder / name / "program.json").exists() else None for name in ("ann", "control")
+            name: located(load(folder / name), folder / name) if (folder / name / "program.json").exists() else None
+            for name in ("ann", "control")
         }
         return cls(program, timesteps=int(program.settings.get("timesteps", 1)), ann=others["ann"], control=others["control"])
