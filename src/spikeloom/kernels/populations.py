@@ -65,11 +65,12 @@ def run_uniform(
     """`neuron.run_uniform`: T steps of inputs [T·B, …], without decay or leak where they are None; with `still`, of inputs [B, …] that
     stay as they are for T steps. Written to `out`, which may be x, where it is given. None where channels lie as no kernel walks."""
     given = 1 if still else timesteps
-    x = x if timesteps == 1 or x.is_contiguous() else x.contiguous()
+    if timesteps > 1 and not x.is_contiguous():
+        x, out = x.contiguous(), None
     channels = max(step.numel(), v0.numel(), 1 if decay is None else decay.numel(), 1 if leak is None else leak.numel())
     plan = _neuron_plan(x.shape, x.stride(), axes, channels, given, timesteps)
     if plan is None and not x.is_contiguous():
-        x = x.contiguous()
+        x, out = x.contiguous(), None
         plan = _neuron_plan(x.shape, x.stride(), axes, channels, given, timesteps)
     if plan is None:
         return None

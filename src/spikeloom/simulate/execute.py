@@ -34,6 +34,7 @@ from spikeloom.ir import (
     staircase,
     target_of,
 )
+from spikeloom.kernels import Bank
 from spikeloom.neuron import Axis, difference_over_time, run_table, tracked
 from spikeloom.simulate.kernel import bank_of_table, read_bank, run_population
 
@@ -198,8 +199,16 @@ class Table(nn.Module):
         inputs = (x,) if gain is None else (x, gain)
         if self.place is None or tracked(*inputs, held["thresholds"], held["values"]):
             return run_table(x, self.thresholds, self.values, gain, axis=self.axis, timesteps=self.timesteps)
-        read = partial(read_bank, floats=held["floats"], codes=held["codes"], place=self.place, axis=self.axis)
-        return difference_over_time(read, *inputs, timesteps=self.timesteps)
+        bank = {"floats": held["floats"], "codes": held["codes"], "place": self.place}
+        return difference_over_time(partial(_read, axis=self.axis, **bank), *inputs, timesteps=self.timesteps)
+
+    def bank(self) -> Bank | None:
+        """The table as a bank of its own; None where it has no form that is read fast."""
+        return None if self.place is None else Bank(self._buffers["floats"], self._buffers["codes"], (self.place,))  # pyright: ignore[reportArgumentType]
+
+
+def _read(x: Tensor, gain: Tensor | None = None, **table: Any) -> Tensor:
+    return read_bank(x, gain, **table)
 
 
 def put_module(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> fx.Node:

@@ -47,8 +47,7 @@ def run_population(
 
 def read_bank(
     x: Float[Tensor, " *any"],
-    gain: Tensor | None = None,
-    *,
+    gain: Tensor | None,
     floats: Float[Tensor, " f"],
     codes: UInt8[Tensor, " b"],
     place: Place,
@@ -89,6 +88,13 @@ def table_at(floats: Float[Tensor, " f"], codes: UInt8[Tensor, " b"], place: Pla
     splits = floats.narrow(0, place.splits, channels * cells).view(channels, cells) if parted else None
     starts = torch.arange(0, channels * cells, cells, dtype=torch.int32, device=floats.device)
     return Lookup(shift, width, starts, heights, splits)
+
+
+def never_falls(floats: Float[Tensor, " f"], place: Place) -> bool:
+    """Whether a table's values ascend, or stay, from each threshold to the next."""
+    levels = _levels(floats, place)
+    reached = ~levels[:, :-1, 0].isnan()
+    return bool((levels[..., 1].diff(dim=1)[reached] >= 0).all())
 
 
 def _levels(floats: Tensor, place: Place) -> Float[Tensor, "c r 2"]:

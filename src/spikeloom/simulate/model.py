@@ -24,6 +24,7 @@ from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, joined, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
 from spikeloom.simulate.generation import writer_of
+from spikeloom.simulate.packing import packed
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
 
@@ -62,7 +63,7 @@ class SpikingModel(
     def bound(self, timesteps: int) -> fx.GraphModule:
         """The executable for T steps, made once: inputs repeated to [T·B, …] in, raw outputs out."""
         if timesteps not in self._bound:
-            self._bound[timesteps] = executable(self.program, timesteps)
+            self._bound[timesteps] = packed(executable(self.program, timesteps))
         return self._bound[timesteps]
 
     def forward(

@@ -1,0 +1,111 @@
+"""
+Packing: an executable made ready to run often, by rewriting its graph. Outputs stay the same, bit for bit; values inside are no longer
+there to be looked at, so whoever records them takes the executable itself.
+
+    tables   all function staircases lie in one bank (`kernels.bank`)
+    maxima   max_i f(x_i) = f(max_i x_i) for a staircase f that never falls: one look-up a row instead of one a number          (1)
+    memory   a population, or a sum or product beside it, is written over an operand that nothing reads afterwards              (2)
+
+(2) saves more than it seems: memory that is new to a process costs more to get than to fill. Nothing packed is differentiable.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import fx
+
+from spikeloom.ir import name_of
+from spikeloom.kernels import joined
+from spikeloom.simulate.execute import Table
+from spikeloom.simulate.kernel import never_falls, read_bank, run_population
+
+_IN_PLACE = {
+    f"aten.{name}.{overload}": getattr(getattr(torch.ops.aten, f"{name}_"), overload)
+    for name in ("add", "sub", "mul", "div")
+    for overload in ("Tensor", "Scalar")
+}
+_PACKED = (read_bank, run_population)
+_FRESH = (*_IN_PLACE, *(f"aten.{name}" for name in ("linear.default", "addmm.default", "matmul.default", "bmm.default", "neg.default")))
+_FRESH += ("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default", "aten.mean.dim", "aten.sum.dim_IntList", "aten.amax.default")
+"""Operations whose result is memory of its own, and which keep none of what they are given."""
+
+
+def packed(module: fx.GraphModule) -> fx.GraphModule:
+    """The module, rewritten in place."""
+    graph = module.graph
+    tables = {node: table for node in graph.nodes if (table := _table_of(module, node)) is not None}
+    if tables:
+        _pack(module, tables)
+    for node in list(graph.nodes):
+        if node.target is read_bank:
+            _after_maximum(module, node)
+    _overwrite(graph)
+    graph.lint()
+    module.recompile()
+    return module
+
+
+def _table_of(module: fx.GraphModule, node: fx.Node) -> Table | None:
+    """The table that a node reads, where that is all it does and a bank can hold it."""
+    table = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return table if isinstance(table, Table) and table.timesteps == 1 and table.place is not None else None
+
+
+def _pack(module: fx.GraphModule, tables: dict[fx.Node, Table]) -> None:
+    """All tables in one bank."""
+    banks = [bank for table in tables.values() if (bank := table.bank()) is not None]
+    bank, graph = joined(banks), module.graph
+    module.register_buffer("bank_floats", bank.floats)
+    module.register_buffer("bank_codes", bank.codes)
+    with graph.inserting_before(next(iter(graph.nodes))):
+        floats, codes = graph.get_attr("bank_floats"), graph.get_attr("bank_codes")
+    for (node, table), place in zip(tables.items(), bank.places, strict=True):
+        with graph.inserting_before(node):
+            operands = (*node.args, *[None] * (2 - len(node.args)), floats, codes)
+            twin = graph.call_function(read_bank, operands, {"place": place, "axis": table.axis})
+        twin.meta = node.meta
+        node.replace_all_uses_with(twin)
+        graph.erase_node(node)
+        module.delete_submodule(str(node.target))
+
+
+def _after_maximum(module: fx.GraphModule, node: fx.Node) -> None:
+    """(1), where maxima of rows are all that a staircase is read for."""
+    users = list(node.users)
+    if len(users) != 1 or name_of(users[0].target) != "aten.amax.default" or node.args[1] is not None:
+        return
+    (maximum,), place, axis = users, node.kwargs["place"], node.kwargs["axis"]
+    sizes, dims = len(node.meta["spec"][0]), maximum.args[1]
+    axes = {each % sizes for each in ((axis,) if isinstance(axis, int) else axis)}
+    apart = place.channels == 1 or not axes & {dim % sizes for dim in dims}
+    if len(maximum.args) < 3 or not maximum.args[2] or not apart or not never_falls(module.get_buffer("bank_floats"), place):
+        return
+    maximum.replace_input_with(node, node.args[0])
+    maximum.replace_all_uses_with(node)
+    node.meta = maximum.meta
+    node.args = (maximum, *node.args[1:])
+    maximum.append(node)
+
+
+def _overwrite(graph: fx.Graph) -> None:
+    """(2)"""
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        if not node.args or not isinstance(node.args[0], fx.Node) or not _is_last(node, node.args[0], order):
+            continue
+        if node.target in _PACKED:
+            node.kwargs = {**node.kwargs, "out": node.args[0]}
+        elif name_of(node.target) in _IN_PLACE and node.meta.get("spec") == node.args[0].meta.get("spec") and not node.kwargs:
+            node.target = _IN_PLACE[name_of(node.target)]
+
+
+def _is_last(node: fx.Node, operand: fx.Node, order: dict[fx.Node, int]) -> bool:
+    """Whether a node reads memory that nothing else needs from then on: of an operation that made it, its other readers done."""
+    others = [user for user in operand.users if user is not node]
+    twice = sum(each is operand for each in node.all_input_nodes) > 1 or list(node.args).count(operand) > 1
+    return not twice and _is_fresh(operand) and all(_is_fresh(user) and order[user] < order[node] for user in others)
+
+
+def _is_fresh(node: fx.Node) -> bool:
+    return node.op == "call_function" and (node.target in _PACKED or name_of(node.target) in _FRESH or node.target in _IN_PLACE.values())
