@@ -10,7 +10,8 @@ Kernels: populations in one pass over memory, on a CPU by numba (floor 2, beside
 `simulate.kernel` chooses between these and `neuron`. A kernel for another device serves the same calls.
 """
 
+from spikeloom.kernels import operators
 from spikeloom.kernels.bank import NOWHERE, Bank, Place, bank_of, joined
-from spikeloom.kernels.populations import look_up, run_uniform, serves
+from spikeloom.kernels.populations import driven, look_up, run_uniform, serves
 
-__all__ = ["NOWHERE", "Bank", "Place", "bank_of", "joined", "look_up", "run_uniform", "serves"]
+__all__ = ["NOWHERE", "Bank", "Place", "bank_of", "driven", "joined", "look_up", "operators", "run_uniform", "serves"]

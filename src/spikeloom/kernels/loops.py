@@ -164,11 +164,11 @@ def run_uniform(
 
 @inlined
 @no_type_check
-def _place(h, place, size, shift, width, top):
+def _place(h, start, place, size, shift, per_width, top):
     """(1) of `neuron.grid`; whether any of them is none, for h is not a number."""
     nan = np.int32(0)
     for i in range(size):
-        z = shift[i] + h[i] / width[i]
+        z = shift[i] + h[start + i] * per_width[i]
         nan |= np.int32(z != z)
         z = z if z > np.float32(0.0) else np.float32(0.0)
         z = top if z > top else z
@@ -178,15 +178,31 @@ def _place(h, place, size, shift, width, top):
 
 @inlined
 @no_type_check
-def _read(h, x, start, size, gain, gain_at, number):
-    """x, or x over its number of the gain"""
-    if gain_at == ZERO:
-        for i in range(size):
-            h[i] = x[start + i]
-    else:
-        divisor = gain[number]
-        for i in range(size):
-            h[i] = x[start + i] / divisor
+def _invert(width):
+    """1/width; exact, for widths are powers of two."""
+    for i in range(PIECE):
+        width[i] = np.float32(1.0) / width[i]
+
+
+@inlined
+@no_type_check
+def _copy(h, x, start, size):
+    for i in range(size):
+        h[i] = x[start + i]
+
+
+@inlined
+@no_type_check
+def _subtract(h, size, number):
+    for i in range(size):
+        h[i] -= number
+
+
+@inlined
+@no_type_check
+def _divide(h, size, number):
+    for i in range(size):
+        h[i] /= number
 
 
 @inlined
@@ -215,33 +231,46 @@ def _take_ranked(o, start, size, codes, levels, h, place, base, apart, first, wi
         o[start + i] = levels[((level + np.uint64(h[i] >= levels[level << ONE])) << ONE) + ONE]
 
 
-@compiled("ppppp" + "pnn")
+@compiled("ppppppp" + "pnn")
 @no_type_check
-def look_up(x_at, o_at, gain_at, floats_at, codes_at, plan_at, first, last):
-    """What `neuron.grid.look_up` reads from a table in a bank: by cells, by cells with splits, or by ranks. With a gain (at an address
-    other than 0; `shared` rows have one number in common) inputs are divided by it first. Answers whether any input is not a number."""
+def look_up(x_at, o_at, less_at, lesser_at, gain_at, floats_at, codes_at, plan_at, first, last):
+    """What `neuron.grid.look_up` reads from a table in a bank: by cells, by cells with splits, or by ranks. Inputs have the numbers of
+    their row, at addresses other than 0, subtracted first, one after the other, and are divided by that of the gain; `shared` rows have
+    them in common. Answers whether any input is not a number."""
     plan = _words(plan_at, 15)
     count, length, mid, groups, channels = plan[0], plan[1], plan[2], plan[3], plan[4]
     together, pieces, cells, ranks, shared = plan[5] != ZERO, plan[6], plan[7], plan[8], plan[9]
     apart, wide = cells if together else ZERO, ranks if together else ZERO
     x, o, gain = _floats(x_at, count), _floats(o_at, count), _floats(gain_at, count)
+    less, lesser = _floats(less_at, count), _floats(lesser_at, count)
     shift_of = _floats(floats_at + plan[10] * FOUR, channels)
     width_of = _floats(floats_at + (plan[10] + channels) * FOUR, channels)
     heights, splits = _floats(floats_at + plan[11] * FOUR, channels * cells << ONE), _floats(floats_at + plan[12] * FOUR, channels * cells)
     levels, codes = _floats(floats_at + plan[13] * FOUR, channels * ranks << ONE), _bytes(codes_at + plan[14], channels * cells)
-    h, shift, width = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32), np.empty(PIECE, np.float32)
-    place = np.empty(PIECE, np.int32)
-    held, nan = NONE, False
+    h, shift, per_width = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32), np.ones(PIECE, np.float32)
+    place, held, nan, top = np.empty(PIECE, np.int32), NONE, False, np.float32(cells - ONE)
+    straight = (less_at | gain_at) == ZERO and (plan[12] & plan[14]) == NONE
     for piece in range(first, last):
         row, begin = piece // pieces, piece % pieces * PIECE
         size, start, group = min(PIECE, length - begin), row * length + begin, row // mid % groups
         channel = group * length + begin if together else group
         if channel != held:
             _load(shift, shift_of, channel, size, together)
-            _load(width, width_of, channel, size, together)
+            _load(per_width, width_of, channel, size, together)
+            _invert(per_width)
             held = channel
-        _read(h, x, start, size, gain, gain_at, row // shared)
-        nan |= _place(h, place, size, shift, width, np.float32(cells - ONE))
+        if straight:
+            nan |= _place(x, start, place, size, shift, per_width, top)
+            _take(o, start, size, heights, place, channel * cells, apart)
+            continue
+        _copy(h, x, start, size)
+        if less_at != ZERO:
+            _subtract(h, size, less[row // shared])
+        if lesser_at != ZERO:
+            _subtract(h, size, lesser[row // shared])
+        if gain_at != ZERO:
+            _divide(h, size, gain[row // shared])
+        nan |= _place(h, ZERO, place, size, shift, per_width, top)
         if plan[14] != NONE:
             _take_ranked(o, start, size, codes, levels, h, place, channel * cells, apart, channel * ranks, wide)
         elif plan[12] != NONE:

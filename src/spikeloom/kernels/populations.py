@@ -30,7 +30,8 @@ Axes = tuple[int, ...]
 
 @final
 class Plan(NamedTuple):
-    """What a kernel is told of a tensor: whole numbers at an address, over how many pieces; `divided`: the gain lies as no kernel walks."""
+    """What a kernel is told of a tensor: whole numbers at an address, over how many pieces; `divided`: what stands
+    beside the input lies as no kernel walks."""
 
     numbers: NDArray[np.uint64]
     address: int
@@ -84,26 +85,46 @@ def run_uniform(
 
 def look_up(
     x: Float[Tensor, " *any"],
-    gain: Tensor | None,
     floats: Float[Tensor, " f"],
     codes: UInt8[Tensor, " b"],
     place: Place,
     axes: Axes,
+    *,
+    less: tuple[Tensor, ...] = (),
+    gain: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Float[Tensor, " *any"] | None:
-    """`neuron.look_up` of x, or of x/gain, in a table of a bank. Written to `out`, which may be x, where it is given. None where channels
-    lie as no kernel walks. Raises IndexError where an input is not a number."""
-    scaled = None if gain is None else gain.shape if gain.is_contiguous() and x.is_contiguous() else ()
-    plan = _table_plan(x.shape, x.stride(), axes, place, scaled)
+    """`neuron.look_up` of (x - less)/gain in a table of a bank; up to two tensors may be subtracted, one after the other. Written to
+    `out`, which may be x, where it is given. None where channels lie as no kernel walks. Raises IndexError where an input is not a
+    number."""
+    plan = _table_plan(x.shape, x.stride(), axes, place, _shape_beside(x, less, gain))
     if plan is None and x.is_contiguous():
         return None
     if plan is None or plan.divided:
-        return look_up((x if gain is None else x / gain).contiguous(), None, floats, codes, place, axes)
+        return look_up(driven(x, less, gain).contiguous(), floats, codes, place, axes)
     o = torch.empty_like(x) if out is None else out
-    given = (x.data_ptr(), o.data_ptr(), 0 if gain is None else gain.data_ptr(), floats.data_ptr(), codes.data_ptr())
-    if _share(_loops().look_up, (*given, plan.address), plan, o):
+    beside = [each.data_ptr() for each in less] + [0] * (2 - len(less)) + [0 if gain is None else gain.data_ptr()]
+    given = (x.data_ptr(), o.data_ptr(), *beside, floats.data_ptr(), codes.data_ptr(), plan.address)
+    if _share(_loops().look_up, given, plan, o):
         raise IndexError("a staircase has no value where its input is not a number")
     return o
+
+
+def driven(x: Float[Tensor, " *any"], less: tuple[Tensor, ...], gain: Tensor | None) -> Float[Tensor, " *any"]:
+    """(x - less)/gain"""
+    for each in less:
+        x = x - each
+    return x if gain is None else x / gain
+
+
+def _shape_beside(x: Tensor, less: tuple[Tensor, ...], gain: Tensor | None) -> Axes | None:
+    """The shape that what is subtracted and the gain have; None where there are none, () where they are not of one kind with x."""
+    beside = less if gain is None else (*less, gain)
+    if not beside:
+        return None
+    shape = beside[0].shape
+    alike = len(less) <= 2 and x.is_contiguous() and all(each.shape == shape and each.is_contiguous() for each in beside)
+    return shape if alike else ()
 
 
 @lru_cache(maxsize=1024)
@@ -113,21 +134,21 @@ def _neuron_plan(shape: Axes, strides: Axes, axes: Axes, channels: int, given: i
 
 
 @lru_cache(maxsize=4096)
-def _table_plan(shape: Axes, strides: Axes, axes: Axes, place: Place, gain: Axes | None) -> Plan | None:
+def _table_plan(shape: Axes, strides: Axes, axes: Axes, place: Place, beside: Axes | None) -> Plan | None:
     layout, shared = layout_of(tuple(shape), strides, axes, place.channels), 1
     if layout is None:
         return None
-    if gain is not None:
-        layout, shared = _gained(layout, shape, gain)
+    if beside is not None:
+        layout, shared = _rowed(layout, shape, beside)
     starts = [start % (1 << 64) for start in place[3:]]
     return _plan(layout, place.channels, place.cells, place.ranks, max(shared, 1), *starts)._replace(divided=shared == 0)
 
 
-def _gained(layout: Layout, shape: Axes, gain: Axes) -> tuple[Layout, int]:
-    """The layout whose rows each have one number of the gain, and how many rows share it: 0 where a gain does not lie as [B, L, 1] does
-    beside [B, L, C]."""
-    kept = len(gain) - next((place for place, size in enumerate(reversed(gain)) if size != 1), len(gain))
-    if len(gain) != len(shape) or tuple(gain[:kept]) != tuple(shape[:kept]):
+def _rowed(layout: Layout, shape: Axes, beside: Axes) -> tuple[Layout, int]:
+    """The layout whose rows each have one number of a tensor beside the input, and how many rows share it: 0 where it does not lie as
+    [B, L, 1] does beside [B, L, C]."""
+    kept = len(beside) - next((place for place, size in enumerate(reversed(beside)) if size != 1), len(beside))
+    if len(beside) != len(shape) or tuple(beside[:kept]) != tuple(shape[:kept]):
         return layout, 0
     rest = math.prod(shape[kept:])
     if layout.groups == 1 and not layout.together:

@@ -15,6 +15,8 @@ from spikeloom import kernels
 from spikeloom.kernels import NOWHERE, Bank, Place, bank_of
 from spikeloom.neuron import Axis, Lookup, Parameter, Ranks, Reset, index_table, level_table, look_up, rank_table, read_table, run_uniform
 
+FEW = 1 << 10
+"""Fewer inputs than this are read faster inside of what torch.compile makes than by a call."""
 LARGE = 1 << 15
 """Tables of more bytes than this leave a processor's first cache: they are read by ranks."""
 
@@ -37,7 +39,7 @@ def run_population(
     parts = (v0, _unless(decay, 1.0), _unless(leak, 0.0))
     if not any(isinstance(part, float | int) for part in parts):
         v, kept, lost = cast(tuple[Tensor, Tensor | None, Tensor | None], parts)
-        if _may_run(x, step, v, kept, lost):
+        if not torch.compiler.is_compiling() and kernels.serves(x, step, v, kept, lost):
             told = {"levels": levels, "negative": negative, "to_zero": reset == "zero"}
             o = kernels.run_uniform(x, step, v, kept, lost, **told, axes=_axes(axis), timesteps=timesteps, out=out)
             if o is not None:
@@ -50,16 +52,21 @@ def read_bank(
     gain: Tensor | None,
     floats: Float[Tensor, " f"],
     codes: UInt8[Tensor, " b"],
+    *,
     place: Place,
     axis: Axis,
+    less: tuple[Tensor, ...] = (),
     out: Tensor | None = None,
 ) -> Float[Tensor, " *any"]:
-    """A function staircase of a bank, read at x, or at x/gain; a kernel writes to `out`, which may be x, where it is given."""
-    if _may_run(x, floats, gain):
-        o = kernels.look_up(x, gain, floats, codes, place, _axes(axis), out)
-        if o is not None:
-            return o
-    h = x if gain is None else x / gain
+    """A function staircase of a bank, read at (x - less)/gain; a kernel writes to `out`, which may be x, where it is given."""
+    if kernels.serves(x, floats, gain, *less):
+        if not torch.compiler.is_compiling():
+            o = kernels.look_up(x, floats, codes, place, _axes(axis), less=less, gain=gain, out=out)
+            if o is not None:
+                return o
+        elif x.numel() >= FEW:
+            return torch.ops.spikeloom.look_up(x, floats, codes, place, _axes(axis), less, gain)
+    h = kernels.driven(x, less, gain)
     if torch.is_grad_enabled() and h.requires_grad:
         levels = _levels(floats, place)
         return read_table(h, levels[..., :-1, 0].nan_to_num(torch.inf), levels[..., 1], axis)
@@ -99,10 +106,6 @@ def never_falls(floats: Float[Tensor, " f"], place: Place) -> bool:
 
 def _levels(floats: Tensor, place: Place) -> Float[Tensor, "c r 2"]:
     return floats.narrow(0, place.levels, place.channels * place.ranks * 2).view(place.channels, place.ranks, 2)
-
-
-def _may_run(x: Tensor, *others: Tensor | None) -> bool:
-    return not torch.compiler.is_compiling() and kernels.serves(x, *others)
 
 
 def _unless(parameter: Parameter, neutral: float) -> Parameter | None:

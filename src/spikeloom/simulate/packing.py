@@ -4,9 +4,10 @@ there to be looked at, so whoever records them takes the executable itself.
 
     tables   all function staircases lie in one bank (`kernels.bank`)
     maxima   max_i f(x_i) = f(max_i x_i) for a staircase f that never falls: one look-up a row instead of one a number          (1)
-    memory   a population, or a sum or product beside it, is written over an operand that nothing reads afterwards              (2)
+    rows     what a row has in common, a maximum or a sum, is subtracted by the look-up that reads the difference              (2)
+    memory   a population, or a sum or product beside it, is written over an operand that nothing reads afterwards              (3)
 
-(2) saves more than it seems: memory that is new to a process costs more to get than to fill. Nothing packed is differentiable.
+(3) saves more than it seems: memory that is new to a process costs more to get than to fill. Nothing packed is differentiable.
 """
 
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def packed(module: fx.GraphModule) -> fx.GraphModule:
     for node in list(graph.nodes):
         if node.target is read_bank:
             _after_maximum(module, node)
+            _subtracting(node)
+    graph.eliminate_dead_code()
     _overwrite(graph)
     graph.lint()
     module.recompile()
@@ -88,8 +91,26 @@ def _after_maximum(module: fx.GraphModule, node: fx.Node) -> None:
     maximum.append(node)
 
 
+def _subtracting(node: fx.Node) -> None:
+    """(2): up to two subtractions of what a row has in common move into the look-up."""
+    less: tuple[fx.Node, ...] = ()
+    x = node.args[0]
+    while len(less) < 2 and isinstance(x, fx.Node) and _is_of_rows(x):
+        x, less = x.args[0], (x.args[1], *less)
+    if less and (node.args[1] is None or node.args[1].meta["spec"] == less[0].meta["spec"]):
+        node.args, node.kwargs = (x, *node.args[1:]), {**node.kwargs, "less": less}
+
+
+def _is_of_rows(node: fx.Node) -> bool:
+    """Whether a node subtracts one number from each row along the last axis."""
+    if name_of(node.target) != "aten.sub.Tensor" or node.kwargs or not all(isinstance(each, fx.Node) for each in node.args):
+        return False
+    (sizes, dtype), (beside, other) = (each.meta.get("spec", ((), None)) for each in node.args)
+    return dtype == other == "float32" and len(sizes) > 0 and sizes[-1] != 1 and tuple(beside) == (*sizes[:-1], 1)
+
+
 def _overwrite(graph: fx.Graph) -> None:
-    """(2)"""
+    """(3)"""
     order = {node: place for place, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
         if not node.args or not isinstance(node.args[0], fx.Node) or not _is_last(node, node.args[0], order):
