@@ -17,7 +17,7 @@ import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-PIECE = np.uint64(1024)
+PIECE, LINE = np.uint64(1024), np.uint64(64)
 ZERO, ONE, FOUR, NONE = np.uint64(0), np.uint64(1), np.uint64(4), np.uint64(2**64 - 1)
 _LETTERS = {"p": types.uint64, "n": types.uint64, "f": types.float32, "b": types.boolean}
 
@@ -231,6 +231,16 @@ def _take_ranked(o, start, size, codes, levels, h, place, base, apart, first, wi
         o[start + i] = levels[((level + np.uint64(h[i] >= levels[level << ONE])) << ONE) + ONE]
 
 
+@inlined
+@no_type_check
+def _touch(table, size, line):
+    """Bring a table into the cache from its first line to its last, which a processor foresees; what look-ups touch it does not."""
+    positive = np.int32(0)
+    for i in range(size // line):
+        positive += np.int32(table[i * line] > 0)
+    return positive
+
+
 @compiled("ppppppp" + "pnn")
 @no_type_check
 def look_up(x_at, o_at, less_at, lesser_at, gain_at, floats_at, codes_at, plan_at, first, last):
@@ -249,6 +259,12 @@ def look_up(x_at, o_at, less_at, lesser_at, gain_at, floats_at, codes_at, plan_a
     levels, codes = _floats(floats_at + plan[13] * FOUR, channels * ranks << ONE), _bytes(codes_at + plan[14], channels * cells)
     h, shift, per_width = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32), np.ones(PIECE, np.float32)
     place, held, nan, top = np.empty(PIECE, np.int32), NONE, False, np.float32(cells - ONE)
+    size = channels * cells * (ONE if plan[12] == NONE else np.uint64(2))
+    place[0] = np.int32(ZERO)  # is written again before it is read; keeps the compiler from leaving out what only touches memory
+    if plan[14] != NONE and count * LINE > channels * (cells + ranks * np.uint64(8)):
+        place[0] = _touch(codes, channels * cells, LINE) + _touch(levels, channels * ranks * np.uint64(2), LINE // FOUR)
+    elif plan[14] == NONE and count * LINE > size * FOUR:
+        place[0] = _touch(heights, size, LINE // FOUR)
     straight = (less_at | gain_at) == ZERO and (plan[12] & plan[14]) == NONE
     for piece in range(first, last):
         row, begin = piece // pieces, piece % pieces * PIECE

@@ -202,9 +202,10 @@ class Table(nn.Module):
         bank = {"floats": held["floats"], "codes": held["codes"], "place": self.place}
         return difference_over_time(partial(_read, axis=self.axis, **bank), *inputs, timesteps=self.timesteps)
 
-    def bank(self) -> Bank | None:
-        """The table as a bank of its own; None where it has no form that is read fast."""
-        return None if self.place is None else Bank(self._buffers["floats"], self._buffers["codes"], (self.place,))  # pyright: ignore[reportArgumentType]
+    def bank(self) -> Bank:
+        """The table as a bank of its own; only where `place` tells where it lies there."""
+        held = cast(dict[str, Tensor], self._buffers)
+        return Bank(held["floats"], held["codes"], () if self.place is None else (self.place,))
 
 
 def _read(x: Tensor, gain: Tensor | None = None, **table: Any) -> Tensor:

@@ -68,7 +68,7 @@ def read_bank(
             return torch.ops.spikeloom.look_up(x, floats, codes, place, _axes(axis), less, gain)
     h = kernels.driven(x, less, gain)
     if torch.is_grad_enabled() and h.requires_grad:
-        levels = _levels(floats, place)
+        levels = _levels(floats, place) if place.channels > 1 else _levels(floats, place)[0]
         return read_table(h, levels[..., :-1, 0].nan_to_num(torch.inf), levels[..., 1], axis)
     return look_up(h, table_at(floats, codes, place), axis)
 

@@ -10,13 +10,12 @@ there to be looked at, so whoever records them takes the executable itself.
 (3) saves more than it seems: memory that is new to a process costs more to get than to fill. Nothing packed is differentiable.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import fx
 
-from spikeloom.ir import name_of
+from spikeloom.ir import args_of, kwargs_of, name_of
 from spikeloom.kernels import joined
 from spikeloom.simulate.execute import Table
 from spikeloom.simulate.kernel import never_falls, read_bank, run_population
@@ -28,7 +27,14 @@ _IN_PLACE = {
 }
 _PACKED = (read_bank, run_population)
 _FRESH = (*_IN_PLACE, *(f"aten.{name}" for name in ("linear.default", "addmm.default", "matmul.default", "bmm.default", "neg.default")))
-_FRESH += ("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default", "aten.mean.dim", "aten.sum.dim_IntList", "aten.amax.default")
+_FRESH += (
+    "aten.conv1d.default",
+    "aten.conv2d.default",
+    "aten.conv3d.default",
+    "aten.mean.dim",
+    "aten.sum.dim_IntList",
+    "aten.amax.default",
+)
 """Operations whose result is memory of its own, and which keep none of what they are given."""
 
 
@@ -57,8 +63,7 @@ def _table_of(module: fx.GraphModule, node: fx.Node) -> Table | None:
 
 def _pack(module: fx.GraphModule, tables: dict[fx.Node, Table]) -> None:
     """All tables in one bank."""
-    banks = [bank for table in tables.values() if (bank := table.bank()) is not None]
-    bank, graph = joined(banks), module.graph
+    bank, graph = joined([table.bank() for table in tables.values()]), module.graph
     module.register_buffer("bank_floats", bank.floats)
     module.register_buffer("bank_codes", bank.codes)
     with graph.inserting_before(next(iter(graph.nodes))):
@@ -76,56 +81,65 @@ def _pack(module: fx.GraphModule, tables: dict[fx.Node, Table]) -> None:
 def _after_maximum(module: fx.GraphModule, node: fx.Node) -> None:
     """(1), where maxima of rows are all that a staircase is read for."""
     users = list(node.users)
-    if len(users) != 1 or name_of(users[0].target) != "aten.amax.default" or node.args[1] is not None:
+    if len(users) != 1 or name_of(users[0].target) != "aten.amax.default" or len(users[0].args) < 3:
         return
-    (maximum,), place, axis = users, node.kwargs["place"], node.kwargs["axis"]
-    sizes, dims = len(node.meta["spec"][0]), maximum.args[1]
-    axes = {each % sizes for each in ((axis,) if isinstance(axis, int) else axis)}
-    apart = place.channels == 1 or not axes & {dim % sizes for dim in dims}
-    if len(maximum.args) < 3 or not maximum.args[2] or not apart or not never_falls(module.get_buffer("bank_floats"), place):
+    x, gain, *bank = args_of(node)
+    (maximum,), told = users, kwargs_of(node)
+    _, dims, keeps = args_of(maximum)
+    sizes, axis = len(_spec(x)[0]), told["axis"]
+    channels = {each % sizes for each in ((axis,) if isinstance(axis, int) else axis)}
+    apart = told["place"].channels == 1 or not channels & {dim % sizes for dim in dims}
+    if gain is not None or not keeps or not apart or not never_falls(module.get_buffer("bank_floats"), told["place"]):
         return
-    maximum.replace_input_with(node, node.args[0])
+    maximum.replace_input_with(node, x)
     maximum.replace_all_uses_with(node)
-    node.meta = maximum.meta
-    node.args = (maximum, *node.args[1:])
+    node.meta, node.args = maximum.meta, (maximum, None, *bank)
     maximum.append(node)
 
 
 def _subtracting(node: fx.Node) -> None:
-    """(2): up to two subtractions of what a row has in common move into the look-up."""
+    """(2)"""
+    x, gain, *bank = args_of(node)
     less: tuple[fx.Node, ...] = ()
-    x = node.args[0]
-    while len(less) < 2 and isinstance(x, fx.Node) and _is_of_rows(x):
-        x, less = x.args[0], (x.args[1], *less)
-    if less and (node.args[1] is None or node.args[1].meta["spec"] == less[0].meta["spec"]):
-        node.args, node.kwargs = (x, *node.args[1:]), {**node.kwargs, "less": less}
+    while len(less) < 2 and _is_of_rows(x):
+        x, row = args_of(x)
+        less = (row, *less)
+    if less and (gain is None or _spec(gain) == _spec(less[0])):
+        node.args, node.kwargs = (x, gain, *bank), {**node.kwargs, "less": less}
 
 
 def _is_of_rows(node: fx.Node) -> bool:
     """Whether a node subtracts one number from each row along the last axis."""
     if name_of(node.target) != "aten.sub.Tensor" or node.kwargs or not all(isinstance(each, fx.Node) for each in node.args):
         return False
-    (sizes, dtype), (beside, other) = (each.meta.get("spec", ((), None)) for each in node.args)
+    (sizes, dtype), (beside, other) = (_spec(each) for each in args_of(node))
     return dtype == other == "float32" and len(sizes) > 0 and sizes[-1] != 1 and tuple(beside) == (*sizes[:-1], 1)
+
+
+def _spec(node: fx.Node) -> Any:
+    """The shape and dtype of a node's value in the example; unlike any other where they are not known."""
+    return node.meta.get("spec") or ((), None)
 
 
 def _overwrite(graph: fx.Graph) -> None:
     """(3)"""
     order = {node: place for place, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
-        if not node.args or not isinstance(node.args[0], fx.Node) or not _is_last(node, node.args[0], order):
+        operand = args_of(node)[0] if node.args else None
+        if not isinstance(operand, fx.Node) or not _is_last(node, operand, order):
             continue
         if node.target in _PACKED:
-            node.kwargs = {**node.kwargs, "out": node.args[0]}
-        elif name_of(node.target) in _IN_PLACE and node.meta.get("spec") == node.args[0].meta.get("spec") and not node.kwargs:
+            node.kwargs = {**node.kwargs, "out": operand}
+        elif name_of(node.target) in _IN_PLACE and not node.kwargs and "spec" in node.meta and _spec(node) == _spec(operand):
             node.target = _IN_PLACE[name_of(node.target)]
 
 
 def _is_last(node: fx.Node, operand: fx.Node, order: dict[fx.Node, int]) -> bool:
     """Whether a node reads memory that nothing else needs from then on: of an operation that made it, its other readers done."""
+    given: list[fx.Node] = []
+    fx.map_arg((node.args, node.kwargs), given.append)
     others = [user for user in operand.users if user is not node]
-    twice = sum(each is operand for each in node.all_input_nodes) > 1 or list(node.args).count(operand) > 1
-    return not twice and _is_fresh(operand) and all(_is_fresh(user) and order[user] < order[node] for user in others)
+    return given.count(operand) == 1 and _is_fresh(operand) and all(_is_fresh(user) and order[user] < order[node] for user in others)
 
 
 def _is_fresh(node: fx.Node) -> bool:
