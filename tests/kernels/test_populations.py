@@ -72,7 +72,7 @@ def neurons(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(neurons())
 def test_uniform_populations_are_those_of_neuron_bit_for_bit(case: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(case["seed"])
@@ -129,7 +129,7 @@ def readings(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(readings())
 def test_tables_are_read_as_a_search_reads_them(case: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(case["seed"])

@@ -21,10 +21,10 @@ def look_up_on_cpu(
     o = torch.empty_like(x)
     if o.numel() == 0:
         return o
-    out, beside = o if x.stride() == o.stride() else None, {"less": tuple(less), "gain": gain}
-    found = look_up(x, floats, codes, Place(*place), tuple(axes), **beside, out=out)
+    table, rows = Place(*place), tuple(less)
+    found = look_up(x, floats, codes, table, tuple(axes), less=rows, gain=gain, out=o if x.stride() == o.stride() else None)
     if found is None:
-        found = look_up(x.contiguous(), floats, codes, Place(*place), tuple(axes), **beside)
+        found = look_up(x.contiguous(), floats, codes, table, tuple(axes), less=rows, gain=gain)
     if found is None:
         raise RuntimeError(f"no kernel walks channels on axes {axes} of {tuple(x.shape)}")
     return o if found is o else o.copy_(found)

@@ -26,15 +26,8 @@ _IN_PLACE = {
     for overload in ("Tensor", "Scalar")
 }
 _PACKED = (read_bank, run_population)
-_FRESH = (*_IN_PLACE, *(f"aten.{name}" for name in ("linear.default", "addmm.default", "matmul.default", "bmm.default", "neg.default")))
-_FRESH += (
-    "aten.conv1d.default",
-    "aten.conv2d.default",
-    "aten.conv3d.default",
-    "aten.mean.dim",
-    "aten.sum.dim_IntList",
-    "aten.amax.default",
-)
+_MAKING = ("linear.default", "addmm.default", "matmul.default", "bmm.default", "neg.default", "mean.dim", "sum.dim_IntList", "amax.default")
+_FRESH = {*_IN_PLACE, *(f"aten.{name}" for name in (*_MAKING, "conv1d.default", "conv2d.default", "conv3d.default"))}
 """Operations whose result is memory of its own, and which keep none of what they are given."""
 
 
