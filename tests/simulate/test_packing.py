@@ -78,5 +78,7 @@ def test_networks_run_by_the_kernels(placement: str, kernel: str, monkeypatch: p
     right = primary(snn(x))
     monkeypatch.setattr(kernels, kernel, lambda x, *_, **__: torch.zeros_like(x))
     assert not torch.equal(primary(snn(x)), right)
-    with torch.enable_grad():
-        assert torch.equal(primary(snn(x.clone().requires_grad_())), right)  # gradients: without them
+    tracked = x.clone().requires_grad_()
+    assert torch.equal(primary(snn(tracked)), right)  # gradients: without them
+    primary(snn(tracked)).sum().backward()
+    assert tracked.grad is not None

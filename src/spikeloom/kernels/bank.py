@@ -59,7 +59,7 @@ def bank_of(
     for part in (heights, splits, levels):
         starts.append(NOWHERE if part is None else sum(each.numel() for each in parts))
         parts += [] if part is None else [part]
-    place = Place(len(shift), read.shape[1], levels.shape[1], 0, *starts, NOWHERE if codes is None else 0)
+    place = Place._make([len(shift), read.shape[1], levels.shape[1], 0, *starts, NOWHERE if codes is None else 0])
     empty = torch.zeros(0, dtype=torch.uint8, device=shift.device)
     return Bank(torch.cat([part.flatten() for part in parts]), empty if codes is None else codes.flatten(), (place,))
 
@@ -70,6 +70,6 @@ def joined(banks: Sequence[Bank]) -> Bank:
     for bank in banks:
         for place in bank.places:
             moved = [start if start == NOWHERE else start + floats for start in place[3:7]]
-            places.append(Place(*place[:3], *moved, place.codes if place.codes == NOWHERE else place.codes + codes))
+            places.append(Place._make([*place[:3], *moved, place.codes if place.codes == NOWHERE else place.codes + codes]))
         floats, codes = floats + bank.floats.numel(), codes + bank.codes.numel()
     return Bank(torch.cat([bank.floats for bank in banks]), torch.cat([bank.codes for bank in banks]), tuple(places))

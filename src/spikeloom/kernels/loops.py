@@ -44,7 +44,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 @intrinsic
 @no_type_check
 def _pointer(_, address, element):
-    def build(context, builder, signature, arguments):
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(element.dtype)(address, element), build

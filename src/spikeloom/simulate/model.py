@@ -61,7 +61,7 @@ class SpikingModel(
         self.network = self.bound(timesteps)
 
     def bound(self, timesteps: int) -> fx.GraphModule:
-        """The executable for T steps, made once: inputs repeated to [T·B, …] in, raw outputs out."""
+        """The executable for T steps, packed, made once: inputs repeated to [T·B, …] in, raw outputs out. Not differentiable."""
         if timesteps not in self._bound:
             self._bound[timesteps] = packed(executable(self.program, timesteps))
         return self._bound[timesteps]
@@ -80,7 +80,8 @@ class SpikingModel(
         steps = self.timesteps if timesteps is None else timesteps
         if early_exit is not None:
             return self.run_with_exit(*inputs, margin=early_exit, timesteps=steps)[0]
-        module = self.network if steps == self.timesteps else self.bound(steps)
+        tracked = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
+        module = executable(self.program, steps) if tracked else self.network if steps == self.timesteps else self.bound(steps)
         return joined([decoded(module(*(repeated(value, steps) for value in piece)), steps) for piece in self._pieces(inputs, steps)])
 
     def _pieces(self, inputs: tuple[Tensor, ...], steps: int) -> Sequence[tuple[Tensor, ...]]:
