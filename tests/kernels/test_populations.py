@@ -190,8 +190,11 @@ def test_tables_of_a_joined_bank_stay_their_own() -> None:
 def test_threads_share_large_populations(monkeypatch: pytest.MonkeyPatch) -> None:
     floats, codes, place, thresholds, values = one_table()
     x, step = torch.randn(3, 7, 20000), torch.tensor(0.3)
+    row = torch.randn(3, 7, 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(read_bank(x, None, floats, codes, place=place, axis=1), read_table(x, thresholds[0], values[0], 1))
+    lower = read_bank(x, None, floats, codes, place=place, axis=1, less=(row,))  # threads begin within rows
+    assert torch.equal(lower, read_table(x - row, thresholds[0], values[0], 1))
     options: dict[str, Any] = {"levels": 5, "negative": 2, "reset": "subtract", "axis": 1, "timesteps": 3}
     assert torch.equal(run_population(x, step, step, 1.0, 0.0, **options), by_steps(x, step, step, 1.0, 0.0, **options))
     x[2, 6, -1] = torch.nan

@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 
 PIECE, LINE = np.uint64(1024), np.uint64(64)
 ZERO, ONE, FOUR, NONE = np.uint64(0), np.uint64(1), np.uint64(4), np.uint64(2**64 - 1)
+NOTHING = np.float32(0.0)  # what is subtracted where nothing is: x - 0 is x, bit for bit
 _LETTERS = {"p": types.uint64, "n": types.uint64, "f": types.float32, "b": types.boolean}
 
 
@@ -79,7 +80,8 @@ def _load(buffer, parameter, channel, size, together):
         for i in range(size):
             buffer[i] = parameter[channel + i]
     else:
-        buffer[:] = parameter[channel]
+        for i in range(size):
+            buffer[i] = parameter[channel]
 
 
 @inlined
@@ -146,11 +148,12 @@ def run_uniform(
         channel = group * length + begin if together else group
         _load(v, v0_of, channel, size, together)
         if channel != held:
-            _load(step, step_of, channel, size, together)
+            span = size if together else min(PIECE, length)
+            _load(step, step_of, channel, span, together)
             if decays:
-                _load(decay, decay_of, channel, size, together)
+                _load(decay, decay_of, channel, span, together)
             if leaks:
-                _load(leak, leak_of, channel, size, together)
+                _load(leak, leak_of, channel, span, together)
             held = channel
         for t in range(timesteps):
             if decays:
@@ -164,11 +167,11 @@ def run_uniform(
 
 @inlined
 @no_type_check
-def _place(h, start, place, size, shift, per_width, top):
-    """(1) of `neuron.grid`; whether any of them is none, for h is not a number."""
+def _place(x, start, less, lesser, place, size, shift, per_width, top):
+    """(1) of `neuron.grid` for x - less - lesser; whether any of them is none, for x is not a number."""
     nan = np.int32(0)
     for i in range(size):
-        z = shift[i] + h[start + i] * per_width[i]
+        z = shift[i] + (x[start + i] - less - lesser) * per_width[i]
         nan |= np.int32(z != z)
         z = z if z > np.float32(0.0) else np.float32(0.0)
         z = top if z > top else z
@@ -178,31 +181,18 @@ def _place(h, start, place, size, shift, per_width, top):
 
 @inlined
 @no_type_check
-def _invert(width):
+def _invert(width, size):
     """1/width; exact, for widths are powers of two."""
-    for i in range(PIECE):
+    for i in range(size):
         width[i] = np.float32(1.0) / width[i]
 
 
 @inlined
 @no_type_check
-def _copy(h, x, start, size):
+def _drive(h, x, start, size, less, lesser, gain):
+    """(x - less - lesser)/gain"""
     for i in range(size):
-        h[i] = x[start + i]
-
-
-@inlined
-@no_type_check
-def _subtract(h, size, number):
-    for i in range(size):
-        h[i] -= number
-
-
-@inlined
-@no_type_check
-def _divide(h, size, number):
-    for i in range(size):
-        h[i] /= number
+        h[i] = (x[start + i] - less - lesser) / gain
 
 
 @inlined
@@ -265,28 +255,25 @@ def look_up(x_at, o_at, less_at, lesser_at, gain_at, floats_at, codes_at, plan_a
         place[0] = _touch(codes, channels * cells, LINE) + _touch(levels, channels * ranks * np.uint64(2), LINE // FOUR)
     elif plan[14] == NONE and count * LINE > size * FOUR:
         place[0] = _touch(heights, size, LINE // FOUR)
-    straight = (less_at | gain_at) == ZERO and (plan[12] & plan[14]) == NONE
+    straight = gain_at == ZERO and (plan[12] & plan[14]) == NONE
     for piece in range(first, last):
         row, begin = piece // pieces, piece % pieces * PIECE
         size, start, group = min(PIECE, length - begin), row * length + begin, row // mid % groups
         channel = group * length + begin if together else group
         if channel != held:
-            _load(shift, shift_of, channel, size, together)
-            _load(per_width, width_of, channel, size, together)
-            _invert(per_width)
+            span = size if together else min(PIECE, length)
+            _load(shift, shift_of, channel, span, together)
+            _load(per_width, width_of, channel, span, together)
+            _invert(per_width, span)
             held = channel
+        a = less[row // shared] if less_at != ZERO else NOTHING
+        b = lesser[row // shared] if lesser_at != ZERO else NOTHING
         if straight:
-            nan |= _place(x, start, place, size, shift, per_width, top)
+            nan |= _place(x, start, a, b, place, size, shift, per_width, top)
             _take(o, start, size, heights, place, channel * cells, apart)
             continue
-        _copy(h, x, start, size)
-        if less_at != ZERO:
-            _subtract(h, size, less[row // shared])
-        if lesser_at != ZERO:
-            _subtract(h, size, lesser[row // shared])
-        if gain_at != ZERO:
-            _divide(h, size, gain[row // shared])
-        nan |= _place(h, ZERO, place, size, shift, per_width, top)
+        _drive(h, x, start, size, a, b, gain[row // shared] if gain_at != ZERO else np.float32(1.0))
+        nan |= _place(h, ZERO, NOTHING, NOTHING, place, size, shift, per_width, top)
         if plan[14] != NONE:
             _take_ranked(o, start, size, codes, levels, h, place, channel * cells, apart, channel * ranks, wide)
         elif plan[12] != NONE:
