@@ -92,14 +92,6 @@ def test_uniform_populations_are_those_of_neuron_bit_for_bit(case: dict[str, Any
         assert same(run_population(x, step, v0, decay, leak, **options, out=x), expected)
 
 
-def test_still_inputs_are_the_same_ones_at_every_step() -> None:
-    x, step = torch.randn(3, 4, 9), torch.rand(4) + 0.1
-    options: dict[str, Any] = {"levels": 15, "negative": 3, "to_zero": False, "axes": (1,), "timesteps": 5}
-    still = kernels.run_uniform(x, step, step / 2, None, None, **options, still=True)
-    assert still is not None
-    assert torch.equal(still, kernels.run_uniform(x.repeat(5, 1, 1), step, step / 2, None, None, **options))  # pyright: ignore[reportArgumentType]
-
-
 def table(kind: str, channels: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Thresholds and values [C, K]: on a grid, off it, or padded with infinity; many enough in large ones to be read by ranks."""
     k = {"padded": 9, "large": 40, "grid": 20, "free": 12}[kind]

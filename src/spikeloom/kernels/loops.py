@@ -122,20 +122,20 @@ def _send(v, o, start, size, step, low, high, to_zero):
         v[i] = (np.float32(0.0) if sent != np.float32(0.0) else h) if to_zero else h - sent
 
 
-@compiled("pppppp" + "ffbb" + "pnn")
+@compiled("pppppp" + "ffb" + "pnn")
 @no_type_check
 def run_uniform(
     x_at, o_at, step_at, v0_at, decay_at, leak_at,
-    low, high, to_zero, still,
+    low, high, to_zero,
     plan_at, first, last,
 ):  # fmt: skip
     """T steps of identity staircases, equations (1)-(3) of `neuron.uniform`, without decay or leak where their address is 0. Inputs and
-    outputs lie step by step; `still` inputs are the same ones at every step."""
+    outputs lie step by step."""
     plan = _words(plan_at, 8)
     neurons, length, mid, groups, channels = plan[0], plan[1], plan[2], plan[3], plan[4]
     together, pieces, timesteps = plan[5] != ZERO, plan[6], plan[7]
     decays, leaks = decay_at != ZERO, leak_at != ZERO
-    x, o = _floats(x_at, neurons * (ONE if still else timesteps)), _floats(o_at, neurons * timesteps)
+    x, o = _floats(x_at, neurons * timesteps), _floats(o_at, neurons * timesteps)
     step_of, v0_of, decay_of, leak_of = (
         _floats(step_at, channels), _floats(v0_at, channels), _floats(decay_at, channels), _floats(leak_at, channels)
     )  # fmt: skip
@@ -158,7 +158,7 @@ def run_uniform(
         for t in range(timesteps):
             if decays:
                 _scale(v, decay, size)
-            _charge(v, x, start + (ZERO if still else t * neurons), size)
+            _charge(v, x, start + t * neurons, size)
             if leaks:
                 _lose(v, leak, size)
             _send(v, o, start + t * neurons, size, step, low, high, to_zero)

@@ -60,25 +60,23 @@ def run_uniform(
     to_zero: bool,
     axes: Axes,
     timesteps: int,
-    still: bool = False,
     out: Tensor | None = None,
-) -> Float[Tensor, " tb_out *rest"] | None:
-    """`neuron.run_uniform`: T steps of inputs [T·B, …], without decay or leak where they are None; with `still`, of inputs [B, …] that
-    stay as they are for T steps. Written to `out`, which may be x, where it is given. None where channels lie as no kernel walks."""
-    given = 1 if still else timesteps
+) -> Float[Tensor, " tb *rest"] | None:
+    """`neuron.run_uniform`: T steps of inputs [T·B, …], without decay or leak where they are None. Written to `out`, which may be x,
+    where it is given. None where channels lie as no kernel walks."""
     if timesteps > 1 and not x.is_contiguous():
         x, out = x.contiguous(), None
     channels = max(step.numel(), v0.numel(), 1 if decay is None else decay.numel(), 1 if leak is None else leak.numel())
-    plan = _neuron_plan(x.shape, x.stride(), axes, channels, given, timesteps)
+    plan = _neuron_plan(x.shape, x.stride(), axes, channels, timesteps)
     if plan is None and not x.is_contiguous():
         x, out = x.contiguous(), None
-        plan = _neuron_plan(x.shape, x.stride(), axes, channels, given, timesteps)
+        plan = _neuron_plan(x.shape, x.stride(), axes, channels, timesteps)
     if plan is None:
         return None
-    o = out if out is not None else torch.empty_like(x) if given == timesteps else x.new_empty(timesteps * x.shape[0], *x.shape[1:])
+    o = torch.empty_like(x) if out is None else out
     held = [None if each is None else _even(each, channels) for each in (step, v0, decay, leak)]
     places = [0 if each is None else each.data_ptr() for each in held]
-    arguments = (x.data_ptr(), o.data_ptr(), *places, float(-negative), float(levels), to_zero, still, plan.address)
+    arguments = (x.data_ptr(), o.data_ptr(), *places, float(-negative), float(levels), to_zero, plan.address)
     _share(_loops().run_uniform, arguments, plan, o)
     return o
 
@@ -128,8 +126,8 @@ def _shape_beside(x: Tensor, less: tuple[Tensor, ...], gain: Tensor | None) -> A
 
 
 @lru_cache(maxsize=1024)
-def _neuron_plan(shape: Axes, strides: Axes, axes: Axes, channels: int, given: int, timesteps: int) -> Plan | None:
-    layout = layout_of((shape[0] // given, *shape[1:]) if given > 1 else tuple(shape), strides, axes, channels)
+def _neuron_plan(shape: Axes, strides: Axes, axes: Axes, channels: int, timesteps: int) -> Plan | None:
+    layout = layout_of((shape[0] // timesteps, *shape[1:]), strides, axes, channels)
     return None if layout is None else _plan(layout, channels, timesteps)
 
 

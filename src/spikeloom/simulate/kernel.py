@@ -41,7 +41,7 @@ def run_population(
         v, kept, lost = cast(tuple[Tensor, Tensor | None, Tensor | None], parts)
         if not torch.compiler.is_compiling() and kernels.serves(x, step, v, kept, lost):
             told = {"levels": levels, "negative": negative, "timesteps": timesteps}
-            o = kernels.run_uniform(x, step, v, kept, lost, **told, to_zero=reset == "zero", axes=_axes(axis), still=False, out=out)
+            o = kernels.run_uniform(x, step, v, kept, lost, **told, to_zero=reset == "zero", axes=_axes(axis), out=out)
             if o is not None:
                 return o
     return run_uniform(x, step, v0, decay, leak, levels=levels, negative=negative, reset=reset, axis=axis, timesteps=timesteps)
