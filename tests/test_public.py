@@ -30,6 +30,7 @@ PACKAGES = [
     "convert",
     "datasets",
     "ir",
+    "kernels",
     "neuron",
     "pipeline",
     "plan",

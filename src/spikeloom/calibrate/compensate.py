@@ -59,7 +59,7 @@ from spikeloom.ir import (
     weights_of,
 )
 from spikeloom.neuron import are_shifts
-from spikeloom.simulate import decoded, driving, executable, float_function, repeated, spikes_of
+from spikeloom.simulate import decoded, driving, executable, firing, float_function, repeated
 
 
 @final
@@ -241,7 +241,7 @@ class _Work:
             meant = (lambda place, z: function(z)) if "free" in note(node) else (lambda place, z: self.ann.values[node][place])
             seen = self._seen(node, given, meant)
             (self._rescale if node.target is population else self._refit)(node, seen)
-        self.snn.put(node, (spikes_of(node, self.tensors, values, self.options.timesteps) for values in given))
+        self.snn.put(node, map(firing(node, self.tensors, self.options.timesteps), given))
 
     def _seen(self, node: fx.Node, given: list[tuple[Tensor, ...]], meant: Callable[[int, Tensor], Tensor]) -> Observation:
         """What a population receives in the SNN, and what it should make of it, over all samples."""

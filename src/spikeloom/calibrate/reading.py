@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.ir import OPERATIONS, Kind, Program, calls, driven_by, dynamic, kind, needs_spikes, signals
-from spikeloom.simulate import decoded, reference, repeated, spikes_of
+from spikeloom.simulate import decoded, firing, reference, repeated
 
 Edge = tuple[str, str]
 """A population and a reader of its spikes, by name."""
@@ -56,7 +56,7 @@ class _Reading(fx.Interpreter):
     def _spikes(self, node: fx.Node) -> Tensor:
         values = {each.name: value for each, value in self.env.items()}
         inputs = [repeated(values[each.name], self.timesteps) for each in driven_by(node)]
-        return decoded(spikes_of(node, self.program.tensors, inputs, self.timesteps), self.timesteps)
+        return decoded(firing(node, self.program.tensors, self.timesteps)(inputs), self.timesteps)
 
     def _with_spikes(self, n: fx.Node) -> Iterable[tuple[str, Any]]:
         """What an operation gives where one population's spikes stand for its values, for each population that reaches it."""

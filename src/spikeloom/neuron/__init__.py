@@ -14,7 +14,7 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
 """
 
 from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, fit_staircases, staircase_error
-from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels
+from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels, tracked
 from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference, running_mean
 from spikeloom.neuron.encode import (
     ENCODINGS,
@@ -27,7 +27,7 @@ from spikeloom.neuron.encode import (
     graded_bits,
 )
 from spikeloom.neuron.functions import FUNCTIONS, KNOWN, scalar_function
-from spikeloom.neuron.grid import Lookup, index_table, look_up, on_grid
+from spikeloom.neuron.grid import Lookup, Ranks, index_table, level_table, look_up, on_grid, rank_table
 from spikeloom.neuron.law import (
     RESETS,
     Law,
@@ -60,6 +60,7 @@ __all__ = [
     "Lookup",
     "Method",
     "Parameter",
+    "Ranks",
     "Reset",
     "Running",
     "Staircase",
@@ -90,10 +91,12 @@ __all__ = [
     "init_difference",
     "init_table",
     "init_uniform",
+    "level_table",
     "lif",
     "look_up",
     "multi_threshold",
     "on_grid",
+    "rank_table",
     "read_table",
     "run_table",
     "run_uniform",
@@ -103,5 +106,6 @@ __all__ = [
     "spike",
     "staircase_error",
     "step",
+    "tracked",
     "uniform_staircase",
 ]

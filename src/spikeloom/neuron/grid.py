@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from spikeloom.neuron.channel import Axis, spread
@@ -38,6 +38,16 @@ class Lookup(NamedTuple):
     starts: Int[Tensor, " c"]  # where a channel's cells begin among all
     heights: Float[Tensor, "c g *two"]  # in each cell; below its split, and from it on, where there are splits
     splits: Float[Tensor, " c g"] | None = None  # the threshold in the cell, or infinity
+
+
+@final
+class Ranks(NamedTuple):
+    """The same table in less memory, for K < 256 thresholds: which is the first in each cell, and what there is to know of it."""
+
+    shift: Float[Tensor, " c"]
+    width: Float[Tensor, " c"]
+    codes: UInt8[Tensor, "c g"]  # how many thresholds lie in lower cells: the rank of the one to compare with
+    levels: Float[Tensor, "c k1 2"]  # of each rank its threshold, NaN where it is never reached, and the value below it
 
 
 @final
@@ -64,20 +74,41 @@ def index_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k
     None where thresholds lie so close together that no grid of `MAX_CELLS` cells parts them: `read_table` must do.
     """
     thresholds, values = torch.atleast_2d(thresholds), torch.atleast_2d(values)
-    finite = thresholds.isfinite()
     parted: Lookup | None = None
     for cells in _sizes(len(thresholds)):
         if (grid := _grid_of(thresholds, cells)) is not None:
             return _whole(thresholds, values, grid)
         if parted is None:
             spaced = _spaced(thresholds, cells)
-            if not bool(((spaced.places(thresholds).diff(dim=1) == 0) & finite[:, 1:]).any()):
+            if not _holds_two(thresholds, spaced):
                 parted = _parted(thresholds, values, spaced)
     return parted
 
 
-def look_up(h: Float[Tensor, " *any"], lookup: Lookup, axis: Axis) -> Float[Tensor, " *any"]:
+def rank_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"]) -> Ranks | None:
+    """The table as ranks, on the coarsest grid that parts all thresholds; None where there are too many for that."""
+    thresholds, values = torch.atleast_2d(thresholds), torch.atleast_2d(values)
+    if thresholds.shape[1] > 255:
+        return None
+    for cells in _sizes(len(thresholds)):
+        grid = _spaced(thresholds, cells)
+        if not _holds_two(thresholds, grid):
+            codes = _reached(thresholds, grid, right=False).to(torch.uint8)
+            return Ranks(*_constants(grid)[:2], codes, level_table(thresholds, values))
+    return None
+
+
+def level_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c k1"]) -> Float[Tensor, "c k1 2"]:
+    """Of each rank its threshold, NaN where it is never reached, and the value below it."""
+    thresholds, values = torch.atleast_2d(thresholds), torch.atleast_2d(values)
+    reached = torch.where(thresholds.isfinite(), thresholds, torch.nan)
+    return torch.stack([torch.nn.functional.pad(reached, (0, 1), value=torch.nan), values.to(thresholds.dtype)], dim=-1)
+
+
+def look_up(h: Float[Tensor, " *any"], lookup: Lookup | Ranks, axis: Axis) -> Float[Tensor, " *any"]:
     """The staircase's value at each h, by a prepared table. No gradients; NaN is an IndexError."""
+    if isinstance(lookup, Ranks):
+        return _by_ranks(h, lookup, axis)
     if torch.compiler.is_compiling() or h.numel() <= PIECE or not h.is_contiguous():
         return _look_up(h, lookup, axis)
     o = torch.empty_like(h)
@@ -117,6 +148,16 @@ def _look_up(h: Tensor, lookup: Lookup, axis: Axis, out: Tensor | None = None) -
         return take(lookup.heights, place, out)
     above = h >= take(lookup.splits, place)
     return take(lookup.heights, place.mul_(2).add_(above), out)
+
+
+def _by_ranks(h: Tensor, ranks: Ranks, axis: Axis) -> Tensor:
+    shift, width = (spread(part, axis, h) if len(part) > 1 else part for part in (ranks.shift, ranks.width))
+    channels, cells = ranks.codes.shape
+    place = places(h, shift, width, cells)
+    first = spread(torch.arange(channels, dtype=torch.int32, device=h.device), axis, h) if channels > 1 else 0
+    rank = first * ranks.levels.shape[1] + take(ranks.codes, first * cells + place).to(torch.int32)
+    reached = h >= take(ranks.levels, 2 * rank)
+    return take(ranks.levels, 2 * (rank + reached) + 1)
 
 
 def on_grid(thresholds: Float[Tensor, " *c k"]) -> Float[Tensor, " *c k"]:
@@ -175,6 +216,11 @@ def _spaced(thresholds: Float[Tensor, "c k"], cells: int) -> Grid:
     low, span = _range(thresholds)
     width = _power(span / (cells - 2))
     return Grid((low / width).floor(), width, cells)
+
+
+def _holds_two(thresholds: Float[Tensor, "c k"], grid: Grid) -> bool:
+    """Whether two finite thresholds of a channel lie in one cell."""
+    return bool(((grid.places(thresholds).diff(dim=1) == 0) & thresholds.isfinite()[:, 1:]).any())
 
 
 def _grid_of(thresholds: Float[Tensor, "c k"], cells: int) -> Grid | None:

@@ -4,7 +4,7 @@ from spikeloom.simulate.audit import Audit, AuditRow, audit, floating_of
 from spikeloom.simulate.decoding import Decoder, Kept, with_cache
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
 from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
-from spikeloom.simulate.execute import decoded, executable, primary, repeated, spikes_of
+from spikeloom.simulate.execute import decoded, executable, firing, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
 from spikeloom.simulate.model import Profile, SpikingModel
 from spikeloom.simulate.reference import channel_function, driving, float_function, reference
@@ -36,6 +36,7 @@ __all__ = [
     "executable",
     "fidelity",
     "filled",
+    "firing",
     "float_function",
     "floating_of",
     "level_of",
@@ -43,7 +44,6 @@ __all__ = [
     "primary",
     "reference",
     "repeated",
-    "spikes_of",
     "verdict",
     "with_cache",
     "worst",

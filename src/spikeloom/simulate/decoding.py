@@ -15,6 +15,7 @@ from torch import Tensor, fx
 from spikeloom.errors import ProgramError
 from spikeloom.ir import CAUSAL, Kind, Program, TensorSpec, calls, clone, dynamic, kind, name_of, sight, structure_of
 from spikeloom.simulate.execute import decoded, executable, primary, repeated
+from spikeloom.simulate.packing import packed
 from spikeloom.simulate.structure import check_tokens, structured
 
 _PRODUCTS = ("aten.matmul.", "aten.bmm.")
@@ -94,7 +95,7 @@ class Decoder:
 
     def __init__(self, program: Program, timesteps: int) -> None:
         self.program, self.timesteps = with_cache(program), timesteps
-        self.module = executable(self.program, timesteps)
+        self.module = packed(executable(self.program, timesteps))
         self.specs = self.program.inputs[len(program.inputs) :]
         self.kinds = [structure_of(node) for node in program.graph.nodes if node.op == "placeholder"]
         self.dtypes = [getattr(torch, spec.dtype) for spec in self.specs]

@@ -9,6 +9,7 @@ The T steps are folded into the batch, step by step ([T·B, …], time first), s
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from typing import Any, cast, final
 
 import torch
@@ -33,7 +34,9 @@ from spikeloom.ir import (
     staircase,
     target_of,
 )
-from spikeloom.neuron import Axis, Lookup, difference_over_time, index_table, look_up, run_table, run_uniform
+from spikeloom.kernels import Bank
+from spikeloom.neuron import Axis, difference_over_time, run_table, tracked
+from spikeloom.simulate.kernel import bank_of_table, read_bank, run_population
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
 
@@ -138,7 +141,7 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
     live = dynamic(graph)
     for node in list(calls(graph)):
         if node.target is population:
-            node.target, node.kwargs = run_uniform, neuron_options(node.kwargs) | {"timesteps": timesteps}
+            node.target, node.kwargs = run_population, neuron_options(node.kwargs) | {"timesteps": timesteps}
             node.args = (*node.args[:3], *_plain_dynamics(node, program))
         elif node.target is staircase:
             thresholds, values = (program.tensor(operand) for operand in node.args[1:3])
@@ -163,14 +166,15 @@ def _plain_dynamics(node: fx.Node, program: Program) -> list[Any]:
     return [neutral if bool((program.tensor(operand) == neutral).all()) else operand for operand, neutral in given]
 
 
-def spikes_of(node: fx.Node, tensors: Mapping[str, Tensor], inputs: Sequence[Tensor], timesteps: int) -> Tensor:
+def firing(node: fx.Node, tensors: Mapping[str, Tensor], timesteps: int) -> Callable[[Sequence[Tensor]], Tensor]:
     """What a population sends for inputs [T·B, …] (and gains), with the parameters that `tensors` holds for it now."""
     parameters = [tensors[constant_name(operand)] for operand in node.args[1:] if operand not in driven_by(node)]
     if node.target is population:
-        (x,), (step, v0, decay, leak) = inputs, parameters
-        return run_uniform(x, step, v0, decay, leak, **neuron_options(node.kwargs), timesteps=timesteps)
+        told = neuron_options(node.kwargs) | {"timesteps": timesteps}
+        return lambda inputs: run_population(inputs[0], *parameters, **told)
     thresholds, values = parameters
-    return Table(thresholds, values, kwargs_of(node)["axis"], timesteps)(*inputs)
+    table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps)
+    return lambda inputs: table(*inputs)
 
 
 @final
@@ -185,18 +189,28 @@ class Table(nn.Module):
         self.axis, self.timesteps = axis, timesteps
         self.register_buffer("thresholds", thresholds)
         self.register_buffer("values", values)
-        lookup = index_table(thresholds, values)
-        self.parts = lookup is not None
-        for name, part in zip(Lookup._fields, lookup or (), strict=False):
-            self.register_buffer(name, part)
+        bank = bank_of_table(thresholds, values)
+        self.place = None if bank is None else bank.places[0]
+        self.register_buffer("floats", None if bank is None else bank.floats)
+        self.register_buffer("codes", None if bank is None else bank.codes)
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         """[T·B, …] inputs (and the gain of their thresholds) to outputs of the same shape."""
-        held = cast(dict[str, Tensor], self._buffers)  # read as a plain dictionary: `self.shift` would cost more than the look-up's parts
-        lookup = Lookup(held["shift"], held["width"], held["starts"], held["heights"], held["splits"]) if self.parts else None
-        if self.timesteps == 1 and lookup is not None and not torch.is_grad_enabled():
-            return look_up(x if gain is None else x / gain, lookup, self.axis)
-        return run_table(x, self.thresholds, self.values, gain, axis=self.axis, timesteps=self.timesteps, lookup=lookup)
+        held = cast(dict[str, Tensor], self._buffers)  # as a plain dictionary: `self.floats` would cost more
+        inputs = (x,) if gain is None else (x, gain)
+        if self.place is None or tracked(*inputs, held["thresholds"], held["values"]):
+            return run_table(x, self.thresholds, self.values, gain, axis=self.axis, timesteps=self.timesteps)
+        bank = {"floats": held["floats"], "codes": held["codes"], "place": self.place}
+        return difference_over_time(partial(_read, axis=self.axis, **bank), *inputs, timesteps=self.timesteps)
+
+    def bank(self) -> Bank:
+        """The table as a bank of its own; only where `place` tells where it lies there."""
+        held = cast(dict[str, Tensor], self._buffers)
+        return Bank(held["floats"], held["codes"], () if self.place is None else (self.place,))
+
+
+def _read(x: Tensor, gain: Tensor | None = None, **table: Any) -> Tensor:
+    return read_bank(x, gain, **table)
 
 
 def put_module(node: fx.Node, graph: fx.Graph, modules: dict[str, Any], module: nn.Module, operands: tuple[Any, ...]) -> fx.Node:

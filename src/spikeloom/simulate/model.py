@@ -24,6 +24,7 @@ from spikeloom.simulate.events import Counter, Counts
 from spikeloom.simulate.execute import check_timesteps, decoded, executable, joined, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, fidelity
 from spikeloom.simulate.generation import writer_of, written
+from spikeloom.simulate.packing import packed
 from spikeloom.simulate.placement import DeviceMap, auto_map, check_map, placed
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
@@ -59,6 +60,7 @@ class SpikingModel(
         check_timesteps(timesteps)
         self.program, self.timesteps, self.ann, self.control = program, timesteps, ann, control
         self._bound: dict[int, fx.GraphModule] = {}
+        self._plain: dict[int, fx.GraphModule] = {}
         self.device_map: DeviceMap | None = None
         self._widest = max((math.prod(node.meta["spec"][0][1:]) for node in calls(program.graph) if "spec" in node.meta), default=1)
         self._writers: dict[int, Any] = {}
@@ -66,10 +68,10 @@ class SpikingModel(
         self.network = self.bound(timesteps)
 
     def bound(self, timesteps: int) -> fx.GraphModule:
-        """The executable for T steps, made once: inputs repeated to [T·B, …] in, raw outputs out."""
+        """The executable for T steps, made once and packed: inputs repeated to [T·B, …] in, raw outputs out. Not differentiable."""
         if timesteps not in self._bound:
-            module = executable(self.program, timesteps)
-            self._bound[timesteps] = module if self.device_map is None else placed(module, self.device_map, torch.device("cpu"))
+            module, home = executable(self.program, timesteps), torch.device("cpu")
+            self._bound[timesteps] = packed(module) if self.device_map is None else placed(module, self.device_map, home)
         return self._bound[timesteps]
 
     def dispatch(self, device_map: DeviceMap | Literal["auto"], max_memory: Mapping[int | str, int | str] | None = None) -> "SpikingModel":
@@ -97,8 +99,15 @@ class SpikingModel(
         steps = self.timesteps if timesteps is None else timesteps
         if early_exit is not None:
             return self.run_with_exit(*inputs, margin=early_exit, timesteps=steps)[0]
-        module = self.network if steps == self.timesteps else self.bound(steps)
+        tracked = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
+        module = self._differentiable(steps) if tracked else self.network if steps == self.timesteps else self.bound(steps)
         return joined([decoded(module(*(repeated(value, steps) for value in piece)), steps) for piece in self._pieces(inputs, steps)])
+
+    def _differentiable(self, steps: int) -> fx.GraphModule:
+        """The executable as it is, made once: gradients flow to its inputs."""
+        if steps not in self._plain:
+            self._plain[steps] = executable(self.program, steps)
+        return self._plain[steps]
 
     def _pieces(self, inputs: tuple[Tensor, ...], steps: int) -> Sequence[tuple[Tensor, ...]]:
         """The batch as one, or, on a CPU at T > 1, in pieces whose T steps stay in its cache."""

@@ -1,0 +1,67 @@
+"""
+The kernels as operators of torch, `torch.ops.spikeloom.*`: a compiled graph holds each as one call.
+
+They are for float32 on a CPU; other devices may add implementations of their own under the same names.
+"""
+
+import torch
+from torch import Tensor
+
+from spikeloom.kernels.bank import Place
+from spikeloom.kernels.populations import look_up
+
+LIBRARY = torch.library.Library("spikeloom", "DEF")
+LIBRARY.define("look_up(Tensor x, Tensor floats, Tensor codes, int[] place, int[] axes, Tensor[] less, Tensor? gain) -> Tensor")
+LIBRARY.define("look_up_(Tensor(a!) x, Tensor floats, Tensor codes, int[] place, int[] axes, Tensor[] less, Tensor? gain) -> ()")
+
+
+def look_up_on_cpu(
+    x: Tensor, floats: Tensor, codes: Tensor, place: list[int], axes: list[int], less: list[Tensor], gain: Tensor | None
+) -> Tensor:
+    """`look_up`, with strides as `torch.empty_like` has them."""
+    o = torch.empty_like(x)
+    return _filled(o, o if x.stride() == o.stride() else None, x, floats, codes, place, axes, less, gain)
+
+
+def look_up_over(
+    x: Tensor, floats: Tensor, codes: Tensor, place: list[int], axes: list[int], less: list[Tensor], gain: Tensor | None
+) -> None:
+    """`look_up` written over x."""
+    _filled(x, x, x, floats, codes, place, axes, less, gain)
+
+
+def _filled(
+    o: Tensor,
+    out: Tensor | None,
+    x: Tensor,
+    floats: Tensor,
+    codes: Tensor,
+    place: list[int],
+    axes: list[int],
+    less: list[Tensor],
+    gain: Tensor | None,
+) -> Tensor:
+    """`o`, filled with what is read, through `out` where a kernel may write there."""
+    if o.numel() == 0:
+        return o
+    table, rows = Place(*place), tuple(less)
+    found = look_up(x, floats, codes, table, tuple(axes), less=rows, gain=gain, out=out)
+    if found is None:
+        found = look_up(x.contiguous(), floats, codes, table, tuple(axes), less=rows, gain=gain)
+    if found is None:
+        raise RuntimeError(f"no kernel walks channels on axes {axes} of {tuple(x.shape)}")
+    return o if found is o else o.copy_(found)
+
+
+def _alike(x: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+LIBRARY.impl("look_up", look_up_on_cpu, "CPU")
+LIBRARY.impl("look_up_", look_up_over, "CPU")
+torch.library.register_fake("spikeloom::look_up", _alike, lib=LIBRARY)
+torch.library.register_fake("spikeloom::look_up_", _nothing, lib=LIBRARY)
