@@ -117,7 +117,7 @@ def test_streams_of_something_else() -> None:
     for item, problem in (
         ((torch.zeros(2),), "pairs"),
         (torch.zeros(2), "pairs"),
-        (("x", 1), "no tensor"),
+        (("x", 1), "yields texts"),
         ((torch.tensor(1.0), 1), "no tensor"),
     ):
         with pytest.raises(DataError, match=problem):
@@ -189,7 +189,7 @@ def test_batches_without_samples_are_passed_over() -> None:
     [
         ([], "is empty"),
         (X[:0], "is empty"),
-        (["x"], "no tensor"),
+        (["x"], "yields texts"),
         ([()], "no tensor"),
         ([{"labels": X}], "without an input"),
         ([X * float("nan")], "NaN or infinite"),

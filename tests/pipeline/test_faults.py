@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from spikeloom import zoo
 from spikeloom.calibrate.observe import Watch
 from spikeloom.errors import DataError, NumericError, ResourceError, SourceError, UnsupportedError, UserError
-from spikeloom.ir import store
+from spikeloom.ir import shards
 from spikeloom.pipeline import Settings, convert, convert_model, evaluate, report_model
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.simulate import SpikingModel
@@ -247,7 +247,7 @@ def refuse() -> None:
 
 
 def test_a_full_disk_leaves_the_earlier_folder_whole(again: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, save, saved = again.output_dir, store.save_file, list[Path]()
+    folder, save, saved = again.output_dir, shards.save_file, list[Path]()
     before = tree(folder)
 
     def full(tensors: Any, path: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_full_disk_leaves_the_earlier_folder_whole(again: Settings, monkeypatc
         save(tensors, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "save_file", full)
+        patched.setattr(shards, "save_file", full)
         with pytest.raises(ResourceError, match=r"(?s)cannot save.*No space left"):
             convert(dataclasses.replace(again, levels=3))
     assert len(saved) == 6
@@ -268,8 +268,8 @@ def test_a_full_disk_leaves_the_earlier_folder_whole(again: Settings, monkeypatc
 
 @pytest.mark.parametrize("phase", ["training", "1_ann", "4_control"])
 def test_a_disk_that_fills_up_in_a_phase_is_one_error(phase: str, again: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, save = tree(again.output_dir), store.save_file
-    monkeypatch.setattr(store, "save_file", lambda tensors, path: refuse() if phase in str(path) else save(tensors, path))
+    before, save = tree(again.output_dir), shards.save_file
+    monkeypatch.setattr(shards, "save_file", lambda tensors, path: refuse() if phase in str(path) else save(tensors, path))
     if phase == "training":
         monkeypatch.setattr("spikeloom.train.checkpoint.os.fsync", lambda _: refuse())
     with pytest.raises(ResourceError, match=r"No space left|disk is full"):

@@ -13,7 +13,7 @@ from typing import Any, final
 
 from torch import Tensor, fx
 
-from spikeloom.ir import on_disk
+from spikeloom.ir import Handle, on_disk
 
 
 @final
@@ -34,7 +34,7 @@ class Frontier:
         if node in self.values:
             self._forget(node)
         constant = node.op == "get_attr"
-        self.values[node] = [chunk if constant or not isinstance(chunk, Tensor) else self._kept(chunk) for chunk in chunks]
+        self.values[node] = [self._kept(chunk) if _is_value(chunk) and not constant else chunk for chunk in chunks]
 
     @property
     def held_bytes(self) -> int:
@@ -54,7 +54,7 @@ class Frontier:
 
     def _forget(self, node: fx.Node) -> None:
         for chunk in self.values.pop(node, ()):
-            place = chunk.untyped_storage().data_ptr() if isinstance(chunk, Tensor) and node.op != "get_attr" else None
+            place = chunk.untyped_storage().data_ptr() if _is_value(chunk) and node.op != "get_attr" else None
             if place in self._held:
                 self._held[place][1] -= 1
                 if self._held[place][1] == 0:
@@ -86,6 +86,11 @@ class Frontier:
         for operand in node.all_input_nodes:
             if self.last.get(operand) is node:
                 self._forget(operand)
+
+
+def _is_value(chunk: Any) -> bool:
+    """Whether a chunk takes memory of its own: a handle on weights, turned or cut, does not."""
+    return isinstance(chunk, Tensor) and not isinstance(chunk, Handle)
 
 
 def widest_cut(graph: fx.Graph, specs: Mapping[str, tuple[tuple[int, ...], str]] | None = None) -> int:

@@ -21,7 +21,7 @@ from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
-from spikeloom.capture.halves import in_dtype, in_full
+from spikeloom.capture.halves import casts_to_half, in_dtype, in_full
 from spikeloom.errors import UnsupportedError
 from spikeloom.ir import RULES, Dialect, Program, TensorSpec, calls, constant_name, dynamic, name_of, shaped, source_of, swept, target_of
 
@@ -110,12 +110,17 @@ def capture(
     Its outputs equal the model's; where the model returns a mapping or a dataclass of tensors, the program returns a
     dict. `settings` is kept with the program. Operations outside the rule tables are kept for `check` to name. `structure` names
     inputs that tell positions or masks (`ir.structure_of`); `lengths` is the size of the example that varies besides the batch. A model
-    in half precision becomes a float32 program; its weights stay as they are.
+    in half precision becomes a float32 program, and its weights stay as they are; one that casts values to half precision itself is
+    captured with its casts.
     """
+    given, named = tuple(args), dict(kwargs or {})
     with in_full(model) as handles:
-        given, named = in_dtype((tuple(args), dict(kwargs or {})), torch.float32) if handles else (tuple(args), dict(kwargs or {}))
-        exported, is_dynamic = export_model(model, given, named, lengths)
-        return program_of(exported, is_dynamic, settings or {}, structure, handles)
+        if handles:
+            exported, batched = export_model(model, in_dtype(given, torch.float32), in_dtype(named, torch.float32), lengths)
+            if not casts_to_half(exported):
+                return program_of(exported, batched, settings or {}, structure, handles)
+    exported, batched = export_model(model, given, named, lengths)
+    return program_of(exported, batched, settings or {}, structure)
 
 
 def program_of(

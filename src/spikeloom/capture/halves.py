@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from spikeloom.ir import Handle
@@ -56,3 +57,9 @@ def in_dtype(values: Any, dtype: torch.dtype) -> Any:
 def dtype_of(model: nn.Module) -> torch.dtype:
     """The dtype of a model's first floating-point parameter; float32 where it has none."""
     return next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
+
+
+def casts_to_half(exported: ExportedProgram) -> bool:
+    """Whether a model that is a float32 one brings values to half precision itself."""
+    values = (node.meta.get("val") for node in exported.graph.nodes if node.op == "call_function")
+    return any(isinstance(value, Tensor) and value.dtype in HALVES for value in values)

@@ -20,7 +20,7 @@ from spikeloom.ir.graph import (
     target_of,
     within,
 )
-from spikeloom.ir.handle import Handle, like
+from spikeloom.ir.handle import Handle, like, read
 from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.mapped import bytes_of, on_disk, trim
 from spikeloom.ir.ops import OPERATIONS, population, staircase
@@ -104,6 +104,7 @@ __all__ = [
     "on_disk",
     "output_channels",
     "population",
+    "read",
     "resolve",
     "rides",
     "run",

@@ -69,9 +69,9 @@ class Handle(Tensor):
         return func(*pytree.tree_map_only(Handle, read, args), **pytree.tree_map_only(Handle, read, dict(kwargs or {})))
 
 
-def read(handle: Handle) -> Tensor:
-    """The tensor that the graph takes a handle for."""
-    return handle.stored.to(handle.dtype)
+def read(tensor: Tensor) -> Tensor:
+    """The tensor that the graph takes a handle for; any other tensor itself."""
+    return tensor.stored.to(tensor.dtype) if isinstance(tensor, Handle) else tensor
 
 
 def stored(tensor: Tensor) -> Tensor:

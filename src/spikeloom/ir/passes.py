@@ -70,7 +70,13 @@ class Pass(ABC):
 
     def record(self, **numbers: Any) -> Record:
         """A record of this pass with the numbers it found."""
-        return Record(type(self).__name__, dataclasses.asdict(self), numbers, self.papers)
+        options = {field.name: _listed(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return Record(type(self).__name__, options, numbers, self.papers)
+
+
+def _listed(value: Any) -> Any:
+    """An option as JSON has it: lists for tuples."""
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def check_fit(passes: Sequence[Pass], start: Dialect) -> Dialect:

@@ -30,6 +30,7 @@ from spikeloom.ir import (
     kwargs_of,
     note,
     population,
+    read,
     source_of,
     staircase,
     target_of,
@@ -141,10 +142,11 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
     live = dynamic(graph)
     for node in list(calls(graph)):
         if node.target is population:
+            modules |= {name: read(modules[name]) for name in map(constant_name, args_of(node)[1:])}
             node.target, node.kwargs = run_population, neuron_options(node.kwargs) | {"timesteps": timesteps}
             node.args = (*node.args[:3], *_plain_dynamics(node, program))
         elif node.target is staircase:
-            thresholds, values = (program.tensor(operand) for operand in node.args[1:3])
+            thresholds, values = (read(program.tensor(operand)) for operand in node.args[1:3])
             table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps)
             live.add(put_module(node, graph, modules, table, (source_of(node), *node.args[3:])))
         elif timesteps > 1 and over_time(node, live):
@@ -168,7 +170,7 @@ def _plain_dynamics(node: fx.Node, program: Program) -> list[Any]:
 
 def firing(node: fx.Node, tensors: Mapping[str, Tensor], timesteps: int) -> Callable[[Sequence[Tensor]], Tensor]:
     """What a population sends for inputs [T·B, …] (and gains), with the parameters that `tensors` holds for it now."""
-    parameters = [tensors[constant_name(operand)] for operand in node.args[1:] if operand not in driven_by(node)]
+    parameters = [read(tensors[constant_name(operand)]) for operand in node.args[1:] if operand not in driven_by(node)]
     if node.target is population:
         told = neuron_options(node.kwargs) | {"timesteps": timesteps}
         return lambda inputs: run_population(inputs[0], *parameters, **told)
