@@ -59,7 +59,7 @@ def test_levels_lie_where_they_disturb_their_readers_least(outlying: tuple[Progr
     assert choice.rotate == ()
     chosen = run(passes_of(settings, choice)[0], ann, Context(stream))
     spike = next(record for record in chosen.records if record.name == "Spike")
-    assert spike.options["placements"] == choice.placements
+    assert spike.options["placements"] == [list(pair) for pair in choice.placements]
     fixed = [run(passes_of(asked(placement=placement))[0], ann, Context(stream)) for placement in ("uniform", "two_range", "density")]
     assert output_error(chosen, ann, more) < 1.1 * min(output_error(each, ann, more) for each in fixed)
 

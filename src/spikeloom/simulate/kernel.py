@@ -15,7 +15,7 @@ from spikeloom import kernels
 from spikeloom.kernels import NOWHERE, Bank, Place, bank_of
 from spikeloom.neuron import Axis, Lookup, Parameter, Ranks, Reset, index_table, level_table, look_up, rank_table, read_table, run_uniform
 
-FEW = 1 << 10
+FEW = 1 << 13
 """Fewer inputs than this are read faster inside of what torch.compile makes than by a call."""
 LARGE = 1 << 15
 """Tables of more bytes than this leave a processor's first cache: they are read by ranks."""
