@@ -7,7 +7,7 @@ import torch
 from tests.pipeline.readers import VOCABULARY, llama, written
 
 from spikeloom.calibrate import Compensate, frontier
-from spikeloom.capture import load
+from spikeloom.capture import load, resolve
 from spikeloom.ir import Context, Handle, Program, on_disk, passes, run, shards
 from spikeloom.pipeline import Settings, convert, load_model
 from spikeloom.pipeline.conversion import passes_of
@@ -47,6 +47,16 @@ def test_weights_in_half_precision_stay_so_and_count_as_float32(folder: Path) ->
     assert len(halves) > 10
     assert {tensor.stored.dtype for tensor in halves.values()} == {torch.bfloat16}
     assert {tensor.dtype for tensor in ann.tensors.values() if tensor.is_floating_point()} == {torch.float32}
+
+
+def test_a_model_in_memory_shares_its_half_precision_weights_with_the_program(folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder / "llama", dtype=torch.bfloat16)
+    held = {parameter.data_ptr() for parameter in model.parameters()}
+    found = [tensor.stored.data_ptr() for tensor in resolve(model).program().tensors.values() if isinstance(tensor, Handle)]
+    assert len(found) > 10
+    assert set(found) <= held
 
 
 def test_values_on_disk_and_weights_written_at_once_change_no_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,7 @@ def of_module(model: Any) -> Opened | None:
     shared = {id(value): nn.Parameter(value.detach(), requires_grad=False) for value in model.parameters()}
     shared |= {id(value): value.detach() for value in model.buffers()}
     folder = Path(model.name_or_path) if os.path.isdir(model.name_or_path or "") else None
-    return _reader(f"module:{type(model).__name__}", copy.deepcopy(model, shared).float(), folder, "as given", task)
+    return _reader(f"module:{type(model).__name__}", copy.deepcopy(model, shared), folder, "as given", task)
 
 
 def _reader(address: str, model: Any, folder: Path | None, weights: str, task: str) -> Opened:

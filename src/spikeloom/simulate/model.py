@@ -77,7 +77,8 @@ class SpikingModel(
     def dispatch(self, device_map: DeviceMap | Literal["auto"], max_memory: Mapping[int | str, int | str] | None = None) -> "SpikingModel":
         """The network spread over devices by an Accelerate device map (see `placement`), or "auto", as they have room; returns itself.
 
-        Inputs and outputs stay on the CPU. Raises ConfigError for a map that places nothing, ResourceError for "auto" without Accelerate.
+        Inputs and outputs stay on the CPU, and so do `generate` and `step`. Raises ConfigError for a map that places nothing,
+        ResourceError for "auto" without Accelerate.
         """
         devices = auto_map(self.program, max_memory) if device_map == "auto" else dict(device_map)
         check_map(self.program, devices)
