@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from spikeloom.calibrate import Balance, Compensate
 from spikeloom.calibrate.compensate import conditional_means
-from spikeloom.calibrate.frontier import widest_cut
 from spikeloom.calibrate.observe import Observation, see_histogram, see_range
 from spikeloom.capture import capture
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.ir import Context, Program, calls, run, text, weighted
 from spikeloom.neuron import Axis, by_channel
 from spikeloom.simulate import Recorder, SpikingModel, executable, primary
+from spikeloom.simulate.frontier import widest_cut
 
 
 def transposed(x: Tensor, a: nn.Module, b: nn.Module, c: nn.Module) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tests.simulate.networks import NETWORKS, ann, balanced, samples, unbalanced, with_tensors
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from spikeloom.capture import capture
@@ -175,3 +176,23 @@ def test_a_classifier_is_judged_by_its_logits_or_its_first_output(outputs: objec
     tensors = torch.utils._pytree.tree_map(lambda number: torch.tensor(float(number)), outputs)
     expected = tensors[0]["logits"] if place is None else tensors[place]
     assert primary(tensors) is expected
+
+
+@pytest.mark.parametrize(("placement", "name"), EVERY_KIND)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_adjustable_program_gives_the_same_and_takes_other_parameters(placement: str, name: str, steps: int) -> None:
+    program = balanced(ann(name), method="scale_and_fire", placement=placement)
+    x = repeated(samples(program, 7), steps)
+    fixed, loose = executable(program, steps), executable(program, steps, adjustable=True)
+    torch.testing.assert_close(primary(loose(x)), primary(fixed(x)), atol=1e-6, rtol=0)
+    held = {key: tensor for key, tensor in loose.named_buffers() if key.startswith("spike_")}
+    assert set(held) == {key for key in program.tensors if key.startswith("spike_")}
+    moved = {key: tensor.clone().requires_grad_() for key, tensor in held.items() if key.endswith((".step", ".values", ".v0", ".decay"))}
+    answer = primary(functional_call(loose, moved, (x,)))
+    heights = [tensor for key, tensor in moved.items() if key.endswith((".step", ".values"))]
+    gradients = torch.autograd.grad(answer.square().sum(), heights)
+    assert all(bool(g.isfinite().all()) for g in gradients)
+    assert any(bool((g != 0).any()) for g in gradients)
+    other = {key: tensor.detach() * (1.5 if key.endswith((".step", ".values")) else 1.0) for key, tensor in moved.items()}
+    renewed = program.replaced(tensors={**program.tensors, **other})
+    torch.testing.assert_close(primary(functional_call(loose, other, (x,))), primary(executable(renewed, steps)(x)), atol=1e-5, rtol=0)

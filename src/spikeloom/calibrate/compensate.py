@@ -24,10 +24,8 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
-from spikeloom.calibrate.frontier import Frontier, size_of, widest_cut
 from spikeloom.calibrate.halves import Halves
 from spikeloom.calibrate.observe import Observation, checked, count, floor_of, scale_axis, see_range, watched
-from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.calibrate.scale import maximum_step, mse_step
 from spikeloom.errors import DataError, InternalError
 from spikeloom.ir import (
@@ -59,7 +57,19 @@ from spikeloom.ir import (
     weights_of,
 )
 from spikeloom.neuron import are_shifts
-from spikeloom.simulate import decoded, driving, executable, firing, float_function, repeated
+from spikeloom.simulate import (
+    Frontier,
+    decoded,
+    driving,
+    executable,
+    firing,
+    float_function,
+    repeated,
+    rows,
+    size_of,
+    solvable,
+    widest_cut,
+)
 
 
 @final

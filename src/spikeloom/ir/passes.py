@@ -39,7 +39,7 @@ class Context:
 
     `calibration` gives a fresh stream of input batches each time it is called; `progress(what, done, total)` is
     called as work goes on; `seed` and the pass's place give each pass its own generator; `scratch` is the folder for what does not fit
-    into memory (None: the system's).
+    into memory (None: the system's); `reference` is the captured ANN, for passes that bring a spiking program closer to it.
     """
 
     calibration: Batches | None = None
@@ -48,6 +48,7 @@ class Context:
     progress: Progress = silent
     place: int = 0
     scratch: Path | None = None
+    reference: Program | None = None
 
     def generator(self) -> torch.Generator:
         """The pass's own random generator, derived from the seed and the pass's place."""

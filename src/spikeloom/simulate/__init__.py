@@ -6,7 +6,9 @@ from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
 from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
 from spikeloom.simulate.execute import decoded, executable, firing, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
+from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
 from spikeloom.simulate.model import Profile, SpikingModel
+from spikeloom.simulate.patches import rows, solvable
 from spikeloom.simulate.reference import channel_function, driving, float_function, reference
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
@@ -21,6 +23,7 @@ __all__ = [
     "Decoder",
     "EnergyRow",
     "Fidelity",
+    "Frontier",
     "Kept",
     "LayerCount",
     "Profile",
@@ -44,7 +47,11 @@ __all__ = [
     "primary",
     "reference",
     "repeated",
+    "rows",
+    "size_of",
+    "solvable",
     "verdict",
+    "widest_cut",
     "with_cache",
     "worst",
 ]

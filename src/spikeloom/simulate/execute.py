@@ -128,10 +128,12 @@ def check_foldable(program: Program) -> None:
         )
 
 
-def executable(program: Program, timesteps: int) -> fx.GraphModule:
+def executable(program: Program, timesteps: int, *, adjustable: bool = False) -> fx.GraphModule:
     """A module that runs the program for T steps on inputs already repeated to [T·B, …]; node names are the program's.
 
-    Its buffers are the program's tensors, shared. Raises ConfigError for T < 1, NumericError before calibration, UnsupportedError
+    Its buffers are the program's tensors, shared. Where it is `adjustable`, every parameter of every population is read from them at each
+    run, so that `torch.func.functional_call` can put others in their places, by the program's names, and have gradients for them; else
+    tables are prepared once for fast look-up. Raises ConfigError for T < 1, NumericError before calibration, UnsupportedError
     at T > 1 where something with a state does not have its batch in front.
     """
     check_timesteps(timesteps)
@@ -144,7 +146,10 @@ def executable(program: Program, timesteps: int) -> fx.GraphModule:
         if node.target is population:
             modules |= {name: read(modules[name]) for name in map(constant_name, args_of(node)[1:])}
             node.target, node.kwargs = run_population, neuron_options(node.kwargs) | {"timesteps": timesteps}
-            node.args = (*node.args[:3], *_plain_dynamics(node, program))
+            node.args = node.args if adjustable else (*node.args[:3], *_plain_dynamics(node, program))
+        elif node.target is staircase and adjustable:
+            modules |= {name: read(modules[name]) for name in map(constant_name, args_of(node)[1:3])}
+            node.target, node.kwargs = run_table, {"axis": kwargs_of(node)["axis"], "timesteps": timesteps}
         elif node.target is staircase:
             thresholds, values = (read(program.tensor(operand)) for operand in node.args[1:3])
             table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps)

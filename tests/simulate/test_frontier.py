@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from spikeloom.calibrate.frontier import Frontier
+from spikeloom.simulate.frontier import Frontier
 
 
 def chain() -> tuple[fx.Graph, list[fx.Node]]:

@@ -7,8 +7,8 @@ import torch
 from tests.ir.networks import captured
 from torch import fx, nn
 
-from spikeloom.calibrate.patches import rows, solvable
 from spikeloom.ir import Program, calls, groups_of, weighted, weights_of
+from spikeloom.simulate.patches import rows, solvable
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "conv2d": (nn.Conv2d(4, 6, 3), (4, 7, 8)),
