@@ -18,10 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, fx
 
 from spikeloom.compress.bits import KINDS, chosen
-from spikeloom.compress.rounding import kept, nearest, rounded
+from spikeloom.compress.rounding import nearest, on_grid
 from spikeloom.compress.second_order import error
 from spikeloom.compress.sensitivity import sensitivities
-from spikeloom.compress.walk import Walk, batches_of, biased
+from spikeloom.compress.walk import Walk, batches_of
 from spikeloom.errors import ConfigError
 from spikeloom.ir import (
     TRANSPOSED,
@@ -32,6 +32,7 @@ from spikeloom.ir import (
     Pass,
     Program,
     Quantised,
+    biased,
     calls,
     clone,
     grid_named,
@@ -127,13 +128,6 @@ def rows_of(node: fx.Node, weight: Tensor) -> Float[Tensor, "g o i"]:
     return read(weight).reshape(groups_of(node), -1, weight[0].numel())
 
 
-def settled(best: Float[Tensor, "g o i"], curvature: Float[Tensor, "g i i"], before: Tensor, grid: Grid, *, pruned: bool) -> Quantised:
-    """The weights on a grid that serve a layer as well as `best`, as nearly as can be had; where it is pruned, zeros of `before` stay."""
-    free = read(before).reshape(best.shape) != 0 if pruned else None
-    found, scale = rounded(best, curvature, grid, free)
-    return kept(before, found, scale, grid, curvature)
-
-
 def _rounded_to_nearest(program: Program, grids: Mapping[str, Grid]) -> Program:
     """Every layer by itself."""
     graph, tensors = clone(program.graph), dict(program.tensors)
@@ -152,7 +146,7 @@ def _rounded_to_second_order(program: Program, grids: Mapping[str, Grid], option
         weight, bias = biased(node, program.tensors)
         if solvable(node):
             c = walk.curvature(node, options.rows_per_weight, generator)
-            found = settled(rows_of(node, weight), c, weight, grids[node.name], pruned="pruned" in note(node))
+            found = on_grid(rows_of(node, weight), c, weight, grids[node.name], pruned="pruned" in note(node))
         else:
             found = _nearest(node, weight, grids[node.name])
         walk.put(node, found, bias)

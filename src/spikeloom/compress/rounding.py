@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
-from spikeloom.compress.second_order import damped, error, in_turn, inverse_factor, ordered, revisited
+from spikeloom.compress.second_order import damped, error, in_turn, inverse_factor, ordered, revisited, settle
 from spikeloom.ir import Grid, Quantised, quantised, read
 
 RATIOS = torch.linspace(0.1, 1.0, 46)
@@ -77,6 +77,22 @@ def rounded(
             fitted = refitted(found, best, c)
             found, scale = found * fitted, scale * fitted
     return torch.empty_like(found).index_copy_(2, order, found), scale
+
+
+def on_grid(best: Float[Tensor, "g o i"], curvature: Float[Tensor, "g i i"], before: Tensor, grid: Grid, *, pruned: bool) -> Quantised:
+    """The weights on a grid that serve a layer as well as `best` does, as nearly as can be had, in the shape of `before`; where the layer
+    is pruned, its zeros stay."""
+    free = read(before).reshape(best.shape) != 0 if pruned else None
+    found, scale = rounded(best, curvature, grid, free)
+    return kept(before, found, scale, grid, curvature)
+
+
+def settled(best: Float[Tensor, "g o i"], curvature: Float[Tensor, "g i i"], before: Tensor, pruned: bool) -> Tensor:
+    """Corrected weights of a layer, back on the grid and with the zeros that `before` has (`ir.Settle`)."""
+    if isinstance(before, Quantised):
+        return on_grid(best, curvature, before, before.grid, pruned=pruned)
+    free = read(before).reshape(best.shape) != 0
+    return settle(best, curvature, lambda values, columns: values * free[..., columns]).reshape(before.shape).to(before.dtype)
 
 
 def refitted(found: Float[Tensor, "g o i"], best: Float[Tensor, "g o i"], curvature: Float[Tensor, "g i i"]) -> Float[Tensor, "g o 1"]:

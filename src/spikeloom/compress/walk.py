@@ -3,7 +3,7 @@ A walk through a network, one layer with weights after another: what each receiv
 the exact network gives. One pass through each in all (`simulate.Frontier`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import final
 
 import torch
@@ -17,7 +17,6 @@ from spikeloom.ir import (
     constant_name,
     groups_of,
     name_of,
-    output_channels,
     set_weights,
     source_of,
     target_of,
@@ -91,12 +90,6 @@ class Walk:
         for operand in node.args[1:3]:
             if isinstance(operand, fx.Node):
                 self.own.put(operand, [self.tensors[constant_name(operand)]])
-
-
-def biased(node: fx.Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """A layer's weight and bias, zeros where it has none."""
-    weight, bias = weights_of(node, tensors)
-    return weight, torch.zeros(output_channels(node, tensors)[0], dtype=weight.dtype) if bias is None else bias
 
 
 def batches_of(context: Context) -> Iterator[tuple[Tensor, ...]]:
