@@ -59,9 +59,9 @@ class Pair:
         for node in nodes:
             if node.op == "placeholder":
                 self.snn.put(node, self._inputs(node, self.timesteps))
-            elif node.op == "get_attr":
-                self.snn.put(node, [self.tensors[constant_name(node)]])
-            else:
+            elif node.op != "get_attr":
+                for constant in (each for each in node.all_input_nodes if each.op == "get_attr"):
+                    self.snn.put(constant, [self.tensors[constant_name(constant)]])
                 self.snn.put(node, self._spiking(node))
             self.snn.drop_before(node)
 
@@ -85,17 +85,15 @@ class Pair:
         held: dict[str, Any] = {}
 
         def value(operand: fx.Node) -> Any:
-            if operand.name in held:
-                return held[operand.name]
-            return _of(self.snn.values[self.named[operand.name]], place)
+            if operand.op == "get_attr":
+                name = constant_name(operand)
+                return values[name] if name in values else self.tensors[name]
+            return held[operand.name] if operand.name in held else _of(self.snn.values[self.named[operand.name]], place)
 
-        for node in block.nodes:
+        for node in (node for node in block.nodes if node.op != "get_attr"):
             bound = self.nodes[node.name]
             if node.op == "placeholder":
                 held[node.name] = self._inputs(node, self.timesteps)[place]
-            elif node.op == "get_attr":
-                name = constant_name(node)
-                held[node.name] = values.get(name, self.tensors[name])
             elif bound.op == "call_module":
                 held[node.name] = self.modules[str(bound.target)](*(value(operand) for operand in bound.all_input_nodes))
             else:

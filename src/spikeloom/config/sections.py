@@ -125,7 +125,7 @@ class CompressionSection(Section):
     @classmethod
     def _worded(cls, value: object) -> object:
         """8 and 4 may be written as numbers."""
-        return str(value) if value in (4, 8) and not isinstance(value, bool) else value
+        return str(value) if type(value) is int else value
 
 
 @final
