@@ -14,7 +14,7 @@ import torch
 
 from spikeloom.calibrate import batches_of
 from spikeloom.errors import ConfigError, ResourceError
-from spikeloom.ir import Batches, Context, Program, Progress, run, silent, write_bytes, write_json
+from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -72,7 +72,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
     snn.save(folder)
-    _publish(folder, found, rows)
+    publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)
 
 
@@ -102,8 +102,10 @@ def swept_network(ann: Program, settings: Settings, progress: Progress) -> Spiki
     return network_of(spiking, ann, control_program(settings, ann, context, progress), settings)
 
 
-def control_program(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
-    """The control for these settings: as many levels as the network has in all its steps together."""
+def control_program(
+    settings: Settings, ann: Program, context: Context, progress: Progress, weights: Sequence[Pass] | None = None
+) -> Program:
+    """The control for these settings: as many levels as the network has in all its steps together, weights of as many bits."""
     progress("quantising the control", 0, 0)
     return control_of(
         ann,
@@ -113,7 +115,7 @@ def control_program(settings: Settings, ann: Program, context: Context, progress
         per_channel=settings.per_channel,
         percentile=settings.percentile,
         samples=256,
-        weights=nearest_passes(settings),
+        weights=nearest_passes(settings) if weights is None else weights,
     )
 
 
@@ -179,7 +181,8 @@ def judged(
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
-def _publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Metrics, story, report and model card in `folder`, with the rows of a sweep where there was one."""
     story = Story.from_json({**found["story"], "sweep": rows})
     if rows:
         write_json(folder / "sweep.json", {"rows": rows})

@@ -6,21 +6,37 @@ program's records, costs little, and is done again.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from spikeloom.compress import settled
-from spikeloom.ir import Context, Pass, Program, run, silent
+from spikeloom.calibrate import Balance, Compensate
+from spikeloom.compress import Quantise, settled
+from spikeloom.convert import Spike, Unfold
+from spikeloom.ir import Context, Pass, Program, Record, run, silent
 from spikeloom.plan import Fuse, Plan, Rotate
 
 PREPARING: Mapping[str, type[Pass]] = {"Plan": Plan, "Fuse": Fuse, "Rotate": Rotate}
+"""What is done to an ANN before it is converted; it stays the same function."""
+CONVERTING: Mapping[str, type[Pass]] = {
+    **PREPARING,
+    "Quantise": Quantise,
+    "Unfold": Unfold,
+    "Spike": Spike,
+    "Balance": Balance,
+    "Compensate": Compensate,
+}
+"""The whole road from an ANN to a spiking program."""
+
+
+def repeated_passes(records: Iterable[Record], known: Mapping[str, type[Pass]]) -> list[Pass]:
+    """The passes that records tell of, those that are known, as they were."""
+    told = [record for record in records if record.name in known]
+    return [known[record.name](**{key: _tupled(value) for key, value in record.options.items()}) for record in told]
 
 
 def reference_of(program: Program, ann: Program, context: Context) -> Program:
     """The captured ANN after the passes that prepared it for `program`, as its records tell them."""
-    told = [record for record in program.records if record.name in PREPARING]
-    passes = [PREPARING[record.name](**{key: _tupled(value) for key, value in record.options.items()}) for record in told]
-    return run(passes, ann, dataclasses.replace(context, progress=silent))
+    return run(repeated_passes(program.records, PREPARING), ann, dataclasses.replace(context, progress=silent))
 
 
 def towards(program: Program, ann: Program, context: Context) -> Context:
