@@ -2,9 +2,10 @@
 
 from spikeloom.calibrate.balance import Balance, batches_of
 from spikeloom.calibrate.compensate import Compensate
+from spikeloom.calibrate.device import Device
 from spikeloom.calibrate.learning import LearnCompensation
 from spikeloom.calibrate.observe import Observation, observe
 from spikeloom.calibrate.reading import reading_errors
 from spikeloom.calibrate.scale import METHODS
 
-__all__ = ["METHODS", "Balance", "Compensate", "LearnCompensation", "Observation", "batches_of", "observe", "reading_errors"]
+__all__ = ["METHODS", "Balance", "Compensate", "Device", "LearnCompensation", "Observation", "batches_of", "observe", "reading_errors"]
