@@ -175,7 +175,7 @@ class _Work:
         return self.snn.call(node, target_of(bound))
 
     def _operation(self, node: fx.Node) -> None:
-        self.ann.put(node, self.ann.call(node, target_of(node)))
+        self.ann.put(node, self.ann.values[source_of(node)] if "device" in note(node) else self.ann.call(node, target_of(node)))
         if weighted(node) and self.options.weights and solvable(node) and not self._untouched(node):
             self._correct(node)
         elif weighted(node) and not self._untouched(node):

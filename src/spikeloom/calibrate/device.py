@@ -103,6 +103,7 @@ class Device(Pass):
             tensors[name] = gain
             with graph.inserting_before(node):
                 scaled = graph.call_function(torch.ops.aten.mul.Tensor, (source_of(node), graph.get_attr(name)))
+            scaled.meta["note"] = {"device": True}
             node.update_arg(0, scaled)
         if self.tau_mismatch:
             self._each(node, shape, tensors, generator)

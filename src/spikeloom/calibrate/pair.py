@@ -12,7 +12,7 @@ from spikeloom.calibrate.blocks import Block
 from spikeloom.calibrate.observe import checked
 from spikeloom.calibrate.weights import constants_of, exact_weights
 from spikeloom.errors import DataError
-from spikeloom.ir import OPERATIONS, Context, Program, constant_name, driven_by, target_of
+from spikeloom.ir import OPERATIONS, Context, Program, constant_name, driven_by, note, source_of, target_of
 from spikeloom.simulate import Frontier, decoded, driving, executable, float_function, repeated
 
 
@@ -50,6 +50,8 @@ class Pair:
                 function = float_function(node)
                 given = zip(*(self.ann.values[each] for each in driven_by(node)), strict=True)
                 self.ann.put(node, (function(driving(values)) for values in given))
+            elif "device" in note(node):  # what a chip does to a current is none of the ANN's
+                self.ann.put(node, self.ann.values[source_of(node)])
             else:
                 self.ann.put(node, self.ann.call(node, target_of(node)))
             self.ann.drop_before(node)
