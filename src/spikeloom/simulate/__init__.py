@@ -8,6 +8,7 @@ from spikeloom.simulate.execute import decoded, executable, firing, primary, rep
 from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
 from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
 from spikeloom.simulate.model import Profile, SpikingModel
+from spikeloom.simulate.moments import Moments, add, centred, empty, merge
 from spikeloom.simulate.patches import rows, solvable
 from spikeloom.simulate.reference import channel_function, driving, float_function, reference
 from spikeloom.simulate.stream import State, Stream
@@ -26,15 +27,19 @@ __all__ = [
     "Frontier",
     "Kept",
     "LayerCount",
+    "Moments",
     "Profile",
     "Recorder",
     "SpikingModel",
     "State",
     "Stream",
+    "add",
     "audit",
+    "centred",
     "channel_function",
     "decoded",
     "driving",
+    "empty",
     "energy",
     "executable",
     "fidelity",
@@ -43,6 +48,7 @@ __all__ = [
     "float_function",
     "floating_of",
     "level_of",
+    "merge",
     "populations",
     "primary",
     "reference",
