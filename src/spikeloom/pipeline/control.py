@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch
 
-from spikeloom.calibrate import Balance, batches_of, observe
+from spikeloom.calibrate import Balance, observe
 from spikeloom.convert import Spike, Unfold
-from spikeloom.ir import Context, Program, run
+from spikeloom.ir import Context, Program, batches_of, run
 from spikeloom.plan import Fuse
 from spikeloom.simulate import executable, primary
 

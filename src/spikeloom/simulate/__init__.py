@@ -1,5 +1,6 @@
 """The reference interpreter: runs spiking programs for T steps, streams them, counts, prices, measures fidelity (floor 3)."""
 
+from spikeloom.simulate.abreast import Abreast
 from spikeloom.simulate.audit import Audit, AuditRow, audit, floating_of
 from spikeloom.simulate.decoding import Decoder, Kept, with_cache
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
@@ -17,6 +18,7 @@ from spikeloom.simulate.structure import filled
 __all__ = [
     "ASSUMPTIONS",
     "ENCODINGS",
+    "Abreast",
     "Audit",
     "AuditRow",
     "Counter",
