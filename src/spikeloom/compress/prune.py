@@ -70,18 +70,22 @@ class PruneSpikes(Pass):
         kept = {node.name: torch.ones(node_shape(node, program), dtype=torch.bool) for node in prunable(program, self.keep)}
         exact = {node.name: weights_of(node, program.tensors) for node in calls(program.graph) if weighted(node)}
         walk = Walk(self.timesteps, self.worth, self.rows_per_weight, self.limit_bytes, self.memory_bytes)
-        after, found = walk(program, context, kept, exact)
+        felt = self._felt(program, context)
+        after, found = walk(program, context, kept, exact, felt)
         for share in schedule(self.sparsity, self.rounds):
-            kept = self._chosen(after, context, found, kept, share)
-            after, found = walk(after, context, kept, exact)
+            felt = self._felt(after, context)
+            kept = self._chosen(found, kept, share)
+            after, found = walk(after, context, kept, exact, felt)
+            0 and print([round(l.ridge,3) for l in found.values()])
         return marked(after, kept, self.pattern).recorded(self.record())
 
-    def _chosen(self, program: Program, context: Context, found: Mapping[str, Layer], kept: Mapping[str, Tensor], share: float):
+    def _felt(self, program, context):
+        batches = islice(checked(batches_of(context)(), program), max(1, self.gradient_samples // 64))
+        f = sensitivities(program, batches, self.timesteps, context.generator(), logits=self.logits)
+        return f if self.sensitivity else {n: torch.ones_like(v) for n, v in f.items()}
+
+    def _chosen(self, found: Mapping[str, Layer], kept: Mapping[str, Tensor], share: float):
         worths = {name: layer.worth for name, layer in found.items()}
-        if self.sensitivity:
-            batches = islice(checked(batches_of(context)(), program), max(1, self.gradient_samples // 64))
-            f = sensitivities(program, batches, self.timesteps, context.generator(), logits=self.logits)
-            worths = {name: worth * f[name].to(worth).view(-1, *[1] * (worth.dim() - 1)) for name, worth in worths.items()}
         prices = [price(found[name], self.budget) for name in worths]
         masks = cheapest([worth * kept[name] for name, worth in worths.items()], prices, share)
         return dict(zip(worths, masks, strict=True))

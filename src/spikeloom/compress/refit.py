@@ -21,7 +21,7 @@ from spikeloom.compress.worth import refitted, worth_of
 from spikeloom.ir import Context, Program, groups_of, name_of, note, shaped, source_of, swept, weighted
 from spikeloom.simulate import Abreast, Moments, add, centred, empty, merge, rows, solvable
 
-RIDGES = (1e-2, 0.1, 1.0, 10.0)
+RIDGES = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 JUDGES = 32
 
 
@@ -54,6 +54,7 @@ class Walk:
         context: Context,
         kept: Mapping[str, Bool[Tensor, "o c *taps"]],
         exact: Mapping[str, tuple[Tensor, Tensor | None]],
+        sensitivity: Mapping[str, Float[Tensor, " o"]],
     ) -> tuple[Program, dict[str, Layer]]:
         """The program refitted (1) where `kept` has a mask, by layer name, and what was found of those layers."""
         both = Abreast(program, context, self.timesteps, limit_bytes=self.limit_bytes, memory_bytes=self.memory_bytes, exact=exact)
@@ -63,23 +64,24 @@ class Walk:
                 if not weighted(node) or not solvable(node) or both.untouched(node):
                     continue
                 mask = kept.get(node.name, torch.ones_like(both.weights(node)[0], dtype=torch.bool))
-                layer = self._layer(both, node, mask, generator)
+                layer = self._layer(both, node, mask, sensitivity[node.name], generator)
                 if node.name in kept:
                     found[node.name] = layer
         return shaped(swept(program.replaced(graph=both.graph, tensors=both.tensors))), found
 
-    def _layer(self, both: Abreast, node: fx.Node, mask: Tensor, generator: torch.Generator) -> Layer:
+    def _layer(self, both: Abreast, node: fx.Node, mask: Tensor, felt: Tensor, generator: torch.Generator) -> Layer:
         weight, bias = both.weights(node)
         groups = groups_of(node)
         now, kept = (value.reshape(groups, weight.shape[0] // groups, -1) for value in (weight, mask))
         halves, centre = self._moments(both, node, now, bias, generator)
-        ridge = ridge_of(now, *halves, kept)
+        felt = felt.reshape(now.shape[:2])
+        ridge = ridge_of(now, *halves, kept, felt)
         whole = joined(*halves)
         found, power, curvature = solved(now, whole, kept, ridge)
         mean_x, mean_r = centre + whole.x / whole.count, whole.r / whole.count
         shift = mean_r - ((found - now).double() @ mean_x[..., None])[..., 0]
         both.set(node, found.reshape(weight.shape), bias + shift.flatten().to(bias))
-        worth = worth_of(found, power, curvature.to(found), self.worth).reshape(weight.shape)
+        worth = (worth_of(found, power, curvature.to(found), self.worth) * felt[..., None]).reshape(weight.shape)
         return Layer(worth, self._events(both, node), float(both.exact.values[node][0][0].numel() / weight.shape[0]), ridge)
 
     def _moments(
@@ -128,24 +130,29 @@ def solved(
     return found, power, curvature
 
 
-def ridge_of(now: Float[Tensor, "g o i"], first: Moments, second: Moments, kept: Bool[Tensor, "g o i"]) -> float:
-    """The ridge whose solution on either half of the samples serves the other best, judged by some of the outputs."""
-    some = slice(None, None, max(now.shape[1] // JUDGES, 1))
+def ridge_of(
+    now: Float[Tensor, "g o i"], first: Moments, second: Moments, kept: Bool[Tensor, "g o i"], felt: Float[Tensor, "g o"]
+) -> float:
+    """The ridge whose solution on either half of the samples serves the other best, judged by the outputs that are felt most."""
+    some = felt.sum(0).argsort(descending=True)[:JUDGES]
 
     def lost(ridge: float) -> float:
-        return sum(held_out(now[:, some], of(one, some), of(other, some), kept[:, some], ridge) for one, other in ((first, second), (second, first)))
+        pairs = ((of(first, some), of(second, some)), (of(second, some), of(first, some)))
+        return sum(held_out(now[:, some], one, other, kept[:, some], felt[:, some], ridge) for one, other in pairs)
 
-    best = min(RIDGES, key=lost); print(now.shape, best, [round(lost(r),4) for r in RIDGES]); return best
+    return min(RIDGES, key=lost)
 
 
-def held_out(now: Float[Tensor, "g o i"], one: Moments, other: Moments, kept: Bool[Tensor, "g o i"], ridge: float) -> float:
+def held_out(
+    now: Float[Tensor, "g o i"], one: Moments, other: Moments, kept: Bool[Tensor, "g o i"], felt: Float[Tensor, "g o"], ridge: float
+) -> float:
     """What a solution on one half loses on the other, less what no solution could change."""
     change = (solved(now, one, kept, ridge)[0] - now).double()
     curvature, cross = centred(other)
-    return float(((change @ curvature - 2 * cross) * change).sum())
+    return float((((change @ curvature - 2 * cross) * change).sum(2) * felt).sum())
 
 
-def of(moments: Moments, some: slice) -> Moments:
+def of(moments: Moments, some: Tensor) -> Moments:
     """The moments of some outputs."""
     return replace(moments, r=moments.r[:, some], rx=moments.rx[:, some], rr=moments.rr[:, some])
 

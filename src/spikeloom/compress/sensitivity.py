@@ -17,8 +17,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import Program, calls, name_of, weighted
-from spikeloom.simulate import decoded, executable, primary, repeated
+from spikeloom.ir import Program, calls, name_of, weighted, weights_of
+from spikeloom.simulate import decoded, executable, primary, repeated, rows
 
 
 def sensitivities(
@@ -35,11 +35,26 @@ def sensitivities(
             found = torch.autograd.grad(loss, list(watch.currents.values()), allow_unused=True)
         for (name, value), gradient in zip(watch.currents.items(), found, strict=True):
             gradient = torch.zeros_like(value) if gradient is None else gradient
-            squares = gradient.view(timesteps, -1, *value.shape[1:]).sum(0).square()  # noise on the mean over T moves every step alike
-            sums[name] = sums.get(name, 0.0) + squares.movedim(watch.axes[name], 0).flatten(1).sum(1).double()
+            gradient = gradient.view(timesteps, -1, *value.shape[1:]).sum(0)  # noise on the mean over T moves every step alike
+            sums[name] = sums.get(name, 0.0) + _squares(watch.nodes[name], watch.inputs[name], gradient, program, generator).double()
         count += inputs[0].shape[0]
         watch.currents.clear()
     return {name: total / max(count, 1) for name, total in sums.items()}
+
+
+def _squares(node, x, gradient, program, generator):
+    b = x.shape[0]
+    weight = weights_of(node, program.tensors)[0]
+    if name_of(node.target).startswith("aten.linear."):
+        x, gradient = x.reshape(1, b, -1, x.shape[-1]), gradient.reshape(1, b, -1, gradient.shape[-1])
+    else:
+        p = gradient[0, 0].numel()
+        x, gradient = rows(node, x, gradient, weight, p, generator)
+        x, gradient = x.unflatten(1, (b, p)), gradient.unflatten(1, (b, p))
+    x = x - x.mean((1, 2), keepdim=True)
+    fisher = torch.stack([(one.transpose(1, 2) @ other).square().sum(0) for one, other in zip(gradient, x, strict=True)])
+    power = x.square().mean((1, 2)).sum(1)
+    return (fisher.sum(2) / power.clamp_min(1e-12)[:, None]).flatten()
 
 
 def _drawn(output: Tensor, generator: torch.Generator) -> Tensor:
@@ -63,12 +78,14 @@ class _Currents(fx.Interpreter):
         super().__init__(executable(program, timesteps, adjustable=True))
         self.layers = {node.name for node in calls(program.graph) if weighted(node)}
         self.currents: dict[str, Tensor] = {}
-        self.axes: dict[str, int] = {}
+        self.inputs = {}
+        self.timesteps = timesteps
+        self.nodes = {node.name: node for node in calls(program.graph) if weighted(node)}
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         if n.name in self.layers:
             value = value if value.requires_grad else value.detach().requires_grad_()
             self.currents[n.name] = value
-            self.axes[n.name] = value.dim() - 1 if name_of(n.target).startswith("aten.linear.") else 1
+            self.inputs[n.name] = decoded(self.env[n.args[0]].detach(), self.timesteps)
         return value

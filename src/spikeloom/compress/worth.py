@@ -46,14 +46,14 @@ def refitted(
 
     C must be positive definite. In layers too large for an inverse of each output's own, weights are `settle`d, and the inverse is that of all inputs.
     """
-    c = curvature.double()
+    c = curvature.float()
     if bool(kept.all()):
         return best.clone(), _powers(c)[:, None].expand_as(best).to(best)
     most = int(kept.sum(2).max())
     if kept.shape[1] * float(most) ** 3 > EXACT:
         weights = settle(best, curvature, lambda values, columns: values * kept[..., columns])
         return weights, (_powers(c)[:, None] * kept).to(best)
-    pairs = [_rows(w, each, which) for w, each, which in zip(best.double(), c, kept, strict=True)]
+    pairs = [_rows(w, each, which) for w, each, which in zip(best.float(), c, kept, strict=True)]
     weights, powers = (torch.stack(part).to(best) for part in zip(*pairs, strict=True))
     return weights, powers
 
@@ -71,7 +71,7 @@ def _rows(
     weights, powers = torch.zeros_like(best), torch.zeros_like(best)
     counts = kept.sum(1)
     order = counts.argsort()
-    size = max(1, BLOCK_BYTES // (8 * 3 * int(counts.max().clamp_min(1)) ** 2))
+    size = max(1, BLOCK_BYTES // (4 * 3 * int(counts.max().clamp_min(1)) ** 2))
     for block in order.split(size):
         n = int(counts[block].max())
         if n == 0:
