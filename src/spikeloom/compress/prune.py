@@ -21,7 +21,7 @@ from torch import Tensor, fx
 from spikeloom.compress.budget import cheapest, schedule
 from spikeloom.compress.masks import UNSTRUCTURED, best_of, pattern_of
 from spikeloom.compress.refit import Layer, Walk, layers_of, marked, price
-from spikeloom.compress.sensitivity import sensitivities
+from spikeloom.compress.fisher import sensitivities
 from spikeloom.compress.worth import WORTHS
 from spikeloom.errors import ConfigError, NumericError
 from spikeloom.ir import (

@@ -1,91 +1,73 @@
 """
-Sensitivity: how much the network's output diverges for noise on what a layer gives; it makes the worth of layers comparable.
+Sensitivity: how much a network's output reacts to an error in the output of one of its layers.
 
-    F_c = E[ Σ_places (∂ℓ/∂z_c)² ],     ℓ = −log p_y(z), y drawn from the network's own p                        (1)
+    E‖δo‖² = Σ_c G_c e_c,     G_c = Σ_positions E_z[(∂(zᵀo)/∂y_c)²],  z = ±1 at random                                      (1)
 
-To second order noise of variance σ² on channel c's current z makes the output's distribution diverge by σ²·F_c/2 (Kullback-Leibler, in
-nats); of outputs that are no logits ℓ is a random projection of them, and the divergence their squared error. Gradients pass populations
-by their surrogates, so that neurons that are saturated or far from firing pass none.
+e_c is the error's power in channel c of the layer's output y, o the network's output; G is the diagonal of JᵀJ, Hutchinson's estimate.
+No labels are needed. Errors of different layers add up as far as they are independent and small: layers become comparable.
 
-Source: the output's half of a Kronecker-factored Fisher matrix, Martens & Grosse 2015, arXiv:1503.05671; its use for pruning over layers,
-Zeng & Urtasun 2018 (MLPrune), Wang et al. 2019, arXiv:1905.05934.
+Sources: Hutchinson 1990, doi:10.1080/03610919008812866; its use for choosing bits: Dong et al. 2020, arXiv:1911.03852 (HAWQ-V2).
 """
 
 from collections.abc import Iterable
 from typing import Any, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, fx
 
-from spikeloom.ir import Program, calls, name_of, weighted, weights_of
-from spikeloom.simulate import decoded, executable, primary, repeated, rows
-
-
-def sensitivities(
-    program: Program, batches: Iterable[tuple[Tensor, ...]], timesteps: int, generator: torch.Generator, *, logits: bool = True
-) -> dict[str, Tensor]:
-    """F [channels] of every layer with weights, by node name: (1), a mean over all samples of the batches [B, …]."""
-    watch = _Currents(program, timesteps)
-    sums: dict[str, Tensor] = {}
-    count = 0
-    for inputs in batches:
-        with torch.enable_grad():
-            output = primary(decoded(watch.run(*(repeated(value, timesteps) for value in inputs)), timesteps))
-            loss = _drawn(output, generator) if logits else _projected(output, generator)
-            found = torch.autograd.grad(loss, list(watch.currents.values()), allow_unused=True)
-        for (name, value), gradient in zip(watch.currents.items(), found, strict=True):
-            gradient = torch.zeros_like(value) if gradient is None else gradient
-            gradient = gradient.view(timesteps, -1, *value.shape[1:]).sum(0)  # noise on the mean over T moves every step alike
-            sums[name] = sums.get(name, 0.0) + _squares(watch.nodes[name], watch.inputs[name], gradient, program, generator).double()
-        count += inputs[0].shape[0]
-        watch.currents.clear()
-    return {name: total / max(count, 1) for name, total in sums.items()}
-
-
-def _squares(node, x, gradient, program, generator):
-    b = x.shape[0]
-    weight = weights_of(node, program.tensors)[0]
-    if name_of(node.target).startswith("aten.linear."):
-        x, gradient = x.reshape(1, b, -1, x.shape[-1]), gradient.reshape(1, b, -1, gradient.shape[-1])
-    else:
-        p = gradient[0, 0].numel()
-        x, gradient = rows(node, x, gradient, weight, p, generator)
-        x, gradient = x.unflatten(1, (b, p)), gradient.unflatten(1, (b, p))
-    x = x - x.mean((1, 2), keepdim=True)
-    fisher = torch.stack([(one.transpose(1, 2) @ other).square().sum(0) for one, other in zip(gradient, x, strict=True)])
-    power = x.square().mean((1, 2)).sum(1)
-    return (fisher.sum(2) / power.clamp_min(1e-12)[:, None]).flatten()
-
-
-def _drawn(output: Tensor, generator: torch.Generator) -> Tensor:
-    """Σ −log p_y with y drawn from p, over all samples (and tokens)."""
-    logits = output.flatten(0, -2).log_softmax(1)
-    drawn = torch.multinomial(logits.detach().exp(), 1, generator=generator)
-    return -logits.gather(1, drawn).sum()
-
-
-def _projected(output: Tensor, generator: torch.Generator) -> Tensor:
-    """A random projection of every sample's output, relative to how much outputs vary."""
-    signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
-    return (output * signs).sum() / output.detach().std().clamp_min(1e-12)
+from spikeloom.errors import DataError
+from spikeloom.ir import name_of, weighted
+from spikeloom.simulate import primary
 
 
 @final
-class _Currents(fx.Interpreter):
-    """Runs a program with gradients and keeps what its layers give, and where their channels lie."""
+class _Marked(fx.Interpreter):
+    """Runs a graph and adds, at every layer with weights, a zero that gradients can be had for."""
 
-    def __init__(self, program: Program, timesteps: int) -> None:
-        super().__init__(executable(program, timesteps, adjustable=True))
-        self.layers = {node.name for node in calls(program.graph) if weighted(node)}
-        self.currents: dict[str, Tensor] = {}
-        self.inputs = {}
-        self.timesteps = timesteps
-        self.nodes = {node.name: node for node in calls(program.graph) if weighted(node)}
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.marks: dict[str, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        if n.name in self.layers:
-            value = value if value.requires_grad else value.detach().requires_grad_()
-            self.currents[n.name] = value
-            self.inputs[n.name] = decoded(self.env[n.args[0]].detach(), self.timesteps)
-        return value
+        if not weighted(n):
+            return value
+        self.marks[n.name] = torch.zeros_like(value, requires_grad=True)
+        return value + self.marks[n.name]
+
+
+def sensitivities(
+    module: fx.GraphModule,
+    batches: Iterable[tuple[Tensor, ...]],
+    samples: int,
+    generator: torch.Generator,
+    draws: int = 2,
+) -> dict[str, Float[Tensor, " c"]]:
+    """G of (1) for every layer with weights, by its name, as a share of the output's power; from the first `samples` samples.
+
+    `module` runs a program (`executable(program, 1)`, or the ANN's `module()`); its node names are the program's.
+    """
+    marked, power, seen = _Marked(module), 0.0, 0
+    totals: dict[str, Tensor] = {}
+    for inputs in batches:
+        output = primary(marked.run(*inputs))
+        power += float(output.detach().square().sum())
+        for draw in range(draws):
+            z = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
+            scalar, marks = (output * z).sum(), list(marked.marks.values())
+            found = torch.autograd.grad(scalar, marks, retain_graph=draw + 1 < draws, materialize_grads=True)
+            for node, slope in zip(marked.marks, found, strict=True):
+                totals[node] = totals.get(node, torch.zeros(())) + _by_channel(slope, module, node).square().sum(1) / draws
+        seen += inputs[0].shape[0]
+        if seen >= samples:
+            break
+    if seen == 0:
+        raise DataError("sensitivity needs samples", found="an empty stream", todo="give at least one batch")
+    return {node: total / max(power, 1e-30) for node, total in totals.items()}
+
+
+def _by_channel(value: Tensor, module: fx.GraphModule, name: str) -> Float[Tensor, "c n"]:
+    node = next(node for node in module.graph.nodes if node.name == name)
+    axis = -1 if name_of(node.target).startswith("aten.linear") else 1
+    return value.movedim(axis, 0).flatten(1)

@@ -21,12 +21,13 @@ from spikeloom.ir.graph import (
     target_of,
     within,
 )
-from spikeloom.ir.handle import Handle, like, read
-from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
+from spikeloom.ir.handle import Handle, Kept, like, read
+from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, biased, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.mapped import bytes_of, on_disk, trim
 from spikeloom.ir.ops import OPERATIONS, population, staircase
-from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, large, run, silent
+from spikeloom.ir.passes import Batches, Context, Pass, Progress, Settle, check_fit, large, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
+from spikeloom.ir.quantised import WEIGHTS, Grid, Quantised, grid_named, quantised
 from spikeloom.ir.rules import RULES, Dialect, Kind, Rule, name_of, resolve
 from spikeloom.ir.scalar import Scalar, evaluated, scalars, told
 from spikeloom.ir.shards import SHARD_BYTES, is_sharded
@@ -62,19 +63,24 @@ __all__ = [
     "SHARD_BYTES",
     "TRANSPOSED",
     "UNFOLDED",
+    "WEIGHTS",
     "Batches",
     "Becomes",
     "Context",
     "Dialect",
+    "Grid",
     "Handle",
+    "Kept",
     "Kind",
     "Pass",
     "PlanRow",
     "Program",
     "Progress",
+    "Quantised",
     "Record",
     "Rule",
     "Scalar",
+    "Settle",
     "Signal",
     "TensorSpec",
     "args_of",
@@ -82,6 +88,7 @@ __all__ = [
     "astray",
     "batches_of",
     "becomes",
+    "biased",
     "bounds",
     "bytes_of",
     "calls",
@@ -94,6 +101,7 @@ __all__ = [
     "dynamic",
     "evaluated",
     "function_of",
+    "grid_named",
     "groups_of",
     "is_sharded",
     "kind",
@@ -107,6 +115,7 @@ __all__ = [
     "on_disk",
     "output_channels",
     "population",
+    "quantised",
     "read",
     "resolve",
     "rides",

@@ -8,6 +8,7 @@ other: it has the shape and the dtype the graph knows, and sharing it costs noth
 Source: torch's tensor subclasses (https://docs.pytorch.org/docs/stable/notes/extending.html), as torchao's quantised tensors use them.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -28,16 +29,31 @@ _ROWS = frozenset({"aten.embedding.default", "aten.index_select.default"})
 """What reads few rows of many: done to what is stored, and only the result is in the graph's dtype."""
 
 
+class Kept(Tensor):
+    """A tensor kept in another form than it is read in, without gradients; what an operation is done to are its `numbers`."""
+
+    __torch_function__: ClassVar[Any] = torch._C._disabled_torch_function_impl  # pyright: ignore[reportPrivateUsage, reportIncompatibleMethodOverride]
+
+    @abstractmethod
+    def numbers(self) -> Tensor:
+        """The tensor that the graph takes this one for."""
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return func(*pytree.tree_map_only(Kept, read, args), **pytree.tree_map_only(Kept, read, dict(kwargs or {})))
+
+
 @final
-class Handle(Tensor):
+class Handle(Kept):
     """A tensor that is `stored` in one dtype and read in another. `file` is the program file that `stored` is mapped from, if any.
 
-    Without gradients, on any device; saving it (`ir.save`) writes what is stored.
+    On any device; saving it (`ir.save`) writes what is stored.
     """
 
     stored: Tensor
     file: Path | None
-    __torch_function__: ClassVar[Any] = torch._C._disabled_torch_function_impl  # pyright: ignore[reportPrivateUsage, reportIncompatibleMethodOverride]
 
     def __new__(cls, stored: Tensor, dtype: torch.dtype, file: Path | None = None) -> "Handle":
         options: dict[str, Any] = {"strides": stored.stride(), "dtype": dtype, "device": stored.device, "requires_grad": False}
@@ -53,6 +69,10 @@ class Handle(Tensor):
     def __tensor_flatten__(self) -> tuple[list[str], tuple[torch.dtype, Path | None]]:
         return ["stored"], (self.dtype, self.file)
 
+    def numbers(self) -> Tensor:
+        """What is stored, in the dtype it is read in."""
+        return self.stored.to(self.dtype)
+
     @staticmethod
     def __tensor_unflatten__(inner: Mapping[str, Tensor], kept: tuple[torch.dtype, Path | None], size: Any, stride: Any) -> "Handle":
         return Handle(inner["stored"], *kept)
@@ -66,12 +86,12 @@ class Handle(Tensor):
             return Handle(func(first.stored, *args[1:], **(kwargs or {})), first.dtype)
         if isinstance(first, Handle) and str(func) in _ROWS:
             return func(first.stored, *args[1:], **(kwargs or {})).to(first.dtype)
-        return func(*pytree.tree_map_only(Handle, read, args), **pytree.tree_map_only(Handle, read, dict(kwargs or {})))
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 def read(tensor: Tensor) -> Tensor:
     """The tensor that the graph takes a handle for; any other tensor itself."""
-    return tensor.stored.to(tensor.dtype) if isinstance(tensor, Handle) else tensor
+    return tensor.numbers() if isinstance(tensor, Kept) else tensor
 
 
 def stored(tensor: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spikeloom.errors import ResourceError
 from spikeloom.ir.handle import Handle, stored
+from spikeloom.ir.quantised import Quantised
 
 
 def on_disk(tensor: Tensor, folder: Path | None = None) -> Tensor:
@@ -25,6 +26,8 @@ def on_disk(tensor: Tensor, folder: Path | None = None) -> Tensor:
     """
     if isinstance(tensor, Handle):
         return Handle(on_disk(tensor.stored, folder), tensor.dtype)
+    if isinstance(tensor, Quantised):
+        return Quantised(on_disk(tensor.kept, folder), tensor.scale, tensor.zero, tensor.grid, tensor.shape, tensor.error)
     whole = tensor.detach().cpu().contiguous()
     if whole.numel() == 0:
         return whole
@@ -49,6 +52,8 @@ def on_disk(tensor: Tensor, folder: Path | None = None) -> Tensor:
 
 def bytes_of(tensor: Tensor) -> int:
     """How much room a tensor's numbers take where they are kept."""
+    if isinstance(tensor, Quantised):
+        return sum(stored(part).nbytes for part in (tensor.kept, tensor.scale, tensor.zero) if part is not None)
     return stored(tensor).nbytes
 
 

@@ -26,6 +26,9 @@ from spikeloom.ir.verify import verify
 LARGE_BYTES = 2**29
 Batches = Callable[[], Iterable[tuple[Tensor, ...]]]
 Progress = Callable[[str, int, int], None]
+Settle = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+"""Best weights [g, o, i], C = E[x xᵀ] of the layer's inputs [g, i, i], the layer's weights as they are, and whether they are pruned → the
+weights it may have that lose least."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -39,7 +42,8 @@ class Context:
 
     `calibration` gives a fresh stream of input batches each time it is called; `progress(what, done, total)` is
     called as work goes on; `seed` and the pass's place give each pass its own generator; `scratch` is the folder for what does not fit
-    into memory (None: the system's); `reference` is the captured ANN, for passes that bring a spiking program closer to it.
+    into memory (None: the system's). For passes that bring a program closer to what it stands for, `reference` is the ANN with the same
+    layers, before its weights were rounded or pruned, and `settle` gives corrected weights back to where such weights may be.
     """
 
     calibration: Batches | None = None
@@ -49,6 +53,7 @@ class Context:
     place: int = 0
     scratch: Path | None = None
     reference: Program | None = None
+    settle: Settle | None = None
 
     def generator(self) -> torch.Generator:
         """The pass's own random generator, derived from the seed and the pass's place."""

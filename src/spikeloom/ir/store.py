@@ -1,7 +1,7 @@
 """
 Save and load: a program is a folder of JSON and safetensors, written whole or not at all, and loading runs nothing of it.
 
-    program.json       dialect, inputs, graph (operations by allow-listed name), plan, digests of the other files
+    program.json       dialect, inputs, graph (operations by allow-listed name), plan, grids of weights, digests of the other files
     model.safetensors  the tensors, or shards of them (`shards`)
     config.json        settings: source, preprocessing, class names
     records.json       what every pass did
@@ -26,6 +26,7 @@ from torch import fx
 from spikeloom.errors import ProgramError, ResourceError, VerifyError
 from spikeloom.ir.codec import decode, encode
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec
+from spikeloom.ir.quantised import apart, together
 from spikeloom.ir.rules import Dialect, name_of, resolve
 from spikeloom.ir.shards import WHOLE, read_tensors, write_tensors
 from spikeloom.ir.verify import verify
@@ -152,7 +153,8 @@ def save(program: Program, folder: Path, extra: Mapping[str, Program] | None = N
 
 def _write(program: Program, folder: Path, shard_bytes: int | None) -> None:
     folder.mkdir(parents=True)
-    files = write_tensors(program.tensors, folder, shard_bytes)
+    flat, grids = apart(program.tensors)
+    files = write_tensors(flat, folder, shard_bytes)
     (folder / "config.json").write_text(json.dumps(dict(program.settings), indent=1))
     (folder / "records.json").write_text(json.dumps([dataclasses.asdict(record) for record in program.records], indent=1))
     body: dict[str, Any] = {
@@ -162,7 +164,7 @@ def _write(program: Program, folder: Path, shard_bytes: int | None) -> None:
         "plan": [dataclasses.asdict(row) for row in program.plan],
         "digests": {name: digest(folder / name) for name in (*files, *PLAIN)},
         "graph": graph_rows(program.graph),
-    }
+    } | ({"grids": grids} if grids else {})
     body["digests"]["program.json"] = body_digest(body)
     (folder / "program.json").write_text(json.dumps(body, indent=1))
 
@@ -194,7 +196,7 @@ def load(folder: Path) -> Program:
         _check_digests(folder, body)
         program = Program(
             graph=graph_of(body["graph"]),
-            tensors=read_tensors(folder, shards_of(body), _dtypes(body)),
+            tensors=together(read_tensors(folder, shards_of(body), _dtypes(body)), body.get("grids", {})),
             dialect=Dialect(body["dialect"]),
             inputs=tuple(TensorSpec(**_with_tuple(_with_tuple(spec, "shape"), "lengths")) for spec in body["inputs"]),
             plan=tuple(PlanRow(**row) for row in body["plan"]),

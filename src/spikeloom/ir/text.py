@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from spikeloom.ir.program import Program
+from spikeloom.ir.quantised import Quantised
 from spikeloom.ir.rules import name_of
 
 _SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16", "int64": "i64", "int32": "i32", "bool": "b1"}
@@ -24,8 +25,12 @@ def spec_text(shape: tuple[int, ...] | list[int], dtype: str) -> str:
 
 
 def tensor_text(tensor: Tensor) -> str:
-    """A tensor's shape and dtype."""
-    return spec_text(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    """A tensor's shape and dtype, and the grid it lies on where it lies on one."""
+    plain = spec_text(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    if not isinstance(tensor, Quantised):
+        return plain
+    shared = "" if tensor.grid.group is None else f" by {tensor.grid.group}"
+    return f"{plain} on {tensor.grid.low}..{tensor.grid.high}{shared}"
 
 
 def value_text(value: Any) -> str:

@@ -20,7 +20,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spikeloom.errors import VerifyError
 from spikeloom.ir.graph import calls, dynamic, kind
+from spikeloom.ir.layers import weighted, weights_of
 from spikeloom.ir.program import Program
+from spikeloom.ir.quantised import Quantised
 from spikeloom.ir.rules import RULES, Dialect, Kind, name_of
 from spikeloom.ir.signals import Signal, needs_spikes, note, signals
 from spikeloom.ir.text import line, spec_text
@@ -103,6 +105,12 @@ def check_shapes(program: Program) -> None:
             )
 
 
+def unrounded(program: Program) -> list[str]:
+    """The layers of a QNN whose weights lie on no grid, one line each."""
+    layers = [node for node in calls(program.graph) if weighted(node)]
+    return [line(node) for node in layers if not isinstance(weights_of(node, program.tensors)[0], Quantised)]
+
+
 def verify(program: Program) -> None:
     """The program is legal in its dialect; a VerifyError lists everything that is not."""
     missing = [str(node.target) for node in program.graph.nodes if node.op == "get_attr" and str(node.target) not in program.tensors]
@@ -113,5 +121,7 @@ def verify(program: Program) -> None:
             f"not legal in the dialect {program.dialect}", found="\n    ".join(bad), todo="run `spikeloom check` for what to do"
         )
     check_shapes(program)
+    if program.dialect is Dialect.QNN and (bad := unrounded(program)):
+        raise VerifyError("weights on no grid", found="\n    ".join(bad), todo="quantise the program")
     if program.dialect is Dialect.SNN and (bad := miswired(program)):
         raise VerifyError("edges that carry no spikes where spikes are needed", found="\n    ".join(bad))
