@@ -13,7 +13,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spikeloom.errors import NumericError
+from spikeloom.errors import ConfigError, NumericError
+
+
+def check_share(share: float, key: str, *, zero: bool = False) -> None:
+    """Raises ConfigError for a share that is not above 0 (or 0, where that means something) and below 1."""
+    if not (0 <= share < 1) or (share == 0 and not zero):
+        raise ConfigError(f"{key} is out of range", found=share, allowed="0 to below 1" if zero else "above 0, below 1")
 
 
 def schedule(share: float, rounds: int) -> list[float]:

@@ -11,8 +11,14 @@ those of least squares on M (`refitted`):
 
     ŵ_M = w C[:, M] (C_MM)⁻¹                                                                                                    (4)
 
-Sources: (3) Hassibi & Stork 1993 (optimal brain surgeon), layer by layer as in Frantar & Alistarh 2022, arXiv:2208.11580;
-(2) Sun et al. 2023, arXiv:2306.11695 (Wanda), squared.
+The worth of layers compares over a network by what a layer would still have of it (`relative`):
+
+    u_j = worth_j / Σ_{k: worth_k ≥ worth_j} worth_k                                                                            (5)
+
+It is the share that the layer's output, or its weights, lose in that step, whatever their scale, and the last weight of a layer has 1.
+
+Sources: (5) Lee et al. 2020, arXiv:2010.07611 (LAMP), there of w²; (3) Hassibi & Stork 1993 (optimal brain surgeon), layer by layer as in
+Frantar & Alistarh 2022, arXiv:2208.11580; (2) Sun et al. 2023, arXiv:2306.11695 (Wanda), squared.
 """
 
 import torch
@@ -39,12 +45,22 @@ def worth_of(
     return weight.square() * power
 
 
+def relative(worth: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """(5); what is worth nothing has 0."""
+    flat = worth.flatten().double()
+    order = flat.argsort(descending=True, stable=True)
+    share = torch.zeros_like(flat)
+    share[order] = flat[order] / flat[order].cumsum(0).clamp_min(1e-300)
+    return share.view(worth.shape)
+
+
 def refitted(
     best: Float[Tensor, "g o i"], curvature: Float[Tensor, "g i i"], kept: Bool[Tensor, "g o i"]
 ) -> tuple[Float[Tensor, "g o i"], Float[Tensor, "g o i"]]:
     """(4) for every output, and 1/[(C_MM)⁻¹]_jj, 0 for what is not kept. `best` serves best where nothing has to be 0.
 
-    C must be positive definite. In layers too large for an inverse of each output's own, weights are `settle`d, and the inverse is that of all inputs.
+    C must be positive definite. In layers too large for an inverse of each output's own, weights are `settle`d, and the inverse is that of
+    all inputs.
     """
     c = curvature.float()
     if bool(kept.all()):
@@ -56,6 +72,20 @@ def refitted(
     pairs = [_rows(w, each, which) for w, each, which in zip(best.float(), c, kept, strict=True)]
     weights, powers = (torch.stack(part).to(best) for part in zip(*pairs, strict=True))
     return weights, powers
+
+
+def channel_worth(weight: Float[Tensor, "g o i"], curvature: Float[Tensor, "g i i"], taps: int) -> Float[Tensor, " c"]:
+    """What each input channel is worth to a layer, all taps of its kernels together, as a share of the variance of what the layer gives:
+
+    Σ_o w_oS ([C⁻¹]_SS)⁻¹ w_oSᵀ / Σ_o w_o C w_oᵀ,     S the taps of the channel             (Kurtic et al. 2023, arXiv:2302.04089)
+    """
+    w, c = weight.double(), curvature.double()
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(c))
+    blocks = inverse.unflatten(1, (-1, taps)).unflatten(3, (-1, taps)).diagonal(dim1=1, dim2=3).movedim(3, 1)  # [g, c, taps, taps]
+    alone = torch.linalg.inv(blocks)
+    parts = w.unflatten(2, (-1, taps))  # [g, o, c, taps]
+    lost = torch.einsum("goct,gctu,gocu->gc", parts, alone, parts)
+    return (lost / ((w @ c) * w).sum().clamp_min(1e-30)).flatten()
 
 
 def _powers(curvature: Float[Tensor, "*g i i"]) -> Float[Tensor, "*g i"]:

@@ -3,8 +3,8 @@ Counting: how many spikes a run has, and how many synaptic operations they cause
 
     synaptic operations = Σ over edges of (presynaptic events × fan-out)                     (1)
 
-The fan-out of an input element is the number of weights it meets. For a linear operation it is the gradient of Σ y
-with every weight set to one; a dynamic product counts the pairs in which both operands carry an event.
+The fan-out of an input element is the number of weights it meets, in a pruned layer (noted "pruned") of those that are there. For a linear
+operation it is the gradient of Σ y with every weight set to one; a dynamic product counts the pairs in which both operands carry an event.
 DESIGN.md §5 gives the encodings of a level k:
 
     graded   one event carrying ⌈log2(N+1)⌉ bits (and a sign)
@@ -94,8 +94,9 @@ class Counts:
         return 1.0 - sum(row.dense_macs for row in self.rows if row.macs) / total if total else 1.0
 
 
-def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
-    """How many weights each element of operand `place` meets: [1, …] like the operand for one sample. (1)"""
+def fan_out(node: fx.Node, args: tuple[Any, ...], place: int, *, pruned: bool = False) -> Tensor:
+    """How many weights each element of operand `place` meets: [1, …] like the operand for one sample; in a `pruned` layer those that
+    are not 0. (1)"""
     name = name_of(node.target)
     probe = torch.ones_like(args[place][:1], requires_grad=True)
     if name.startswith("aten.adaptive_avg"):
@@ -106,6 +107,8 @@ def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
         shapes = [value[:1].shape if place == at else value.shape for at, value in enumerate(args[:2]) if isinstance(value, Tensor)]
         return probe.detach() * (math.prod(torch.broadcast_shapes(*shapes)) // probe.numel())
     ones = [torch.ones_like(value) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args]
+    if pruned:
+        ones[1] = (args[1] != 0).to(ones[1].dtype)
     ones[place] = probe
     with torch.enable_grad():
         pools = name.startswith("aten.avg_pool")
@@ -156,7 +159,7 @@ class Counter(fx.Interpreter):
         self.carried = {node.name: signal for node, signal in signals(program.graph).items()}
         self.levels: dict[str, Any] = {}
         self.sums: dict[str, dict[str, float]] = {}
-        self.fans: dict[tuple[Any, ...], Tensor] = {}
+        self.fans: dict[tuple[Any, ...], tuple[Tensor, float]] = {}  # weights met by each input element, and in all if none was pruned
         self.fired: dict[str, Tensor] = {}
         self.nodes = {node.name: node for node in module.graph.nodes}
 
@@ -227,9 +230,10 @@ class Counter(fx.Interpreter):
     def _linear(self, node: fx.Node, args: tuple[Any, ...], place: int) -> None:
         key = (node.name, *args[place].shape[1:])
         if key not in self.fans:
-            self.fans[key] = fan_out(node, args, place)
-        fan, level = self.fans[key], self.levels.get(str(node.args[place]))
-        dense = float(fan.sum()) * args[place].shape[0]
+            whole = fan_out(node, args, place)
+            self.fans[key] = (fan_out(node, args, place, pruned=True) if "pruned" in note(node) else whole, float(whole.sum()))
+        (fan, most), level = self.fans[key], self.levels.get(str(node.args[place]))
+        dense = most * args[place].shape[0]
         weighted = dense if self._multiplies(node) else 0.0
         if level is None and self.carried.get(str(node.args[place])) is Signal.CURRENT and "floating" not in note(node):
             self._add(node.name, dense=weighted / self.timesteps)  # part of the synapses that made the current: counted there
