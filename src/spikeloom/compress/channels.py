@@ -88,9 +88,9 @@ class Channels:
         return {self.root(channel): why for channel, why in self._pinned.items()}
 
     def readers(self) -> Iterator[tuple[fx.Node, Int[Tensor, " c"]]]:
-        """Layers whose weights meet channels: the layer, and the classes of its input's slots."""
+        """Layers in which every output reads every channel: the layer, and the classes of its input's slots."""
         for node in calls(self.program.graph):
-            if weighted(node) and source_of(node) in self.values and not by_channel(node, self.program):
+            if weighted(node) and source_of(node) in self.values and groups_of(node) == 1:
                 yield node, self.classes(source_of(node))
 
     def _visit(self, node: fx.Node, operands: list[fx.Node]) -> None:

@@ -2,10 +2,11 @@
 Pruning: connections that are worth least leave, and those that stay make it good.
 
 `PruneMagnitude` takes small weights from an ANN, in one go: the plain way, and the control. `PruneSpikes` takes from an SNN what its
-spikes contribute least with, in rounds: each measures anew what every layer receives and what every weight is worth to its layer
-(`worth`), takes the least of the whole network by one budget (`budget`), and refits the others (`refit`).
+spikes contribute least with, in rounds: each measures anew what every layer receives, what every weight is worth to its layer (`worth`) and
+every output of the layer to the network (`response`), takes the least of the whole network by one budget (`budget`), and refits the others
+(`refit`).
 
-    worth_ij = w_ij² / [(C_MM)⁻¹]_jj      u = worth / Σ of the layer's worth that is no less      price = 1, or events · places       (1)
+    worth_ij = F_i w_ij² / [(C_MM)⁻¹]_jj     u = worth / Σ of the layer's worth that is no less     price = 1, or events · places       (1)
 
 What leaves is what has the least u / price. Zeros stay zeros: pruned layers are noted "pruned" with their pattern.
 
@@ -23,7 +24,8 @@ from torch import Tensor, fx
 from spikeloom.compress.budget import cheapest, check_share, schedule
 from spikeloom.compress.masks import UNSTRUCTURED, best_of, pattern_of
 from spikeloom.compress.refit import Layer, Masks, Walk
-from spikeloom.compress.tally import operations_of, sparsity_of, told
+from spikeloom.compress.response import responses
+from spikeloom.compress.tally import first_of, operations_of, sparsity_of, told
 from spikeloom.compress.worth import WORTHS, relative
 from spikeloom.errors import ConfigError, NumericError
 from spikeloom.ir import (
@@ -56,7 +58,8 @@ class PruneSpikes(Pass):
     has left; with `pattern` "2:4" exactly so many of every M inputs stay, whatever the budget. Pruned are linear layers and convolutions
     that read spikes, but those that `keep` names.
 
-    `worth` is 'second_order', or 'firing' or 'magnitude' for comparison; `rounds` how often it is measured anew. The weights that stay,
+    `worth` is 'second_order', or 'firing' or 'magnitude' for comparison; `rounds` how often it is measured anew, `response_samples`
+    on how many samples the network's answer is. The weights that stay,
     and those of layers that are kept whole, are refitted towards the network as it is given, with its functions exact: it belongs after
     thresholds and before compensation, which keeps the zeros. T is `timesteps`; samples and room as in compensation. The record says
     the sparsity and the synaptic operations before and after, in all and by layer.
@@ -71,6 +74,7 @@ class PruneSpikes(Pass):
     rounds: int = 4
     timesteps: int = 1
     keep: tuple[str, ...] = ()
+    response_samples: int = 256
     rows_per_weight: int = 48
     limit_bytes: int = 8 * 2**30
     memory_bytes: int = 2**30
@@ -93,11 +97,11 @@ class PruneSpikes(Pass):
         exact = {node.name: weights_of(node, program.tensors) for node in calls(program.graph) if weighted(node)}
         kept: Masks = {node.name: present(node, program) for node in layers}
         walk = Walk(self.timesteps, self.worth, self.rows_per_weight, self.limit_bytes, self.memory_bytes)
-        after, found = walk(program, context, kept, exact)
+        after, found = walk(program, context, kept, exact, self._felt(program, context))
         for turn in range(self.turns()):
             kept = self._chosen(found, kept, turn)
             check_some(kept)
-            after, found = walk(after, context, kept, exact)
+            after, found = walk(after, context, kept, exact, self._felt(after, context))
         after = marked(after, kept, self.pattern)
         operations = [operations_of(each, context, self.timesteps) for each in (program, after)]
         ridges = {name: layer.ridge for name, layer in found.items()}
@@ -113,6 +117,12 @@ class PruneSpikes(Pass):
             raise ConfigError("compression.budget is unknown", found=self.budget, allowed=", ".join(BUDGETS))
         if self.rounds < 1:
             raise ConfigError("compression.rounds is out of range", found=self.rounds, allowed="1 or more")
+
+    def _felt(self, program: Program, context: Context) -> dict[str, Tensor] | None:
+        """How much the network answers to each output of its layers; by magnitude alone it is not asked."""
+        if self.worth == "magnitude":
+            return None
+        return responses(program, first_of(context, program, self.response_samples), self.timesteps, context.generator())
 
     def turns(self) -> int:
         """How many times connections leave: of every M inputs one at a time, but in no more than `rounds`."""

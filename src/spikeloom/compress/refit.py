@@ -26,7 +26,10 @@ RIDGES = (1e-2, 0.1, 1.0)
 """λ as shares of the mean variance of the inputs."""
 JUDGES = 32
 """Outputs by which λ is chosen."""
-Masks = Mapping[str, Bool[Tensor, "o c *taps"]]
+SAME = 1e-9
+"""A channel whose variance is a smaller share of the mean of all always sends the same."""
+Masks = Mapping[str, Tensor]
+"""By the name of a layer, which of its weights may be there: booleans in the weight's shape."""
 Exact = Mapping[str, tuple[Tensor, Tensor | None]]
 
 
@@ -38,8 +41,8 @@ class Layer:
     of the output a weight is used, and λ."""
 
     worth: Float[Tensor, "o c *taps"]
-    channels: Float[Tensor, " c"]
-    rates: Float[Tensor, " c"]
+    channels: Float[Tensor, " k"]
+    rates: Float[Tensor, " r"]
     places: float
     ridge: float
 
@@ -55,8 +58,11 @@ class Walk:
     limit_bytes: int
     memory_bytes: int
 
-    def __call__(self, program: Program, context: Context, kept: Masks, exact: Exact) -> tuple[Program, dict[str, Layer]]:
-        """The program refitted (1), where `kept` has a mask, by layer name, within it, and what was found of those layers."""
+    def __call__(
+        self, program: Program, context: Context, kept: Masks, exact: Exact, felt: Mapping[str, Tensor] | None = None
+    ) -> tuple[Program, dict[str, Layer]]:
+        """The program refitted (1), where `kept` has a mask, by layer name, within it, and what was found of those layers. Errors of a
+        layer's outputs count by how much the network answers to them, `felt`; else all alike."""
         both = Abreast(program, context, self.timesteps, limit_bytes=self.limit_bytes, memory_bytes=self.memory_bytes, exact=exact)
         generator, found = context.generator(), dict[str, Layer]()
         with torch.no_grad():
@@ -64,26 +70,34 @@ class Walk:
                 if not weighted(node) or not solvable(node) or both.untouched(node):
                     continue
                 mask = kept.get(node.name, torch.ones(both.weights(node)[0].shape, dtype=torch.bool))
-                layer = self._layer(both, node, mask, generator)
+                weight = both.weights(node)[0]
+                answer = torch.ones(weight.shape[0]) if felt is None else felt[node.name]
+                layer = self._layer(both, node, mask, answer, generator)
                 if node.name in kept:
                     found[node.name] = layer
         return shaped(swept(program.replaced(graph=both.graph, tensors=both.tensors))), found
 
-    def _layer(self, both: Abreast, node: fx.Node, mask: Tensor, generator: torch.Generator) -> Layer:
+    def _layer(self, both: Abreast, node: fx.Node, mask: Tensor, felt: Tensor, generator: torch.Generator) -> Layer:
         weight, bias = (read(part) for part in both.weights(node))
         groups = groups_of(node)
         now, kept = (value.reshape(groups, weight.shape[0] // groups, -1) for value in (weight, mask))
         halves, centre = self._moments(both, node, now, bias, generator)
-        ridge = ridge_of(now, *halves, kept)
+        felt = felt.view(now.shape[:2])
+        ridge = ridge_of(now, *halves, kept, felt)
         whole = joined(*halves)
         found, power, curvature = solved(now, whole, kept, ridge)
         mean_x, mean_r = centre + whole.x / whole.count, whole.r / whole.count
         shift = mean_r - ((found - now).double() @ mean_x[..., None])[..., 0]
         both.set(node, found.reshape(weight.shape), bias + shift.flatten().to(bias))
-        worth = worth_of(found, power, curvature.to(found), self.worth).reshape(weight.shape)
-        channels = channel_worth(found, curvature, weight[0, 0].numel()) if groups == 1 else torch.zeros(0)
+        worth = (worth_of(found, power, curvature.to(found), self.worth) * felt[..., None]).reshape(weight.shape)
+        channels = self._channels(found, curvature, centred(whole)[0], weight[0, 0].numel()) if groups == 1 else torch.zeros(0)
         places = both.exact.values[node][0][0].numel() / weight.shape[0]
         return Layer(worth, channels, rates_of(both, node), float(places), ridge)
+
+    def _channels(self, found: Tensor, curvature: Tensor, covariance: Tensor, taps: int) -> Float[Tensor, " k"]:
+        """The worth of channels; none of those that always send the same."""
+        spread = covariance.diagonal(dim1=1, dim2=2).unflatten(1, (-1, taps)).sum((0, 2))
+        return channel_worth(found, curvature, taps) * (spread > SAME * spread.mean())
 
     def _moments(
         self, both: Abreast, node: fx.Node, weight: Float[Tensor, "g o i"], bias: Tensor, generator: torch.Generator
@@ -115,7 +129,8 @@ def rates_of(both: Abreast, node: fx.Node) -> Float[Tensor, " c"]:
 
 def joined(first: Moments, second: Moments) -> Moments:
     """The moments of both halves; the halves stay as they are."""
-    whole = empty(*first.x.shape, first.r.shape[1])
+    groups, inputs = first.x.shape
+    whole = empty(groups, inputs, first.r.shape[1])
     merge(whole, first)
     merge(whole, second)
     return whole
@@ -132,24 +147,27 @@ def solved(
     return found, power, curvature
 
 
-def ridge_of(now: Float[Tensor, "g o i"], first: Moments, second: Moments, kept: Bool[Tensor, "g o i"]) -> float:
-    """The λ that the two halves agree on, judged by some of the outputs, evenly spread."""
-    some = slice(None, None, max(now.shape[1] // JUDGES, 1))
+def ridge_of(
+    now: Float[Tensor, "g o i"], first: Moments, second: Moments, kept: Bool[Tensor, "g o i"], felt: Float[Tensor, "g o"]
+) -> float:
+    """The λ that the two halves agree on, judged by the outputs that are felt most."""
+    some = felt.sum(0).argsort(descending=True, stable=True)[:JUDGES]
     halves = (outputs_of(first, some), outputs_of(second, some))
 
     def lost(ridge: float) -> float:
-        return sum(held_out(now[:, some], one, other, kept[:, some], ridge) for one, other in (halves, halves[::-1]))
+        parts = [held_out(now[:, some], one, other, kept[:, some], ridge) for one, other in (halves, halves[::-1])]
+        return float(((parts[0] + parts[1]) * felt[:, some]).sum())
 
     return min(RIDGES, key=lost)
 
 
-def held_out(now: Float[Tensor, "g o i"], one: Moments, other: Moments, kept: Bool[Tensor, "g o i"], ridge: float) -> float:
+def held_out(now: Float[Tensor, "g o i"], one: Moments, other: Moments, kept: Bool[Tensor, "g o i"], ridge: float) -> Float[Tensor, "g o"]:
     """What a solution on one half loses on the other, less what no solution could change."""
     change = (solved(now, one, kept, ridge)[0] - now).double()
     curvature, cross = centred(other)
-    return float(((change @ curvature - 2 * cross) * change).sum())
+    return ((change @ curvature - 2 * cross) * change).sum(2)
 
 
-def outputs_of(moments: Moments, some: slice) -> Moments:
+def outputs_of(moments: Moments, some: Tensor) -> Moments:
     """The moments of some outputs."""
     return replace(moments, r=moments.r[:, some], rx=moments.rx[:, some], rr=moments.rr[:, some])

@@ -2,8 +2,10 @@
 What pruning saved: weights that are there and synaptic operations, by layer and in all, before and after.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from torch import Tensor
 
 from spikeloom.ir import Context, Program, batches_of, calls, checked, read, weighted, weights_of
 from spikeloom.simulate import Counter
@@ -12,15 +14,21 @@ SAMPLES = 128
 """Calibration samples that operations are counted on."""
 
 
+def first_of(context: Context, program: Program, count: int) -> Iterator[tuple[Tensor, ...]]:
+    """The first calibration samples, in the batches they come in."""
+    for inputs in checked(batches_of(context)(), program):
+        yield tuple(value[:count] for value in inputs)
+        count -= len(inputs[0])
+        if count <= 0:
+            return
+
+
 def operations_of(program: Program, context: Context, timesteps: int) -> dict[str, float]:
     """Synaptic operations an inference of every layer with weights, graded events: presynaptic events × weights that are there."""
     layers = {node.name for node in calls(program.graph) if weighted(node)}
-    counter, seen = Counter(program, timesteps), 0
-    for inputs in checked(batches_of(context)(), program):
-        counter.add(tuple(value[: SAMPLES - seen] for value in inputs))
-        seen = counter.samples
-        if seen >= SAMPLES:
-            break
+    counter = Counter(program, timesteps)
+    for inputs in first_of(context, program, SAMPLES):
+        counter.add(inputs)
     return {row.node: row.operations.get("graded", 0.0) for row in counter.counts().rows if row.node in layers}
 
 
