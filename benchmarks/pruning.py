@@ -4,8 +4,9 @@ Pruning: accuracy against synaptic operations, by spikes and by magnitude, and w
     python benchmarks/pruning.py [--only NAME] [--threads 1] [--images 10000] [--samples 1024]
 
 Every network is converted (N=15, levels by density, T=1) and calibrated on training images (1,024 unless --samples says otherwise). By
-spikes: thresholds, `PruneSpikes`, compensation. The control, by magnitude: `PruneMagnitude` on the fused ANN, then the same thresholds and the same compensation towards the
-unpruned ANN, zeros kept. Differences are tested paired (McNemar) on the same test images. Needs ../shared/data.
+spikes: thresholds, `PruneSpikes`, compensation. The control, by magnitude: `PruneMagnitude` on the fused ANN, then the same thresholds and
+the same compensation towards the unpruned ANN, zeros kept. Differences are tested paired (McNemar) on the same test images. Needs
+../shared/data.
 """
 
 import argparse
