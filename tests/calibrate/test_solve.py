@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from spikeloom.calibrate.solve import RIDGES, Moments, add, best, empty, merge, remaining, solution
+from spikeloom.calibrate.solve import RIDGES, best, remaining, solution
+from spikeloom.simulate import Moments, add, empty, merge
 
 
 def moments(x: Tensor, r: Tensor) -> Moments:

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from spikeloom.calibrate.observe import SILENT, Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
-from spikeloom.ir import OPERATIONS, Batches, Context, Dialect, Pass, Program, calls, constant_name, kwargs_of, note, population
+from spikeloom.ir import OPERATIONS, Context, Dialect, Pass, Program, batches_of, calls, constant_name, kwargs_of, note, population
 from spikeloom.neuron import FUNCTIONS, fit_shift_staircase, fit_staircases, fit_two_range, on_grid
 from spikeloom.simulate import channel_function, float_function
 
@@ -209,13 +209,6 @@ class Balance(Pass):
         one_sided = {node.name for node in calls(program.graph) if node.target is population and not kwargs_of(node).get("negative", 0)}
         dead = [name for name, observed in seen.items() if name in one_sided and bool((observed.high <= 0).all())]
         return program.replaced(tensors=tensors).recorded(self.record(populations=len(seen), silent=dead, histograms=summaries(seen)))
-
-
-def batches_of(context: Context) -> Batches:
-    """The context's calibration stream; ConfigError where there is none."""
-    if context.calibration is None:
-        raise ConfigError("calibration needs data", found="no calibration stream", todo="give a data set")
-    return context.calibration
 
 
 def summaries(seen: Mapping[str, Observation], bins: int = 48) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table, settled
+from spikeloom.calibrate.balance import fitted, set_step, set_table, settled
 from spikeloom.calibrate.halves import Halves
-from spikeloom.calibrate.observe import Observation, checked, count, floor_of, scale_axis, see_range, watched
+from spikeloom.calibrate.observe import Observation, count, floor_of, scale_axis, see_range, watched
 from spikeloom.calibrate.scale import maximum_step, mse_step
 from spikeloom.calibrate.weights import constants_of, exact_weights
 from spikeloom.errors import ConfigError, DataError, InternalError
@@ -36,7 +36,9 @@ from spikeloom.ir import (
     Pass,
     Program,
     Quantised,
+    batches_of,
     biased,
+    checked,
     clone,
     constant_name,
     driven_by,

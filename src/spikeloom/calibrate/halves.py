@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikeloom.calibrate.kernel import best_of_rows, joined_rows
-from spikeloom.calibrate.solve import add, best, empty
+from spikeloom.calibrate.solve import best
+from spikeloom.simulate import add, empty
 
 
 @final

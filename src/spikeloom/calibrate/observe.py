@@ -8,15 +8,15 @@ An error of a square, or of a square root, is judged by the size of the row it b
 that row, and rows of a norm may differ in size by orders of magnitude (a class token beside patches, the first token of a text).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor, fx
 
-from spikeloom.errors import DataError, InternalError, NumericError
-from spikeloom.ir import OPERATIONS, Batches, Program, args_of, calls, driven_by, kwargs_of, name_of, note, target_of
+from spikeloom.errors import InternalError, NumericError
+from spikeloom.ir import OPERATIONS, Batches, Program, args_of, calls, checked, driven_by, kwargs_of, name_of, note, target_of
 from spikeloom.neuron import Axis, by_channel
 from spikeloom.simulate import driving, reference
 
@@ -201,27 +201,6 @@ def scale_axis(node: fx.Node, program: Program) -> Axis | None:
     """The axis a population's scale groups lie on; None where one scale (or table) serves all."""
     single = 0 if "levels" in node.kwargs else 1
     return kwargs_of(node).get("axis", 1) if program.tensor(node.args[1]).dim() > single else None
-
-
-def checked(batches: Iterable[Any], program: Program) -> Iterator[Inputs]:
-    """The batches as tuples of tensors, each checked: shape and finite numbers; an empty stream is a DataError."""
-    seen = False
-    for batch in batches:
-        inputs: Inputs = batch if isinstance(batch, tuple) else (batch,)
-        if len(inputs) != len(program.inputs):
-            allowed = ", ".join(spec.name for spec in program.inputs)
-            raise DataError("calibration data has another number of inputs than the model", found=len(inputs), allowed=allowed)
-        for value, spec in zip(inputs, program.inputs, strict=True):
-            if not spec.fits((spec.shape[0], *value.shape[1:])):
-                raise DataError(
-                    "calibration data has another shape than the model takes", found=tuple(value.shape[1:]), allowed=spec.sample
-                )
-            if not bool(torch.isfinite(value).all()):
-                raise DataError("calibration data holds NaN or infinite numbers", found=spec.name, todo="clean the data")
-        seen = True
-        yield inputs
-    if not seen:
-        raise DataError("there is no calibration data", found="an empty stream", todo="give at least one batch")
 
 
 def observe(program: Program, batches: Batches, tick: Callable[[], None]) -> Mapping[str, Observation]:

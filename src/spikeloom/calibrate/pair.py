@@ -7,12 +7,10 @@ from typing import Any, final
 
 from torch import Tensor, fx
 
-from spikeloom.calibrate.balance import batches_of
 from spikeloom.calibrate.blocks import Block
-from spikeloom.calibrate.observe import checked
 from spikeloom.calibrate.weights import constants_of, exact_weights
 from spikeloom.errors import DataError
-from spikeloom.ir import OPERATIONS, Context, Program, constant_name, driven_by, note, source_of, target_of
+from spikeloom.ir import OPERATIONS, Context, Program, batches_of, checked, constant_name, driven_by, note, source_of, target_of
 from spikeloom.simulate import Frontier, decoded, driving, executable, float_function, repeated
 
 

@@ -13,53 +13,15 @@ Source: normal equations of ridge regression with cross-validated λ (Hoerl & Ke
 Li et al. 2021 (SNN calibration, "advanced"); the mean shift is Nagel et al. 2019's bias correction.
 """
 
-from dataclasses import dataclass
-from typing import final
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spikeloom.simulate import Moments, centred, merge
+
 RIDGES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 10.0)
 JUDGES = 1024
 """Outputs by which λ is chosen: more of them cost time and decide nothing."""
-
-
-@final
-@dataclass
-class Moments:
-    """Sums over samples for G groups: count, Σx, Σr, Σxxᵀ, Σrxᵀ, Σr², in float64; it only ever grows by `add`."""
-
-    count: float
-    x: Float[Tensor, "g i"]
-    r: Float[Tensor, "g o"]
-    xx: Float[Tensor, "g i i"]
-    rx: Float[Tensor, "g o i"]
-    rr: Float[Tensor, "g o"]
-
-
-def empty(groups: int, inputs: int, outputs: int) -> Moments:
-    """Moments of no samples."""
-    shapes = ((inputs,), (outputs,), (inputs, inputs), (outputs, inputs), (outputs,))
-    return Moments(0.0, *(torch.zeros(groups, *shape, dtype=torch.float64) for shape in shapes))
-
-
-def add(moments: Moments, x: Float[Tensor, "g n i"], r: Float[Tensor, "g n o"]) -> None:
-    """Add n samples of inputs and residuals. Products are made in their own dtype and summed up in float64: give float32 inputs less
-    something near their mean (`_correct` does), or variances small beside it drown in rounding."""
-    moments.count += x.shape[1]
-    moments.x += x.sum(1)
-    moments.r += r.sum(1)
-    moments.xx += x.transpose(1, 2) @ x
-    moments.rx += r.transpose(1, 2) @ x
-    moments.rr += r.square().sum(1)
-
-
-def merge(a: Moments, b: Moments) -> None:
-    """Add the samples of b to a."""
-    a.count += b.count
-    for mine, its in ((a.x, b.x), (a.r, b.r), (a.xx, b.xx), (a.rx, b.rx), (a.rr, b.rr)):
-        mine += its
 
 
 def solution(m: Moments, ridge: float | None) -> tuple[Float[Tensor, "g o i"], Float[Tensor, "g o"]]:
@@ -68,8 +30,7 @@ def solution(m: Moments, ridge: float | None) -> tuple[Float[Tensor, "g o i"], F
     mean_x, mean_r = m.x / n, m.r / n
     if ridge is None:
         return torch.zeros_like(m.rx), mean_r
-    c_xx = m.xx / n - mean_x.unsqueeze(2) * mean_x.unsqueeze(1)
-    c_rx = m.rx / n - mean_r.unsqueeze(2) * mean_x.unsqueeze(1)
+    c_xx, c_rx = centred(m)
     power = c_xx.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
     eye = torch.eye(c_xx.shape[1], dtype=c_xx.dtype)
     factor = torch.linalg.cholesky_ex(c_xx + (ridge * power + 1e-9)[:, None, None] * eye).L

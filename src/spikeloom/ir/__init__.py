@@ -1,6 +1,7 @@
 """The artifact and its rules: programs, passes, the dialects, verification, text form, save and load (floor 1)."""
 
 from spikeloom.ir.batch import RESHAPES, astray
+from spikeloom.ir.calibration import batches_of, checked
 from spikeloom.ir.graph import (
     CAUSAL,
     MASK,
@@ -85,12 +86,14 @@ __all__ = [
     "args_of",
     "argument",
     "astray",
+    "batches_of",
     "becomes",
     "biased",
     "bounds",
     "bytes_of",
     "calls",
     "check_fit",
+    "checked",
     "clone",
     "constant_name",
     "divides_by_root",

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from spikeloom.calibrate import batches_of, reading_errors
+from spikeloom.calibrate import reading_errors
 from spikeloom.calibrate.reading import Edge
 from spikeloom.convert import PLACEMENTS
-from spikeloom.ir import Context, Program, run
+from spikeloom.ir import Context, Program, batches_of, run
 from spikeloom.pipeline.passes import Choice, given, spiking_passes
 from spikeloom.pipeline.settings import Settings
 from spikeloom.plan import Fuse, Plan, Rotate

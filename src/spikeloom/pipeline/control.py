@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from spikeloom.calibrate import Balance, batches_of, observe
+from spikeloom.calibrate import Balance, observe
 from spikeloom.convert import Spike, Unfold
-from spikeloom.ir import Context, Pass, Program, run
+from spikeloom.ir import Context, Pass, Program, batches_of, run
 from spikeloom.plan import Fuse
 from spikeloom.simulate import executable, primary
 

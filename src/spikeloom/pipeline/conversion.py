@@ -12,9 +12,8 @@ from typing import Any, final
 
 import torch
 
-from spikeloom.calibrate import batches_of
 from spikeloom.errors import ConfigError, ResourceError
-from spikeloom.ir import Batches, Context, Pass, Program, Progress, run, silent, write_bytes, write_json
+from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of

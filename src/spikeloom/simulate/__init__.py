@@ -1,5 +1,6 @@
 """The reference interpreter: runs spiking programs for T steps, streams them, counts, prices, measures fidelity (floor 3)."""
 
+from spikeloom.simulate.abreast import Abreast
 from spikeloom.simulate.audit import Audit, AuditRow, audit, floating_of
 from spikeloom.simulate.decoding import Decoder, Kept, with_cache
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
@@ -8,6 +9,7 @@ from spikeloom.simulate.execute import decoded, executable, firing, primary, rep
 from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
 from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
 from spikeloom.simulate.model import Profile, SpikingModel
+from spikeloom.simulate.moments import Moments, add, centred, empty, merge
 from spikeloom.simulate.patches import rows, solvable
 from spikeloom.simulate.reference import channel_function, driving, float_function, reference
 from spikeloom.simulate.stream import State, Stream
@@ -16,6 +18,7 @@ from spikeloom.simulate.structure import filled
 __all__ = [
     "ASSUMPTIONS",
     "ENCODINGS",
+    "Abreast",
     "Audit",
     "AuditRow",
     "Counter",
@@ -26,15 +29,19 @@ __all__ = [
     "Frontier",
     "Kept",
     "LayerCount",
+    "Moments",
     "Profile",
     "Recorder",
     "SpikingModel",
     "State",
     "Stream",
+    "add",
     "audit",
+    "centred",
     "channel_function",
     "decoded",
     "driving",
+    "empty",
     "energy",
     "executable",
     "fidelity",
@@ -43,6 +50,7 @@ __all__ = [
     "float_function",
     "floating_of",
     "level_of",
+    "merge",
     "populations",
     "primary",
     "reference",

@@ -3,8 +3,8 @@ Counting: how many spikes a run has, and how many synaptic operations they cause
 
     synaptic operations = Σ over edges of (presynaptic events × fan-out)                     (1)
 
-The fan-out of an input element is the number of weights it meets. For a linear operation it is the gradient of Σ y
-with every weight set to one; a dynamic product counts the pairs in which both operands carry an event.
+The fan-out of an input element is the number of weights it meets, in a pruned layer (noted "pruned") of those that are there. For a linear
+operation it is the gradient of Σ y with every weight set to one; a dynamic product counts the pairs in which both operands carry an event.
 DESIGN.md §5 gives the encodings of a level k:
 
     graded   one event carrying ⌈log2(N+1)⌉ bits (and a sign)
@@ -113,7 +113,7 @@ class Counter(fx.Interpreter):
         self.levels: dict[str, Any] = {}
         self.payloads: dict[str, int] = {}
         self.sums: dict[str, dict[str, float]] = {}
-        self.fans: dict[tuple[Any, ...], Tensor] = {}
+        self.fans: dict[tuple[Any, ...], tuple[Tensor, float]] = {}  # weights met by each input element, and in all if none was pruned
         self.fired: dict[str, Tensor] = {}
         self.nodes = {node.name: node for node in module.graph.nodes}
 
@@ -191,9 +191,10 @@ class Counter(fx.Interpreter):
     def _linear(self, node: fx.Node, args: tuple[Any, ...], place: int) -> None:
         key = (node.name, *args[place].shape[1:])
         if key not in self.fans:
-            self.fans[key] = fan_out(node, args, place)
-        fan, level = self.fans[key], self.levels.get(str(node.args[place]))
-        dense = float(fan.sum()) * args[place].shape[0]
+            whole = fan_out(node, args, place)
+            self.fans[key] = (fan_out(node, args, place, pruned=True) if "pruned" in note(node) else whole, float(whole.sum()))
+        (fan, most), level = self.fans[key], self.levels.get(str(node.args[place]))
+        dense = most * args[place].shape[0]
         weighted = dense if self._multiplies(node) else 0.0
         if level is None and self.carried.get(str(node.args[place])) is Signal.CURRENT and "floating" not in note(node):
             self._add(node.name, dense=weighted / self.timesteps)  # part of the synapses that made the current: counted there

@@ -17,8 +17,9 @@ _ONE_EACH = ("aten.mean", "aten.sum", "aten.neg", "aten.batch_norm", "aten.cumsu
 _SCALES = ("aten.mul.", "aten.div.")
 
 
-def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
-    """How many weights each element of operand `place` meets: [1, …] like the operand for one sample. (1)"""
+def fan_out(node: fx.Node, args: tuple[Any, ...], place: int, *, pruned: bool = False) -> Tensor:
+    """How many weights each element of operand `place` meets: [1, …] like the operand for one sample; in a `pruned` layer those that
+    are not 0. (1)"""
     name = name_of(node.target)
     probe = torch.ones_like(args[place][:1], requires_grad=True)
     if name.startswith("aten.adaptive_avg"):
@@ -29,6 +30,8 @@ def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
         shapes = [value[:1].shape if place == at else value.shape for at, value in enumerate(args[:2]) if isinstance(value, Tensor)]
         return probe.detach() * (math.prod(torch.broadcast_shapes(*shapes)) // probe.numel())
     ones = [torch.ones_like(value) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args]
+    if pruned:
+        ones[1] = (args[1] != 0).to(ones[1].dtype)
     ones[place] = probe
     with torch.enable_grad():
         pools = name.startswith("aten.avg_pool")
