@@ -54,8 +54,8 @@ def test_defaults_are_those_of_the_pipeline_and_the_built_in_is_trained() -> Non
 
 
 def test_every_setting_of_the_pipeline_can_be_configured() -> None:
-    only_on_the_command_line, a_section = {"allow_pickle", "resume"}, {"preprocessing"}
-    assert {field.name for field in dataclasses.fields(Settings)} == {*OVERRIDES, *only_on_the_command_line, *a_section}
+    only_on_the_command_line, sections = {"allow_pickle", "resume"}, {"preprocessing", "chip"}
+    assert {field.name for field in dataclasses.fields(Settings)} == {*OVERRIDES, *only_on_the_command_line, *sections}
 
 
 def test_the_template_in_the_repository_is_the_one_in_the_package() -> None:
@@ -261,3 +261,21 @@ def test_any_file_is_a_configuration_or_a_configuration_error(tmp_path: Path, te
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with contextlib.suppress(ConfigError):  # any other error fails the test
         assert load_config(path).seed >= 0
+
+
+def test_a_chip_is_described_in_a_section_and_off_by_default(tmp_path: Path) -> None:
+    assert Config().settings().chip is None
+    path = tmp_path / "chip.yaml"
+    path.write_text("chip: {enable: true, decay: 0.95, threshold_bits: 6, dead: 0.02}\n")
+    chip = load_config(path).settings().chip
+    assert chip == {
+        "draw": 0, "threshold_bits": 6, "leak_bits": None, "decay": 0.95,
+        "threshold_mismatch": 0.0, "tau_mismatch": 0.0, "dead": 0.02,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "kept"), [("8", "8"), ("4", "4"), ("ternary", "ternary"), ('"8"', "8"), ("none", "none")])
+def test_bits_of_weights_may_be_written_as_numbers(tmp_path: Path, written: str, kept: str) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(f"compression: {{weights: {written}}}\n")
+    assert load_config(path).settings().compress == kept

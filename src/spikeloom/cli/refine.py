@@ -52,6 +52,7 @@ def compress(
 @guarded()
 def calibrate(
     folder: Folder,
+    config: Annotated[Path | None, option("YAML", "A configuration whose section `chip` describes what the network is to run on.")] = None,
     dataset: Data = None,
     data_root: DataRoot = None,
     calibration_samples: Calibration = 512,
@@ -64,7 +65,12 @@ def calibrate(
     debug: Debug = False,
 ) -> None:
     """Teach a network's thresholds, potentials, biases and weights to follow its ANN, block by block, without labels."""
-    shared = {"dataset": dataset, "data_root": data_root, "calibration_samples": calibration_samples, "samples": samples}
+    shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples}
+    shared["calibration_samples"] = calibration_samples
+    if config is not None:
+        from spikeloom.config import load_config
+
+        shared["chip"] = load_config(config).settings().chip
     _refined(folder, output_dir, as_json, shared | {"batch_size": batch_size, "length": length, "seed": seed}, lambda p: p.calibrate)
 
 

@@ -20,6 +20,7 @@ from spikeloom.config.sections import (
     Address,
     BioCalibrationSection,
     CalibrationSection,
+    ChipSection,
     CompressionSection,
     ConversionSection,
     EvaluationSection,
@@ -58,6 +59,7 @@ class Config(Section):
     compression: CompressionSection = CompressionSection()
     calibration: CalibrationSection = CalibrationSection()
     bio_calibration: BioCalibrationSection = BioCalibrationSection()
+    chip: ChipSection = ChipSection()
     robustness: RobustnessSection = RobustnessSection()
     evaluation: EvaluationSection = EvaluationSection()
     sweep: SweepSection = SweepSection()
@@ -98,7 +100,8 @@ class Config(Section):
             values[name] = tuple(value) if isinstance(value, list) else value
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
         prepared = asked.preprocessing.model_dump(exclude_none=True) or None
-        return Settings(**values, preprocessing=prepared, allow_pickle=allow_pickle, resume=resume)
+        chip = asked.chip.model_dump(exclude={"enable"}) if asked.chip.enable else None
+        return Settings(**values, preprocessing=prepared, chip=chip, allow_pickle=allow_pickle, resume=resume)
 
 
 OVERRIDES = {

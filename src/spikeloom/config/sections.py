@@ -191,3 +191,17 @@ class PreprocessingSection(Section):
     resize: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     shorter_side: Count | None = None
     channels: Count | None = None
+
+
+@final
+class ChipSection(Section):
+    """A chip that `calibrate` brings a network to: one is drawn, by `draw`, with this mismatch; null leaves things as they are."""
+
+    enable: bool = False
+    draw: Annotated[int, Field(ge=0)] = 0
+    threshold_bits: Annotated[int, Field(ge=1, le=24)] | None = None
+    leak_bits: Annotated[int, Field(ge=1, le=24)] | None = None
+    decay: Share | None = None
+    threshold_mismatch: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    tau_mismatch: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dead: Annotated[float, Field(ge=0, lt=1)] = 0.0

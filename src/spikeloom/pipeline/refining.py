@@ -1,7 +1,7 @@
 """
 Refining: a saved network made better or smaller, measured before and after on the same samples, saved whole or not at all.
 
-    calibrate   error compensation learning                                              `calibrate.LearnCompensation`
+    calibrate   error compensation learning, on a chip where one is described             `calibrate.LearnCompensation`, `Device`
     compress    converted again from its ANN, as its records tell, with other weights     `compress.Quantise`
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spikeloom.calibrate import LearnCompensation
+from spikeloom.calibrate import Compensate, Device, LearnCompensation
 from spikeloom.compress import Quantise
 from spikeloom.errors import ConfigError, ProgramError
 from spikeloom.ir import Context, Pass, Program, Progress, run, silent
@@ -77,8 +77,15 @@ def in_turn(passes: Sequence[Pass]) -> Work:
 
 
 def calibrate_folder(folder: Path, settings: Settings, *, steps: int = 150, progress: Progress = silent) -> Conversion:
-    """Error compensation learning, block by block, of a saved network."""
-    return refine(folder, settings, lambda p, ann, c: in_turn([LearnCompensation(_steps_of(p), steps)])(p, ann, c), progress)
+    """Error compensation learning, block by block, of a saved network; with `settings.chip` on that chip, which is put under it first and
+    what it costs made good in closed form."""
+
+    def work(program: Program, ann: Program, context: Context) -> Program:
+        timesteps = _steps_of(program)
+        chip = [] if settings.chip is None else [Device(**settings.chip), Compensate(timesteps)]
+        return in_turn([*chip, LearnCompensation(timesteps, steps)])(program, ann, context)
+
+    return refine(folder, settings, work, progress)
 
 
 def _steps_of(program: Program) -> int:

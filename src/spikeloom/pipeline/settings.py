@@ -4,7 +4,7 @@ What one conversion is asked to do: plain values with defaults, checked where th
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 
 @final
@@ -17,7 +17,8 @@ class Settings:
     none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. `preprocessing` overrides the model's
     (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
-    `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once.
+    `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
+    `calibrate.Device`, for `calibrate`.
     """
 
     source: str = "zoo:digits-cnn"
@@ -50,6 +51,7 @@ class Settings:
     encoding: str = "graded"
     length: int | None = None
     preprocessing: dict[str, object] | None = None
+    chip: dict[str, Any] | None = None
     sweep: bool = False
     sweep_levels: tuple[int, ...] = (7, 15, 31, 63)
     sweep_timesteps: tuple[int, ...] = (1, 2, 4)
