@@ -81,28 +81,15 @@ class PruneChannels(Pass):
     def _leaving(self, channels: Channels, found: Mapping[str, Layer], left: set[int], share: float) -> set[int]:
         """The classes that have left after this round."""
         worth, rate = sums(channels, found, left)
-        price = self._prices(channels, found, list(worth))
         classes = list(worth)
         if not classes:
-            raise NumericError("no channel can leave this network", todo="prune connections instead, see the record of `Channels`")
+            held = ", ".join(sorted(set(channels.pinned().values()))[:4])
+            raise NumericError("no channel can leave this network", found=held, todo="prune connections instead")
+        price = prices(channels, found, classes) if self.budget == "operations" else torch.ones(len(classes), dtype=torch.float64)
         values = torch.tensor([worth[each] for each in classes], dtype=torch.float64)
         stays = cheapest([values], [price], share)[0]
         hardly = torch.tensor([rate[each] <= self.rate or worth[each] == 0 for each in classes])
         return {each for each, stay, silent in zip(classes, stays.tolist(), hardly.tolist(), strict=True) if silent or not stay}
-
-    def _prices(self, channels: Channels, found: Mapping[str, Layer], classes: list[int]) -> Tensor:
-        if self.budget == "channels":
-            return torch.ones(len(classes), dtype=torch.float64)
-        cost = dict.fromkeys(classes, 0.0)
-        for node, slots in channels.readers():
-            layer = found.get(node.name)
-            for each in slots.tolist() if layer is not None else ():
-                if each in cost and layer is not None:
-                    cost[each] += layer.places * layer.worth[:, 0].numel()
-            for each in channels.classes(node).tolist() if layer is not None and node in channels.values else ():
-                if each in cost and layer is not None:
-                    cost[each] += layer.places * layer.worth[0].numel()
-        return torch.tensor([cost[each] for each in classes], dtype=torch.float64)
 
     def _numbers(self, before: Program, after: Program, channels: Channels) -> dict[str, Any]:
         pinned = channels.pinned()
@@ -131,6 +118,23 @@ def sums(channels: Channels, found: Mapping[str, Layer], left: set[int]) -> tupl
             worth[each] = worth.get(each, 0.0) + (0.0 if each in left else float(layer.channels[place]))
             rate[each] = max(rate.get(each, 0.0), float(layer.rates[place]))
     return worth, rate
+
+
+def prices(channels: Channels, found: Mapping[str, Layer], classes: list[int]) -> Tensor:
+    """What each class costs: the multiply-accumulates an inference of the layers that read its channels, and of those that make them."""
+    cost = dict.fromkeys(classes, 0.0)
+
+    def spend(slots: Tensor, macs: float) -> None:
+        for each in slots.tolist():
+            if each in cost:
+                cost[each] += macs
+
+    for node, slots in channels.readers():
+        if node.name in found:
+            layer = found[node.name]
+            spend(slots, layer.places * layer.worth[:, 0].numel())
+            spend(channels.classes(node), layer.places * layer.worth[0].numel())
+    return torch.tensor([cost[each] for each in classes], dtype=torch.float64)
 
 
 def columns(mask: Tensor, classes: Tensor, leaving: set[int]) -> Tensor:
