@@ -10,7 +10,7 @@ from tests.pipeline.cases import settings
 
 from spikeloom.compress import bits_kept, quantised_layers
 from spikeloom.errors import ConfigError, ProgramError, UserError
-from spikeloom.ir import bytes_of, load
+from spikeloom.ir import bytes_of, calls, load, note, weighted, weights_of
 from spikeloom.pipeline import Settings, calibrate, compress, convert, evaluate
 
 
@@ -62,6 +62,56 @@ def test_calibration_brings_it_closer_to_the_ann(tmp_path: Path) -> None:
     assert found.metrics["agreement"] >= found.metrics["before"]["agreement"] - 0.02
 
 
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({"sparsity": 0.6}, 0.42),
+        ({"sparsity": 0.5, "pattern": "2:4"}, 0.52),
+        ({"sparsity": 0.5, "prune_by": "magnitude"}, 0.52),
+        ({"sparsity": 0.5, "compress": "4"}, 0.52),
+        ({"sparsity": 0.3, "pattern": "channels"}, 1.0),
+    ],
+)
+def test_fewer_connections(converted: Path, tmp_path: Path, options: dict[str, object], left: float) -> None:
+    found = compress(converted, asked(tmp_path / "out", **options))
+    program, before = load(tmp_path / "out"), load(converted)
+    pruned = [node for node in calls(program.graph) if "pruned" in note(node)]
+    weights = [weights_of(node, program.tensors)[0] + 0 for node in pruned]
+    if options.get("pattern") == "channels":
+        size = lambda each: sum(weights_of(n, each.tensors)[0].numel() for n in calls(each.graph) if weighted(n))  # noqa: E731
+        assert size(program) < 0.9 * size(before)
+    else:
+        assert sum(int((w != 0).sum()) for w in weights) <= left * sum(w.numel() for w in weights)
+    if "compress" in options:
+        assert bits_kept(program) == 4
+    assert found.metrics["synaptic_operations"] < 0.9 * found.metrics["before"]["synaptic_operations"]
+    assert found.metrics["accuracy"]["snn"] > found.metrics["before"]["accuracy"]["snn"] - 0.05
+    assert evaluate(tmp_path / "out", samples=300)["accuracy"] == found.metrics["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"sparsity": 1.0}, "out of range"),
+        ({"sparsity": -0.1}, "out of range"),
+        ({"sparsity": 0.5, "prune_by": "luck"}, "unknown"),
+        ({"sparsity": 0.5, "pattern": "channels", "compress": "4"}, "not together"),
+        ({"sparsity": 0.5, "compress": "hybrid"}, "cannot be had together"),
+        ({"sparsity": 0.5, "pattern": "4:2"}, "pattern"),
+    ],
+)
+def test_compression_that_cannot_be_is_refused(converted: Path, tmp_path: Path, options: dict[str, object], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        compress(converted, asked(tmp_path / "out", **options))
+    assert not (tmp_path / "out" / "program.json").exists()
+
+
+def test_a_network_that_lost_channels_is_calibrated_too(converted: Path, tmp_path: Path) -> None:
+    compress(converted, asked(tmp_path / "a", sparsity=0.3, pattern="channels"))
+    found = calibrate(tmp_path / "a", asked(tmp_path / "b"), steps=10)
+    assert found.metrics["accuracy"]["snn"] > found.metrics["before"]["accuracy"]["snn"] - 0.05
+
+
 def test_in_place_it_replaces_the_old_one(converted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "net"
     shutil.copytree(converted, folder)
@@ -73,7 +123,7 @@ def test_in_place_it_replaces_the_old_one(converted: Path, tmp_path: Path) -> No
 def test_what_cannot_be_refined_is_refused_and_nothing_is_lost(converted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "net"
     shutil.copytree(converted, folder)
-    with pytest.raises(ConfigError, match="what weights are kept in"):
+    with pytest.raises(ConfigError, match="nothing to compress"):
         compress(folder, asked(folder))
     with pytest.raises(ConfigError, match="unknown"):
         compress(folder, asked(folder, compress="5"))

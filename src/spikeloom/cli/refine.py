@@ -27,10 +27,13 @@ Seed = Annotated[int, typer.Option(min=0, metavar="S", help="Drives every random
 @guarded()
 def compress(
     folder: Folder,
-    weights: Annotated[str, option("WORD", "8 or 4 bits, ternary, or hybrid with --bits.")] = "8",
+    weights: Annotated[str, option("WORD", "none, 8 or 4 bits, ternary, or hybrid with --bits.")] = "none",
     bits: Annotated[float, typer.Option(min=2, max=8, metavar="B", help="Bits of a weight on average, for hybrid.")] = 4.0,
     group: Annotated[int | None, typer.Option(min=1, metavar="G", help="Inputs of an output channel that share a scale.")] = None,
     rounding: Annotated[str, option("WORD", "second_order or nearest.")] = "second_order",
+    sparsity: Annotated[float, typer.Option(metavar="S", help="The share of the connections that leaves.")] = 0.0,
+    pattern: Annotated[str, option("WORD", "Which leave together: unstructured, N:M such as 2:4, or channels.")] = "unstructured",
+    prune_by: Annotated[str, option("WORD", "What leaves: least by its spikes, or by magnitude.")] = "spikes",
     dataset: Data = None,
     data_root: DataRoot = None,
     calibration_samples: Calibration = 512,
@@ -42,8 +45,10 @@ def compress(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Keep a network's weights in fewer bits: it is converted again from its ANN, and what rounding costs is made good."""
+    """Keep a network's weights in fewer bits (--weights), or fewer of them (--sparsity): it is converted again from its ANN, and what that
+    costs is made good."""
     asked = {"compress": weights, "bits": bits, "group": group, "rounding": rounding}
+    asked |= {"sparsity": sparsity, "pattern": pattern, "prune_by": prune_by}
     shared = {"dataset": dataset, "data_root": data_root, "calibration_samples": calibration_samples, "samples": samples}
     shared |= {"batch_size": batch_size, "length": length, "seed": seed}
     _refined(folder, output_dir, as_json, {**asked, **shared}, lambda pipeline: pipeline.compress)

@@ -1,7 +1,7 @@
 """Compression: weights on integer grids, connections taken away, what is lost made good to second order (floor 4)."""
 
 from spikeloom.compress.prune import BUDGETS, PruneMagnitude, PruneSpikes, prunable
-from spikeloom.compress.quantise import Quantise, bits_kept, layer_rows, quantised_layers
+from spikeloom.compress.quantise import Quantise, Round, bits_kept, layer_rows, quantised_layers
 from spikeloom.compress.rounding import settled
 from spikeloom.compress.second_order import Allowed, settle
 from spikeloom.compress.sensitivity import sensitivities
@@ -17,6 +17,7 @@ __all__ = [
     "PruneMagnitude",
     "PruneSpikes",
     "Quantise",
+    "Round",
     "bits_kept",
     "layer_rows",
     "prunable",

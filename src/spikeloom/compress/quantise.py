@@ -176,3 +176,22 @@ def _costs(program: Program, options: Quantise, context: Context) -> dict[str, d
 def _cost(flat: Tensor, curvature: Tensor, felt: Float[Tensor, " c"], weight: Tensor, grid: Grid) -> float:
     lost = error(flat, nearest(read(weight), grid).numbers().reshape(flat.shape), curvature).flatten()
     return float((lost * felt).sum() if len(lost) == len(felt) else lost.sum() * felt.mean())
+
+
+@final
+@dataclass(frozen=True)
+class Round(Pass):
+    """Puts the weights of a spiking program on a grid, each at the nearest value, zeros at 0: where connections left before, and
+    compensation, which comes after it, rounds to second order."""
+
+    weights: str = "8"
+    group: int | None = None
+
+    takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.SNN})
+    touches: ClassVar[frozenset[str]] = frozenset({"nodes", "tensors"})
+
+    def __call__(self, program: Program, context: Context) -> Program:
+        grid = grid_named(self.weights, self.group)
+        made = _rounded_to_nearest(program, {node.name: grid for node in calls(program.graph) if weighted(node)})
+        after = shaped(swept(made))
+        return after.recorded(self.record(layers=layer_rows(after), bits_kept=bits_kept(after)))

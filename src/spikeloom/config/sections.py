@@ -114,12 +114,18 @@ class CalibrationSection(Section):
 
 @final
 class CompressionSection(Section):
-    """What weights are kept in: `bits` on average where each layer gets as many as it needs; `group` inputs share a scale."""
+    """What weights are kept in: `bits` on average where each layer gets as many as it needs; `group` inputs share a scale. And a share
+    `sparsity` of the connections (in the pattern channels: of the channels) that leaves."""
 
     weights: Literal["none", "8", "4", "ternary", "hybrid"] = "none"
     bits: Annotated[float, Field(ge=2, le=8)] = 4.0
     group: Count | None = None
     rounding: Literal["second_order", "nearest"] = "second_order"
+    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    pattern: Annotated[str, Field(pattern=r"^(unstructured|channels|\d+:\d+)$"), told("unstructured, channels, N:M such as 2:4")] = (
+        "unstructured"
+    )
+    prune_by: Literal["spikes", "magnitude"] = "spikes"
 
     @field_validator("weights", mode="before")
     @classmethod

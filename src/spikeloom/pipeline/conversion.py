@@ -89,7 +89,8 @@ def converted(settings: Settings, ann: Program, context: Context) -> Program:
 
 def compensated(settings: Settings, spiking: Program, ann: Program, context: Context) -> Program:
     """A program with thresholds after compensation. Raises NumericError where a population is silent on the calibration data."""
-    aimed = context if settings.compress == "none" else towards(spiking, ann, context)
+    plain = settings.compress == "none" and settings.sparsity == 0
+    aimed = context if plain else towards(spiking, ann, context)
     return audible(run(passes_of(settings)[1], spiking, aimed), batches_of(context)(), resolution_of(settings))
 
 

@@ -2,15 +2,19 @@
 The passes of a conversion, in order, for what was asked and what was chosen by measurement (`choice`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 from spikeloom.calibrate import Balance, Compensate
-from spikeloom.compress import Quantise
+from spikeloom.compress import PruneChannels, PruneMagnitude, PruneSpikes, Quantise, Round
 from spikeloom.convert import Spike, Unfold
+from spikeloom.errors import ConfigError
 from spikeloom.ir import WEIGHTS, Pass, grid_named
 from spikeloom.pipeline.settings import Settings
 from spikeloom.plan import Fuse, Plan, Rotate
+
+PRUNERS = ("spikes", "magnitude")
 
 
 @final
@@ -68,9 +72,44 @@ def nearest_passes(settings: Settings) -> list[Pass]:
     return [Quantise(max(kinds, key=lambda kind: grid_named(kind).width), settings.group, method="nearest")]
 
 
+def arranged(
+    prepared: Sequence[Pass], spiking: Sequence[Pass], correcting: Sequence[Pass], settings: Settings
+) -> tuple[list[Pass], list[Pass]]:
+    """The passes of a conversion with those of its compression where they belong: those up to thresholds and connections, and those that
+    correct. Raises ConfigError for compression that cannot be."""
+    check_compression(settings)
+    rounding = quantising_passes(settings)
+    if settings.sparsity == 0:
+        return [*prepared, *rounding, *spiking], [*correcting]
+    if settings.pattern == "channels":
+        return [*prepared, *spiking], [*correcting, PruneChannels(settings.sparsity, timesteps=resolution_of(settings))]
+    if settings.prune_by == "magnitude":
+        return [*prepared, PruneMagnitude(settings.sparsity, settings.pattern), *rounding, *spiking], [*correcting]
+    rounding = [Round(settings.compress, settings.group)] if rounding else []
+    prune = PruneSpikes(settings.sparsity, pattern=settings.pattern, timesteps=resolution_of(settings))
+    return [*prepared, *spiking, prune, *rounding], [*correcting]
+
+
+def check_compression(settings: Settings) -> None:
+    """Raises ConfigError for a sparsity out of range, or what cannot be had together."""
+    if not 0 <= settings.sparsity < 1:
+        raise ConfigError("compression.sparsity is out of range", found=settings.sparsity, allowed="0 up to 1")
+    if settings.prune_by not in PRUNERS:
+        raise ConfigError("compression.prune_by is unknown", found=settings.prune_by, allowed=", ".join(PRUNERS))
+    if settings.sparsity == 0:
+        return
+    if settings.pattern == "channels" and (settings.compress != "none" or settings.prune_by == "magnitude"):
+        found = f"weights {settings.compress}, by {settings.prune_by}"
+        raise ConfigError(
+            "channels leave by their spikes, and not together with weights of few bits", found=found, allowed="none, by spikes"
+        )
+    if settings.compress == "hybrid" and settings.prune_by == "spikes":
+        raise ConfigError("hybrid weights and pruning by spikes cannot be had together", found="hybrid", allowed="8, 4, ternary, none")
+
+
 def passes_of(settings: Settings, choice: Choice | None = None) -> tuple[list[Pass], list[Pass]]:
     """The passes of a conversion: those up to thresholds, and those that compensate; without a choice, what the settings say."""
     made = given(settings) if choice is None else choice
     spiking = spiking_passes(settings, made.placement, made.placements)
-    first = [*prepared_passes(settings, made), *quantising_passes(settings), *spiking]
-    return first, [Compensate(timesteps=resolution_of(settings))] if settings.compensate else []
+    correcting = [Compensate(timesteps=resolution_of(settings))] if settings.compensate else []
+    return arranged(prepared_passes(settings, made), spiking, correcting, settings)

@@ -2,7 +2,7 @@
 Refining: a saved network made better or smaller, measured before and after on the same samples, saved whole or not at all.
 
     calibrate   error compensation learning, on a chip where one is described             `calibrate.LearnCompensation`, `Device`
-    compress    converted again from its ANN, as its records tell, with other weights     `compress.Quantise`
+    compress    converted again from its ANN, as its records tell, with other weights     `compress`, `passes.arranged`
 """
 
 import dataclasses
@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.calibrate import Compensate, Device, LearnCompensation
-from spikeloom.compress import Quantise
 from spikeloom.errors import ConfigError, ProgramError
 from spikeloom.ir import Context, Pass, Program, Progress, run, silent
 from spikeloom.pipeline.conversion import Conversion, calibration_stream, control_program, judged, publish
 from spikeloom.pipeline.memory import within_memory
-from spikeloom.pipeline.passes import nearest_passes
-from spikeloom.pipeline.reference import CONVERTING, repeated_passes, towards
+from spikeloom.pipeline.passes import arranged, check_compression, nearest_passes
+from spikeloom.pipeline.reference import CONVERTING, CORRECTING, PREPARING, SPIKING, repeated_passes, towards
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.simulate import SpikingModel
@@ -93,25 +92,23 @@ def _steps_of(program: Program) -> int:
 
 
 def compress_folder(folder: Path, settings: Settings, *, progress: Progress = silent) -> Conversion:
-    """A saved network with weights of other bits: converted again from its ANN by the passes in its records, the weights rounded before.
+    """A saved network with weights of other bits, or fewer connections: converted again from its ANN by the passes in its records.
 
-    What was learnt or evolved after its conversion is lost, and can be done again. Raises ConfigError where no weights are asked for.
+    What was learnt or evolved after its conversion is lost, and can be done again. Raises ConfigError where nothing is asked for, or what
+    cannot be.
     """
-    if settings.compress == "none":
-        raise ConfigError("compress needs to know what weights are kept in", found="none", allowed="8, 4, ternary, hybrid")
+    if settings.compress == "none" and settings.sparsity == 0:
+        raise ConfigError("there is nothing to compress", found="weights none, sparsity 0", todo="give --weights or --sparsity")
+    check_compression(settings)
 
     def work(program: Program, ann: Program, context: Context) -> Program:
-        quantise = Quantise(settings.compress, settings.group, settings.bits, settings.rounding)
-        passes = [step for step in repeated_passes(program.records, CONVERTING) if not isinstance(step, Quantise)]
-        place = next(place for place, step in enumerate(passes) if type(step).__name__ in ("Unfold", "Spike"))
-        made = run([*passes[:place], quantise, *(step for step in passes[place:] if not _corrects(step))], ann, context)
-        return run([step for step in passes if _corrects(step)], made, towards(made, ann, context))
+        road = repeated_passes(program.records, CONVERTING)
+        parts = [[step for step in road if type(step).__name__ in names] for names in (PREPARING, SPIKING, CORRECTING)]
+        first, second = arranged(parts[0], parts[1], parts[2], settings)
+        made = run(first, ann, context)
+        return run(second, made, towards(made, ann, context))
 
     return refine(folder, settings, work, progress, weights=nearest_passes(settings))
-
-
-def _corrects(step: Pass) -> bool:
-    return type(step).__name__ == "Compensate"
 
 
 def _sweep_of(folder: Path) -> Sequence[Mapping[str, Any]]:

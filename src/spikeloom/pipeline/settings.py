@@ -14,7 +14,8 @@ class Settings:
 
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
     `placement` and `rotation` "auto" are chosen by measured error (`choice`). `compress` is the kind of weights (`compress.Quantise`):
-    none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. `preprocessing` overrides the model's
+    none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. A share
+    `sparsity` of the connections leaves, in a `pattern` (unstructured, N:M, channels). `preprocessing` overrides the model's
     (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
     `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
@@ -41,6 +42,9 @@ class Settings:
     bits: float = 4.0
     group: int | None = None
     rounding: str = "second_order"
+    sparsity: float = 0.0
+    pattern: str = "unstructured"
+    prune_by: str = "spikes"
     calibration_samples: int = 512
     samples: int | None = None
     batch_size: int = 64
