@@ -7,7 +7,6 @@ given, or with those of an earlier network (`exact`); the spiking side runs T st
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -19,7 +18,9 @@ from spikeloom.ir import (
     Batches,
     Context,
     Program,
+    Quantised,
     batches_of,
+    biased,
     checked,
     clone,
     constant_name,
@@ -27,15 +28,14 @@ from spikeloom.ir import (
     large,
     like,
     name_of,
+    note,
     on_disk,
-    output_channels,
     set_weights,
     shapes,
     source_of,
     target_of,
     trim,
     weighted,
-    weights_of,
 )
 from spikeloom.simulate.execute import decoded, executable, firing, repeated
 from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
@@ -100,6 +100,8 @@ class Abreast:
         if node.target in OPERATIONS.values():
             function = float_function(node)
             return self.exact.put(node, (function(driving(values)) for values in self.driving(node, self.exact)))
+        if "device" in note(node):  # what a chip does to a current is none of the ANN's
+            return self.exact.put(node, self.exact.values[source_of(node)])
         for operand, value in self._given(node):
             self.exact.put(operand, [value])
         return self.exact.put(node, self.exact.call(node, target_of(node)))
@@ -152,23 +154,18 @@ class Abreast:
 
     def weights(self, node: fx.Node) -> tuple[Tensor, Tensor]:
         """A layer's weight and bias as they are now, zeros where it has none."""
-        weight, bias = weights_of(node, self.tensors)
-        return weight, torch.zeros(output_channels(node, self.tensors)[0], dtype=weight.dtype) if bias is None else bias
+        return biased(node, self.tensors)
 
     def set(self, node: fx.Node, weight: Tensor, bias: Tensor) -> None:
         """Give a layer other weights, in the form it had them; those of a large program lie on disk."""
         before = self.weights(node)[0]
         if weight is not before:
-            weight = like(weight, before)
-            weight = on_disk(weight, self._scratch) if self.large else weight
+            weight = weight if isinstance(weight, Quantised) else like(weight, before)
+            weight = on_disk(weight, self.context.scratch) if self.large else weight
         set_weights(node, self.graph, self.tensors, weight, bias)
         for operand in node.args[1:3]:
             if isinstance(operand, fx.Node):
                 self.spiking.put(operand, [self.tensors[constant_name(operand)]])
-
-    @property
-    def _scratch(self) -> Path | None:
-        return self.context.scratch
 
 
 def chunks_of(program: Program, batches: Batches, timesteps: int, limit_bytes: int, memory_bytes: int) -> list[tuple[Tensor, ...]]:
