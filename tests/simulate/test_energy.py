@@ -1,5 +1,7 @@
 """Energy: every number of a two-layer network by hand, and the sentence that says who wins."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from tests.simulate.networks import with_tensors
@@ -7,13 +9,15 @@ from torch import nn
 
 from spikeloom.calibrate import Balance
 from spikeloom.capture import capture
+from spikeloom.compress.rounding import nearest
 from spikeloom.convert import Spike
-from spikeloom.ir import Context, run
+from spikeloom.ir import Context, Program, grid_named, run
 from spikeloom.simulate import Counter, Counts, LayerCount, energy, verdict
 from spikeloom.simulate.energy import memory_pj
+from spikeloom.simulate.events import VALUE_BITS
 
 
-def two_layers(timesteps: int) -> Counts:
+def two_layers(timesteps: int, change: Callable[[Program], Program] = lambda program: program) -> Counts:
     """Linear 4→4 (identity), ReLU with step 1 and 3 levels, linear 4→2; one sample whose levels are 1, 2, 3, 0 at every step."""
     program = capture(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2, bias=False)), (torch.zeros(2, 4),))
     x = torch.tensor([[1.0, 2.0, 3.0, -1.0]])
@@ -24,7 +28,7 @@ def two_layers(timesteps: int) -> Counts:
         "spike_relu__step": torch.tensor(1.0),
         "spike_relu__v0": torch.tensor(0.5),
     }
-    counter = Counter(with_tensors(program, **numbers), timesteps)
+    counter = Counter(change(with_tensors(program, **numbers)), timesteps)
     counter.add((x,))
     return counter.counts()
 
@@ -50,6 +54,34 @@ def test_the_table_of_a_two_layer_network_is_the_one_computed_by_hand() -> None:
     assert rows["SNN (binary)"].memory_pj == pytest.approx(weights + 4 * 2 * (1 + 2) * sram)
     assert rows["SNN (graded)"].total_pj == rows["SNN (graded)"].compute_pj + rows["SNN (graded)"].memory_pj
     assert rows["SNN (graded)"].operations == "6 synaptic operations, 16 MACs, 12 neuron additions"
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("8", 8), ("4", 4), ("ternary", 2)])
+def test_weights_on_a_grid_are_priced_at_their_width(kind: str, bits: int) -> None:
+    def quantised_layers(program: Program) -> Program:
+        rounded = {name: nearest(program.tensors[name], grid_named(kind)) for name in ("0.weight", "2.weight")}
+        return program.replaced(tensors={**program.tensors, **rounded})
+
+    rows = {row.network: row for row in energy(two_layers(1, quantised_layers))}
+    # 3 graded events of 2 bits (3 levels) to two synapses each: a multiplication of bits × 2, but for ternary weights, and an addition
+    synapse = 0.1 + (0.0 if kind == "ternary" else 0.2 * bits * 2 / 64)
+    neurons = 4 * 3 * 0.9
+    assert rows["SNN (graded)"].compute_pj == pytest.approx(16 * 4.6 + 6 * synapse + neurons)
+    assert rows["SNN (unary)"].compute_pj == pytest.approx(16 * 4.6 + 12 * 0.1 + neurons)
+    sram = 10.0 / 64
+    # 24 weights of so many bits and 4 biases beside them, as counted; 3 events of 5 bits written and read
+    assert rows["SNN (graded)"].memory_pj == pytest.approx((28 * bits + 3 * 2 * (3 + 2)) * sram)
+    assert rows["ANN int8"] == {row.network: row for row in energy(two_layers(1))}["ANN int8"]
+
+
+def test_channels_with_steps_of_their_own_send_values() -> None:
+    program = capture(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), (torch.zeros(2, 4),))
+    x = torch.tensor([[1.0, 2.0, 3.0, -1.0]])
+    for per_channel, payload in ((False, 2), (True, VALUE_BITS)):
+        spiking = run([Spike(levels=3, per_channel=per_channel), Balance()], program, Context(lambda: [(x,)]))
+        counter = Counter(spiking, 1)
+        counter.add((x,))
+        assert [row.payload_bits for row in counter.counts().rows if row.weights] == [32, payload]
 
 
 def test_every_step_is_paid_and_potentials_are_kept_between_steps() -> None:

@@ -16,7 +16,7 @@ Source: (1) `solve`; (2) Li et al. 2021, arXiv 2106.06984 (MMSE threshold on the
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -27,6 +27,7 @@ from spikeloom.calibrate.balance import fitted, set_step, set_table, settled
 from spikeloom.calibrate.halves import Halves
 from spikeloom.calibrate.observe import Observation, count, floor_of, scale_axis, see_range, watched
 from spikeloom.calibrate.scale import maximum_step, mse_step
+from spikeloom.calibrate.weights import constants_of, exact_weights
 from spikeloom.errors import ConfigError, DataError, InternalError
 from spikeloom.ir import (
     OPERATIONS,
@@ -37,7 +38,6 @@ from spikeloom.ir import (
     Quantised,
     batches_of,
     biased,
-    calls,
     checked,
     clone,
     constant_name,
@@ -177,7 +177,7 @@ class _Work:
         return self.snn.call(node, target_of(bound))
 
     def _operation(self, node: fx.Node) -> None:
-        self.ann.put(node, self.ann.call(node, target_of(node)))
+        self.ann.put(node, self.ann.values[source_of(node)] if "device" in note(node) else self.ann.call(node, target_of(node)))
         if weighted(node) and self.options.weights and solvable(node) and not self._untouched(node):
             self._correct(node)
         elif weighted(node) and not self._untouched(node):
@@ -306,20 +306,6 @@ class _Work:
             return set_step(node, self.tensors, settled(node, maximum_step(target, weights, options["levels"])))
         step = mse_step(seen.centres, target, weights, options["levels"], options.get("negative", 0))
         return set_step(node, self.tensors, settled(node, step))
-
-
-def exact_weights(program: Program, reference: Program | None) -> dict[str, tuple[Tensor, Tensor]]:
-    """Weight and bias of the reference's layers of the same names, by name; none without a reference."""
-    layers = {} if reference is None else {node.name: node for node in calls(reference.graph) if weighted(node)}
-    own = [node.name for node in calls(program.graph) if weighted(node) and node.name in layers]
-    return {name: biased(layers[name], reference.tensors) for name in own} if reference is not None else {}
-
-
-def constants_of(program: Program, exact: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """Exact weights and biases by the names of the program's constants they stand for."""
-    layers = [(node.args[1:3], exact[node.name]) for node in calls(program.graph) if node.name in exact]
-    pairs = [pair for operands, held in layers for pair in zip(operands, held, strict=False)]
-    return {constant_name(operand): held for operand, held in pairs if operand is not None}
 
 
 def conditional_means(seen: Observation, thresholds: Tensor, values: Tensor) -> Tensor:

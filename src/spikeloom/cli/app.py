@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from spikeloom import __version__
-from spikeloom.cli import bench, check, convert, evaluate, generate, report
+from spikeloom.cli import bench, check, convert, evaluate, generate, refine, report
 
 app = typer.Typer(
     name="spikeloom",
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.command(epilog=check.EXAMPLE)(check.check)
 app.command(epilog=convert.EXAMPLE)(convert.convert)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command(epilog=refine.COMPRESS)(refine.compress)
+app.command(epilog=refine.CALIBRATE)(refine.calibrate)
 app.command(epilog=generate.EXAMPLE)(generate.generate)
 app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=bench.EXAMPLE)(bench.bench)

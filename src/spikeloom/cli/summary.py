@@ -59,6 +59,10 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
     if "floating_operations" in metrics:
         said.append(spiking(metrics["floating_operations"]))
     test, early, took = metrics.get("mcnemar"), metrics.get("early_exit"), metrics["seconds"].get("conversion")
+    if before := metrics.get("before"):
+        measure = measure_of(before)
+        operations = count(before["synaptic_operations"])
+        said.append(f"before: {measure.name.lower()} {measure.written(measure.of(before)['snn'], 2)}, {operations} synaptic operations")
     if test is not None:
         said.append(
             f"right where the other is wrong: SNN {test['snn_only_right']}, control {test['control_only_right']} ({probability(test['p'])})"

@@ -39,7 +39,7 @@ def scales_of(weight: Float[Tensor, "g o i"], power: Float[Tensor, "g i"], grid:
     return scale
 
 
-def on_steps(values: Float[Tensor, " *any"], scale: Float[Tensor, " *any"], grid: Grid) -> Float[Tensor, " *any"]:
+def on_steps(values: Float[Tensor, " *any"], scale: Float[Tensor, " *one"], grid: Grid) -> Float[Tensor, " *any"]:
     """The nearest values the grid has at a scale."""
     return (values / scale).round_().clamp_(grid.low, grid.high).mul_(scale)
 

@@ -6,6 +6,8 @@ from spikeloom.pipeline.conversion import Conversion, convert
 from spikeloom.pipeline.conversion import evaluate_folder as evaluate
 from spikeloom.pipeline.conversion import report_folder as report
 from spikeloom.pipeline.library import convert_model, load_model, report_model
+from spikeloom.pipeline.refining import calibrate_folder as calibrate
+from spikeloom.pipeline.refining import compress_folder as compress
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.writing import Writing, write_texts
 
@@ -15,7 +17,9 @@ __all__ = [
     "Progress",
     "Settings",
     "Writing",
+    "calibrate",
     "check",
+    "compress",
     "convert",
     "convert_model",
     "evaluate",

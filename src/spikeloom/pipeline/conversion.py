@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 
 from spikeloom.errors import ConfigError, ResourceError
-from spikeloom.ir import Batches, Context, Program, Progress, run, silent, write_bytes, write_json
+from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -22,8 +22,9 @@ from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.passes import levels_of, passes_of, resolution_of
+from spikeloom.pipeline.passes import levels_of, nearest_passes, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
+from spikeloom.pipeline.reference import towards
 from spikeloom.pipeline.samples import largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
@@ -62,8 +63,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
     spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
-    second = passes_of(settings)[1]
-    spiking = phases.program("3_compensated", {}, lambda: audible(run(second, spiking, context), stream(), resolution_of(settings)))
+    spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     snn = network_of(spiking, ann, control, settings)
@@ -71,7 +71,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
     snn.save(folder)
-    _publish(folder, found, rows)
+    publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)
 
 
@@ -81,17 +81,30 @@ def network_of(spiking: Program, ann: Program, control: Program, settings: Setti
     return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
 
 
+def converted(settings: Settings, ann: Program, context: Context) -> Program:
+    """The spiking program of a captured ANN."""
+    first, _ = passes_of(settings, choose(settings, ann, context))
+    return compensated(settings, run(first, ann, context), ann, context)
+
+
+def compensated(settings: Settings, spiking: Program, ann: Program, context: Context) -> Program:
+    """A program with thresholds after compensation. Raises NumericError where a population is silent on the calibration data."""
+    aimed = context if settings.compress == "none" else towards(spiking, ann, context)
+    return audible(run(passes_of(settings)[1], spiking, aimed), batches_of(context)(), resolution_of(settings))
+
+
 def swept_network(ann: Program, settings: Settings, progress: Progress) -> SpikingModel:
     """The network that a conversion of a captured ANN gives, phases aside."""
     stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress)
-    first, second = passes_of(settings, choose(settings, ann, context))
-    spiking = audible(run(second, run(first, ann, context), context), stream(), resolution_of(settings))
+    spiking = converted(settings, ann, context)
     return network_of(spiking, ann, control_program(settings, ann, context, progress), settings)
 
 
-def control_program(settings: Settings, ann: Program, context: Context, progress: Progress) -> Program:
-    """The control for these settings: as many levels as the network has in all its steps together."""
+def control_program(
+    settings: Settings, ann: Program, context: Context, progress: Progress, weights: Sequence[Pass] | None = None
+) -> Program:
+    """The control for these settings: as many levels as the network has in all its steps together, weights of as many bits."""
     progress("quantising the control", 0, 0)
     return control_of(
         ann,
@@ -101,6 +114,7 @@ def control_program(settings: Settings, ann: Program, context: Context, progress
         per_channel=settings.per_channel,
         percentile=settings.percentile,
         samples=256,
+        weights=nearest_passes(settings) if weights is None else weights,
     )
 
 
@@ -166,7 +180,8 @@ def judged(
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
-def _publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Metrics, story, report and model card in `folder`, with the rows of a sweep where there was one."""
     story = Story.from_json({**found["story"], "sweep": rows})
     if rows:
         write_json(folder / "sweep.json", {"rows": rows})
