@@ -24,7 +24,7 @@ def test_every_layer_lies_on_its_grid_and_loses_less_than_by_the_nearest(name: s
     for one in layers.values():
         assert one.error is not None
         assert 0 < one.error < {"8": 1e-3, "4": 0.05, "ternary": 0.6}[weights]
-    most = 1.2 if (name, weights) == ("depthwise", "ternary") else 0.9  # nine weights of three values leave little to choose
+    most = 0.95 if weights != "ternary" else 0.8 if name == "linear" else 1.2  # few weights of three values leave little to choose
     assert lost(found, exact, name) < most * lost(plain, exact, name)
     assert [row["node"] for row in found.records[-1].numbers["layers"]] == list(layers)
 
@@ -85,9 +85,9 @@ def test_options_that_quantise_nothing_are_refused(options: dict[str, object], w
 
 def test_without_data_only_the_nearest() -> None:
     exact = prepared("linear")
-    with pytest.raises(ConfigError, match="needs calibration data"):
+    with pytest.raises(ConfigError, match="calibration needs data"):
         run([Quantise("4")], exact, Context())
-    with pytest.raises(DataError, match="needs samples"):
+    with pytest.raises(DataError, match="no calibration data"):
         run([Quantise("4")], exact, Context(lambda: iter(())))
     assert quantised_layers(run([Quantise("4", method="nearest")], exact, Context()))
 

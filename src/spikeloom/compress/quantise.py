@@ -10,7 +10,7 @@ layers get how many bits.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import torch
@@ -21,7 +21,7 @@ from spikeloom.compress.bits import KINDS, chosen
 from spikeloom.compress.rounding import nearest, on_grid
 from spikeloom.compress.second_order import error
 from spikeloom.compress.sensitivity import sensitivities
-from spikeloom.compress.walk import Walk, batches_of
+from spikeloom.compress.tally import first_of
 from spikeloom.errors import ConfigError
 from spikeloom.ir import (
     TRANSPOSED,
@@ -32,7 +32,6 @@ from spikeloom.ir import (
     Pass,
     Program,
     Quantised,
-    biased,
     calls,
     clone,
     grid_named,
@@ -46,7 +45,7 @@ from spikeloom.ir import (
     weighted,
     weights_of,
 )
-from spikeloom.simulate import solvable
+from spikeloom.simulate import Abreast, add, centred, empty, rows, solvable
 
 METHODS = ("second_order", "nearest")
 
@@ -140,18 +139,47 @@ def _rounded_to_nearest(program: Program, grids: Mapping[str, Grid]) -> Program:
 
 def _rounded_to_second_order(program: Program, grids: Mapping[str, Grid], options: Quantise, context: Context) -> Program:
     """Every layer for the inputs it gets, in execution order; the mean of what is lost goes into its bias."""
-    graph, tensors, generator = clone(program.graph), dict(program.tensors), context.generator()
-    walk = Walk(program, graph, tensors, context, options.samples, options.memory_bytes)
-    for node in walk.layers():
-        weight, bias = biased(node, program.tensors)
+    both, generator = _abreast(program, options, context), context.generator()
+    for node in both.nodes("quantising layers"):
+        if not weighted(node):
+            continue
+        weight, bias = both.weights(node)
         if solvable(node):
-            c = walk.curvature(node, options.rows_per_weight, generator)
+            c = curvature(both, node, options.rows_per_weight, generator)
             found = on_grid(rows_of(node, weight), c, weight, grids[node.name], pruned="pruned" in note(node))
         else:
             found = _nearest(node, weight, grids[node.name])
-        walk.put(node, found, bias)
-        walk.put(node, found, bias + walk.lost(node).to(bias))
-    return program.replaced(graph=graph, tensors=tensors)
+        both.set(node, found, bias)
+        both.set(node, found, bias + lost(both, node).to(bias))
+    return program.replaced(graph=both.graph, tensors=both.tensors)
+
+
+def _abreast(program: Program, options: Quantise, context: Context) -> Abreast:
+    """The exact network and the one being quantised, over the first samples."""
+    some = first_of(context, program, options.samples)
+    return Abreast(program, replace(context, calibration=lambda: some), memory_bytes=options.memory_bytes)
+
+
+def curvature(both: Abreast, node: fx.Node, rows_per_weight: int, generator: torch.Generator) -> Float[Tensor, "g i i"]:
+    """The covariance of what a layer receives, from so many rows for each of a row's inputs."""
+    weight = both.weights(node)[0]
+    groups, inputs = groups_of(node), weight[0].numel()
+    positions = max(1, -(-rows_per_weight * inputs // both.samples))
+    moments, centre = empty(groups, inputs, 0), None
+    for received, given in zip(both.received(node), both.exact.values[node], strict=True):
+        x, _ = rows(node, received, given, weight, positions, generator)
+        centre = x.mean(1, keepdim=True) if centre is None else centre
+        add(moments, x - centre, x.new_zeros(groups, x.shape[1], 0))
+    return centred(moments)[0]
+
+
+def lost(both: Abreast, node: fx.Node) -> Float[Tensor, " c"]:
+    """The mean of what the exact layer gives over what this one gives, per channel."""
+    axis, total, count = 1 if "conv" in name_of(node.target) else -1, torch.zeros((), dtype=torch.float64), 0
+    for exact, own in zip(both.exact.values[node], both.computed(node), strict=True):
+        difference = (exact - own).movedim(axis, 0).flatten(1)
+        total, count = total + difference.double().sum(1), count + difference.shape[1]
+    return total / max(count, 1)
 
 
 def _nearest(node: fx.Node, weight: Tensor, grid: Grid) -> Quantised:
@@ -160,16 +188,15 @@ def _nearest(node: fx.Node, weight: Tensor, grid: Grid) -> Quantised:
 
 def _costs(program: Program, options: Quantise, context: Context) -> dict[str, dict[str, float]]:
     """What each kind of weights costs the network at each layer: the error of its output times what the network makes of it."""
-    generator = context.generator()
+    both, generator, costs = _abreast(program, options, context), context.generator(), dict[str, dict[str, float]]()
     with torch.enable_grad():
-        reaction = sensitivities(program.module(), batches_of(context), options.samples // 4, generator)
-    graph, tensors = clone(program.graph), dict(program.tensors)
-    walk, costs = Walk(program, graph, tensors, context, options.samples, options.memory_bytes), dict[str, dict[str, float]]()
-    for node in walk.layers():
-        weight, felt = weights_of(node, tensors)[0], reaction.get(node.name, torch.zeros(1))
-        flat = rows_of(node, weight) if solvable(node) else read(weight).reshape(1, weight.shape[0], -1)
-        c = walk.curvature(node, options.rows_per_weight, generator) if solvable(node) else torch.eye(flat.shape[2])[None]
-        costs[node.name] = {kind: _cost(flat, c, felt, weight, grid_named(kind, options.group)) for kind in KINDS}
+        reaction = sensitivities(program.module(), both.chunks, options.samples // 4, generator)
+    for node in both.nodes("weighing layers"):
+        if weighted(node):
+            weight, felt = both.weights(node)[0], reaction.get(node.name, torch.zeros(1))
+            flat = rows_of(node, weight) if solvable(node) else read(weight).reshape(1, weight.shape[0], -1)
+            c = curvature(both, node, options.rows_per_weight, generator) if solvable(node) else torch.eye(flat.shape[2])[None]
+            costs[node.name] = {kind: _cost(flat, c, felt, weight, grid_named(kind, options.group)) for kind in KINDS}
     return costs
 
 
