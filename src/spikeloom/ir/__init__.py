@@ -24,7 +24,7 @@ from spikeloom.ir.handle import Handle, Kept, like, read
 from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.mapped import bytes_of, on_disk, trim
 from spikeloom.ir.ops import OPERATIONS, population, staircase
-from spikeloom.ir.passes import Batches, Context, Pass, Progress, check_fit, large, run, silent
+from spikeloom.ir.passes import Batches, Context, Examples, Labelled, Pass, Progress, check_fit, large, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
 from spikeloom.ir.quantised import WEIGHTS, Grid, Quantised, grid_named, quantised
 from spikeloom.ir.rules import RULES, Dialect, Kind, Rule, name_of, resolve
@@ -67,10 +67,12 @@ __all__ = [
     "Becomes",
     "Context",
     "Dialect",
+    "Examples",
     "Grid",
     "Handle",
     "Kept",
     "Kind",
+    "Labelled",
     "Pass",
     "PlanRow",
     "Program",

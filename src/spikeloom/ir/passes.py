@@ -28,6 +28,22 @@ Batches = Callable[[], Iterable[tuple[Tensor, ...]]]
 Progress = Callable[[str, int, int], None]
 
 
+Labelled = tuple[tuple[Tensor, ...], Tensor | None]
+"""A batch: inputs [B, ...], and what is right for each, where that is known."""
+
+
+@final
+@dataclass(frozen=True)
+class Examples:
+    """What a network is trained on. `epoch(n)` gives the batches of the n-th epoch, a function of n alone, so that a training that is
+    resumed sees the same; `held_out()` gives those that it is judged by and never trained on; an epoch has `steps` batches (None: they
+    are counted)."""
+
+    epoch: Callable[[int], Iterable[Labelled]]
+    held_out: Callable[[], Iterable[Labelled]]
+    steps: int | None = None
+
+
 def silent(what: str, done: int, total: int) -> None:
     """A progress callback that shows nothing."""
 
@@ -39,7 +55,8 @@ class Context:
 
     `calibration` gives a fresh stream of input batches each time it is called; `progress(what, done, total)` is
     called as work goes on; `seed` and the pass's place give each pass its own generator; `scratch` is the folder for what does not fit
-    into memory (None: the system's); `reference` is the captured ANN, for passes that bring a spiking program closer to it.
+    into memory (None: the system's); `reference` is the captured ANN, for passes that bring a spiking program closer to it; `examples`
+    are what passes that train learn from, and `checkpoint` is the file that they go on from where it exists.
     """
 
     calibration: Batches | None = None
@@ -49,6 +66,8 @@ class Context:
     place: int = 0
     scratch: Path | None = None
     reference: Program | None = None
+    examples: Examples | None = None
+    checkpoint: Path | None = None
 
     def generator(self) -> torch.Generator:
         """The pass's own random generator, derived from the seed and the pass's place."""

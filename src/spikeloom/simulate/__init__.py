@@ -1,11 +1,12 @@
 """The reference interpreter: runs spiking programs for T steps, streams them, counts, prices, measures fidelity (floor 3)."""
 
 from spikeloom.simulate.audit import Audit, AuditRow, audit, floating_of
+from spikeloom.simulate.chunks import Chunk, chunk
 from spikeloom.simulate.decoding import Decoder, Kept, with_cache
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
 from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
 from spikeloom.simulate.execute import decoded, executable, firing, primary, repeated
-from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
+from spikeloom.simulate.fidelity import Fidelity, Recorder, counterparts, fidelity, populations, worst
 from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
 from spikeloom.simulate.model import Profile, SpikingModel
 from spikeloom.simulate.patches import rows, solvable
@@ -18,6 +19,7 @@ __all__ = [
     "ENCODINGS",
     "Audit",
     "AuditRow",
+    "Chunk",
     "Counter",
     "Counts",
     "Decoder",
@@ -33,6 +35,8 @@ __all__ = [
     "Stream",
     "audit",
     "channel_function",
+    "chunk",
+    "counterparts",
     "decoded",
     "driving",
     "energy",
