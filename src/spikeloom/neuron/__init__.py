@@ -15,7 +15,14 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
 
 from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, fit_staircases, staircase_error
 from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels, tracked
-from spikeloom.neuron.difference import Running, advance_difference, continue_difference, difference_over_time, init_difference, running_mean
+from spikeloom.neuron.difference import (
+    Running,
+    advance_difference,
+    continue_difference,
+    difference_over_time,
+    init_difference,
+    running_mean,
+)
 from spikeloom.neuron.encode import (
     ENCODINGS,
     Encoding,
@@ -70,10 +77,10 @@ __all__ = [
     "along",
     "are_shifts",
     "by_channel",
-    "difference_over_time",
     "continue_difference",
     "continue_table",
     "continue_uniform",
+    "difference_over_time",
     "dual_threshold",
     "encode_direct",
     "encode_latency",

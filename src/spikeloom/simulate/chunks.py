@@ -5,7 +5,7 @@ Chunks: a spiking program bound to K time steps that go on from a state, so that
 
 Everything a chunk reads comes in as an argument, its constants too: gradients flow to all of them, and the graph can be cut anywhere. The
 K steps are folded into the batch as in `execute`; T/K chunks from rest give what one run of T steps gives. A state is a membrane, or what
-an operation over time remembers; None is rest.
+an operation over time remembers; None is rest. Under autocast membranes and outputs stay in the dtype of the parameters.
 """
 
 from collections.abc import Callable, Collection
@@ -36,7 +36,13 @@ def go_on(
     x: Tensor, step: Tensor, v0: Tensor, decay: Tensor | float, leak: Tensor | float, v: Tensor | None, *, axis: Axis, **options: Any
 ) -> tuple[Tensor, Tensor]:
     """K steps of a population: (input [K·B, …], parameters, membrane) → (output, membrane)."""
+    x = x.to(step.dtype)
     return continue_uniform(x, along(v0, axis, x) if v is None else v, step, decay, leak, axis=axis, **options)
+
+
+def fire_once(x: Tensor, step: Tensor, v0: Tensor, decay: Tensor | float, leak: Tensor | float, **options: Any) -> Tensor:
+    """The only step of a population: (input [B, …], parameters) → output."""
+    return run_uniform(x.to(step.dtype), step, v0, decay, leak, **options)
 
 
 def read_on(
@@ -77,7 +83,7 @@ def chunk(program: Program, timesteps: int, *, wanted: Collection[str] = (), tra
     states: dict[str, fx.Node] = {}
     for node in list(calls(graph)):
         if node.target is population:
-            node.target, node.args = (run_uniform if single else go_on), (*node.args[:3], *_dynamics(node, program, trained))
+            node.target, node.args = (fire_once if single else go_on), (*node.args[:3], *_dynamics(node, program, trained))
             node.kwargs = neuron_options(node.kwargs) | {"timesteps": timesteps}
         elif node.target is staircase:
             node.target, node.kwargs = (run_table if single else read_on), {"axis": kwargs_of(node)["axis"], "timesteps": timesteps}
@@ -88,7 +94,7 @@ def chunk(program: Program, timesteps: int, *, wanted: Collection[str] = (), tra
         else:
             continue
         if not single:
-            _stateful(node, graph, states)
+            live.add(_stateful(node, graph, states))
     constants = _opened(graph)
     return _closed(Chunk(graph, inputs, constants, tuple(states), tuple(wanted)), states, alone)
 
@@ -102,8 +108,8 @@ def _dynamics(node: fx.Node, program: Program, trained: Collection[str]) -> tupl
     )
 
 
-def _stateful(node: fx.Node, graph: fx.Graph, states: dict[str, fx.Node]) -> None:
-    """The node takes its state as an argument and gives a pair, whose first part its readers get."""
+def _stateful(node: fx.Node, graph: fx.Graph, states: dict[str, fx.Node]) -> fx.Node:
+    """The node takes its state as an argument and gives a pair, whose first part its readers get; returns that part."""
     with graph.inserting_before(node):
         state = graph.placeholder(f"state_of_{node.name}")
     first = isinstance(node.target, Continued)
@@ -116,6 +122,7 @@ def _stateful(node: fx.Node, graph: fx.Graph, states: dict[str, fx.Node]) -> Non
     for reader in readers:
         reader.replace_input_with(node, sent)
     sent.meta = node.meta
+    return sent
 
 
 def _first(pair: tuple[Any, Any]) -> Any:
@@ -127,15 +134,16 @@ def _second(pair: tuple[Any, Any]) -> Any:
 
 
 def _opened(graph: fx.Graph) -> dict[str, str]:
-    """Constants become placeholders, in front, one for each tensor: the placeholder's name to the tensor's."""
+    """Constants that are read become placeholders, in front, one for each tensor: the placeholder's name to the tensor's."""
     made: dict[str, fx.Node] = {}
     for node in list(graph.nodes):
         if node.op != "get_attr":
             continue
-        if node.target not in made:
+        if node.users and node.target not in made:
             with graph.inserting_before(next(iter(graph.nodes))):
                 made[str(node.target)] = graph.placeholder(f"constant_{len(made)}")
-        node.replace_all_uses_with(made[str(node.target)])
+        if node.users:
+            node.replace_all_uses_with(made[str(node.target)])
         graph.erase_node(node)
     return {node.name: name for name, node in made.items()}
 

@@ -9,9 +9,9 @@ import errno
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import Field, asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,10 +24,11 @@ FORMAT = "spikeloom-training-1"
 MODEL, OPTIMISER = "model.", "optimiser."
 
 
+@runtime_checkable
 class Place(Protocol):
     """How far a training has come: a dataclass of what JSON can hold."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 def write_whole(path: Path, data: bytes) -> None:

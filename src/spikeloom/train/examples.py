@@ -5,7 +5,6 @@ Examples: what a network is fine-tuned on, from a data set or from calibration d
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,9 +97,5 @@ def digest(examples: Examples) -> str:
     total = hashlib.sha256()
     for inputs, labels in islice(examples.epoch(0), 1):
         for value in (*inputs, *(() if labels is None else (labels,))):
-            total.update(_bytes(value))
+            total.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
-
-
-def _bytes(value: Tensor) -> Any:
-    return value.detach().cpu().contiguous().view(torch.uint8 if value.ndim else value.dtype).numpy().tobytes()

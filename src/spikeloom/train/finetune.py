@@ -37,9 +37,9 @@ class FineTune(Pass):
     """Trains a spiking network for `timesteps` on the context's examples (without any: on its calibration data, from the ANN alone).
 
     `labels`, `distil` and `features` weigh what is asked for (`objective`), `outputs` says whether they are "logits" or "values"; `train`
-    names what is trained, of `TRAINABLE`; `grid` puts the weights on one of `ir.WEIGHTS`, `group` inputs sharing a scale. Rates are relative
-    to the size of what is trained: `weight_rate` for weights and biases, `neuron_rate` for populations and scales; they rise over `warmup`
-    of all steps, then fall to 0. Without `patience` all `epochs` run, else training stops after so many without a better loss on what is
+    names what is trained, of `TRAINABLE`; `grid` puts the weights on one of `ir.WEIGHTS`, `group` inputs sharing a scale. Rates are
+    relative to the size of what is trained: `weight_rate` for weights, `neuron_rate` for all else; they rise over `warmup` of all steps,
+    then fall to 0. Without `patience` all `epochs` run, else training stops after so many without a better loss on what is
     held out. `precision` "bfloat16" is mixed: membranes and parameters stay float32. Memory: `chunk_steps` and `parts` as `Unrolled` has
     them; `compiled` by torch.compile.
     """
@@ -54,8 +54,8 @@ class FineTune(Pass):
     train: tuple[str, ...] = ("weights", "biases", "steps", "v0", "heights")
     grid: str | None = None
     group: int | None = None
-    weight_rate: float = 0.01
-    neuron_rate: float = 0.004
+    weight_rate: float = 0.001
+    neuron_rate: float = 0.001
     warmup: float = 0.05
     patience: int | None = None
     precision: str = "float32"
@@ -115,15 +115,15 @@ class FineTune(Pass):
 
     def rates(self) -> dict[str, float]:
         """Peak learning rates by what is trained, relative to its size."""
-        return dict.fromkeys(TRAINABLE, self.neuron_rate) | {"weights": self.weight_rate, "biases": self.neuron_rate}
+        return dict.fromkeys(TRAINABLE, self.neuron_rate) | {"weights": self.weight_rate}
 
 
 def tuned(options: FineTune, program: Program, context: Context, examples: Examples) -> Program:
     """The program, fine-tuned and recorded. UserErrors as the pass."""
     refuse_silent(program, examples, options.timesteps)
     tuning = prepared(options, program, context, examples)
-    settings = {**asdict(options), "data": digest(examples), "steps": tuning.steps}
-    settings["train"] = list(options.train)
+    settings = {**asdict(options), "train": list(options.train), "steps": tuning.steps, "data": digest(examples)}
+    settings["start"] = tuning.own.digest()
     if context.checkpoint is not None and context.checkpoint.exists():
         tuning.progress = Progressed.from_json(load_checkpoint(context.checkpoint, tuning.own, tuning.optimiser, settings))
 
@@ -144,7 +144,7 @@ def prepared(options: FineTune, program: Program, context: Context, examples: Ex
     accelerator = accelerator_on(context.device)
     latents = latents_of(program, options.train, options.onto)
     trained = {latent.name for latent in latents}
-    memory = {"steps": options.chunk_steps, "parts": options.parts, "compiled": options.compiled}
+    memory: dict[str, Any] = {"steps": options.chunk_steps, "parts": options.parts, "compiled": options.compiled}
     network = Unrolled(program, options.timesteps, wanted=tuple(wanted), trained=trained, **memory)
     student = Student(program, latents, network).moved(accelerator.device)
     optimiser = torch.optim.Adam(student.groups(options.rates()), lr=options.weight_rate, betas=(0.9, 0.99))

@@ -49,7 +49,8 @@ class Latent(ABC):
         return self.value(raw, made)
 
     def confine_(self, raw: Sequence[Tensor]) -> None:
-        """After a step: the parameters are where they may be."""
+        """After a step: the parameters are where they may be, which is anywhere unless a latent says otherwise."""
+        return
 
 
 def typical(value: Tensor) -> float:

@@ -24,7 +24,8 @@ class Position:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Position":
         """The position that a checkpoint holds."""
-        return cls(**{**values, "losses": tuple(values["losses"]), "accuracies": tuple(values["accuracies"])})
+        fields: dict[str, Any] = {**values, "losses": tuple(values["losses"]), "accuracies": tuple(values["accuracies"])}
+        return cls(**fields)
 
     def latest(self) -> tuple[int, float, float]:
         """The epoch (from 1) of the last step, and the mean loss and accuracy of its samples so far."""

@@ -2,6 +2,7 @@
 The student: a spiking program whose chosen tensors are trained parameters (`latent`), unrolled over its time steps.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, final
 
@@ -138,6 +139,13 @@ class Student(nn.Module):
             stored = latent.stored(raw, made)
             tensors[latent.name] = stored if isinstance(stored, Quantised) else stored.detach().cpu()
         return self.program.replaced(tensors=tensors)
+
+    def digest(self) -> str:
+        """A digest of the parameters, by which a training that is resumed knows what it began with."""
+        total = hashlib.sha256()
+        for value in self.raw:
+            total.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()[:16]
 
     def moved(self, device: torch.device) -> "Student":
         """Itself, all of it on a device."""

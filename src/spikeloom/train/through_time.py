@@ -60,8 +60,8 @@ def _part(share: list[fx.Node], place: int, last: Mapping[fx.Node, int], kept: C
         twins[node] = graph.node_copy(node, lambda n: twins[n])
     graph.output(tuple(twins[node] for node in gives))
     done = tuple(node.name for node in reads if last[node] == place and node not in kept)
-    names = (tuple(node.name for node in nodes) for nodes in (reads, gives))
-    return Part(*names, done, fx.GraphModule({}, graph))
+    read, given = (tuple(node.name for node in nodes) for nodes in (reads, gives))
+    return Part(read, given, done, fx.GraphModule({}, graph))
 
 
 @final

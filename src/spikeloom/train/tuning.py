@@ -9,7 +9,7 @@ Devices, and several processes, are Accelerate's (https://huggingface.co/docs/ac
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, final
@@ -49,7 +49,8 @@ class Progressed:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Progressed":
         """The progress that a checkpoint holds."""
-        return cls(**{**values, "history": tuple(values["history"])})
+        fields: dict[str, Any] = {**values, "history": tuple(values["history"])}
+        return cls(**fields)
 
     def stepped(self, loss: float) -> "Progressed":
         """After a step of that loss."""
@@ -72,7 +73,7 @@ class Progressed:
 class Teacher:
     """The ANN's outputs, and its values at some nodes."""
 
-    def __init__(self, ann: Program, wanted: dict[str, str], device: torch.device) -> None:
+    def __init__(self, ann: Program, wanted: Mapping[str, str], device: torch.device) -> None:
         self.wanted = wanted
         self.recorder = Recorder(ann.module().to(device), wanted.values())
 
