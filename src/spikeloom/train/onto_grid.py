@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx
 
-from spikeloom.ir import Program, argument, calls, constant_name, output_channels, weighted
+from spikeloom.ir import Program, argument, calls, constant_name, output_channels, read, weighted
 from spikeloom.simulate import Recorder, executable, repeated
 from spikeloom.train.latent import OnGrid
 from spikeloom.train.student import Student
@@ -31,9 +31,11 @@ def match_(student: Student, inputs: tuple[Tensor, ...], timesteps: int) -> None
     on_grid = {latent.name for latent in student.latents if isinstance(latent, OnGrid)}
     layers = [node for node in calls(student.program.graph) if weighted(node) and constant_name(node.args[1]) in on_grid]
     shown = tuple(repeated(value, timesteps) for value in inputs)
-    before = Recorder(executable(student.program, timesteps, adjustable=True).to(inputs[0].device), [node.name for node in layers])
+    plain = {name: read(tensor).to(inputs[0].device) for name, tensor in student.program.tensors.items()}
+    program = student.program.replaced(tensors=plain)
+    before = Recorder(executable(program, timesteps, adjustable=True), [node.name for node in layers])
     before.run(*shown)
-    program = student.program.replaced(tensors=student.tensors())
+    program = program.replaced(tensors=student.tensors())
     after = _Matching(executable(program, timesteps, adjustable=True), layers, program, before.kept)
     after.run(*shown)
     places = {latent.name: raw for latent, raw in zip(student.latents, student.raws(), strict=True)}

@@ -23,6 +23,7 @@ from spikeloom.ir import (
     population,
     read,
     staircase,
+    text,
     weighted,
 )
 from spikeloom.neuron import are_shifts
@@ -140,11 +141,12 @@ class Student(nn.Module):
             tensors[latent.name] = stored if isinstance(stored, Quantised) else stored.detach().cpu()
         return self.program.replaced(tensors=tensors)
 
+    @torch.no_grad()
     def digest(self) -> str:
-        """A digest of the parameters, by which a training that is resumed knows what it began with."""
-        total = hashlib.sha256()
-        for value in self.raw:
-            total.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        """A digest of the network as it is now, by which a training that is resumed knows what it began with."""
+        total, values = hashlib.sha256(text(self.program).encode()), self.tensors()
+        for latent in self.latents:
+            total.update(values[latent.name].cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return total.hexdigest()[:16]
 
     def moved(self, device: torch.device) -> "Student":

@@ -126,6 +126,8 @@ class Tuning:
 
     def _rest_of_epoch(self) -> Iterator[Labelled]:
         done, of, one = self.progress.step_in_epoch, self.accelerator.num_processes, self.accelerator.process_index
+        if done >= self.steps:
+            return iter(())
         batches = self.examples.epoch(self.progress.epoch)
         return checked(islice(batches, done * of + one, self.steps * of, of), self.own.program, "the examples")
 
