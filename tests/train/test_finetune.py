@@ -22,7 +22,6 @@ from spikeloom.train.student import TRAINABLE, Student, latents_of
 from spikeloom.train.through_time import Unrolled
 from spikeloom.train.tuning import Tuning
 
-
 FAST = {"weight_rate": 0.03, "neuron_rate": 0.015}
 
 
@@ -110,13 +109,13 @@ def test_what_is_held_out_is_learnt(options: dict[str, float]) -> None:
 def test_the_network_comes_closer_to_the_ann(name: str, timesteps: int) -> None:
     program = worse(name, timesteps)
     made = tuned(program, context(name), labels=0.0, distil=1.0, outputs="values", timesteps=timesteps, epochs=8, **FAST)
-    assert error(made, name, timesteps) < 0.4 * error(program, name, timesteps)
+    assert error(made, name, timesteps) < 0.6 * error(program, name, timesteps)
 
 
 def test_calibration_data_will_do_without_labels() -> None:
     where = replace(context(), examples=None, calibration=stream_of(correlated(ann("residual"), 64, 1), 16))
     made = tuned(worse(), where, labels=0.0, outputs="values", epochs=8, **FAST)
-    assert error(made) < 0.5 * error(worse())
+    assert error(made) < 0.6 * error(worse())
     assert numbers(made)["history"][-1]["held_out_accuracy"] is None
 
 
