@@ -27,13 +27,16 @@ from spikeloom.calibrate.balance import batches_of, fitted, set_step, set_table,
 from spikeloom.calibrate.halves import Halves
 from spikeloom.calibrate.observe import Observation, checked, count, floor_of, scale_axis, see_range, watched
 from spikeloom.calibrate.scale import maximum_step, mse_step
-from spikeloom.errors import DataError, InternalError
+from spikeloom.calibrate.weights import constants_of, exact_weights
+from spikeloom.errors import ConfigError, DataError, InternalError
 from spikeloom.ir import (
     OPERATIONS,
     Context,
     Dialect,
     Pass,
     Program,
+    Quantised,
+    biased,
     clone,
     constant_name,
     driven_by,
@@ -44,8 +47,8 @@ from spikeloom.ir import (
     name_of,
     note,
     on_disk,
-    output_channels,
     population,
+    read,
     set_weights,
     shaped,
     shapes,
@@ -54,7 +57,6 @@ from spikeloom.ir import (
     target_of,
     trim,
     weighted,
-    weights_of,
 )
 from spikeloom.neuron import are_shifts
 from spikeloom.simulate import (
@@ -105,6 +107,8 @@ class _Work:
     def __init__(self, options: Compensate, program: Program, context: Context) -> None:
         self.options, self.program, self.context = options, program, context
         self.graph, self.tensors = clone(program.graph), dict(program.tensors)
+        self.exact = exact_weights(program, context.reference)
+        self.constants = constants_of(program, self.exact)
         bound = executable(program, options.timesteps)
         self.bound, self.modules = {node.name: node for node in bound.graph.nodes}, dict(bound.named_modules())
         memory = options.memory_bytes // 2
@@ -149,8 +153,9 @@ class _Work:
                 self.snn.put(node, [repeated(chunk[place], self.options.timesteps) for chunk in self.chunks])
                 place += 1
             elif node.op == "get_attr":
-                self.ann.put(node, [self.tensors[constant_name(node)]])
-                self.snn.put(node, [self.tensors[constant_name(node)]])
+                held = self.tensors[constant_name(node)]
+                self.ann.put(node, [self.constants.get(constant_name(node), held)])
+                self.snn.put(node, [held])
             elif node.target in OPERATIONS.values():
                 self._population(node)
             else:
@@ -197,8 +202,9 @@ class _Work:
         return (y + (a - decoded(s, self.options.timesteps)) for y, (a, s) in zip(targets, pairs, strict=True))
 
     def _correct(self, node: fx.Node) -> None:
-        """(1) for one layer."""
-        weight, bias = self._weights(node)
+        """(1) for one layer; weights that lie on a grid, or are pruned, are given back to where they may be."""
+        before = self._weights(node)[0]
+        weight, bias = self.exact.get(node.name) or self._weights(node)
         groups, inputs = groups_of(node), weight[0].numel()
         outputs = weight.shape[0] // groups
         positions = max(1, -(-self.options.rows_per_weight * inputs // self.samples))
@@ -214,8 +220,23 @@ class _Work:
             half = x.shape[1] // 2 if len(self.chunks) == 1 else x.shape[1] * (place % 2)
             halves.add(x, y - (x @ flat.transpose(1, 2) + offset), half)
         change, shift, ridge = halves.solved()
-        self._set(node, change.reshape(weight.shape).to(weight.dtype).add_(weight), bias + shift.flatten().to(bias))
+        found = change.reshape(weight.shape).to(weight.dtype).add_(weight)
+        if isinstance(before, Quantised) or "pruned" in note(node):
+            c, mean_x, mean_r = halves.second_moments(ridge)
+            found = self._settled(node, found.reshape(flat.shape), c, before)
+            change = (read(found).reshape(flat.shape) - flat).to(mean_x)
+            shift = mean_r - (change @ mean_x[..., None]).squeeze(2)
+        self._set(node, found, bias + shift.flatten().to(bias))
         self.layers.append({"node": node.name, "ridge": ridge, "rows": halves.count})
+
+    def _settled(self, node: fx.Node, best: Tensor, curvature: Tensor, before: Tensor) -> Tensor:
+        if self.context.settle is None:
+            raise ConfigError(
+                "weights on a grid, or pruned, are corrected with what rounds them",
+                found=f"%{node.name}, and no `settle` in the context",
+                todo="convert by the pipeline, or give compress.settled",
+            )
+        return self.context.settle(best, curvature, before, "pruned" in note(node))
 
     def _shift(self, node: fx.Node) -> None:
         """The mean shift alone, for layers whose rows are not known (transposed convolution)."""
@@ -229,14 +250,12 @@ class _Work:
         self.layers.append({"node": node.name, "ridge": None, "rows": count})
 
     def _weights(self, node: fx.Node) -> tuple[Tensor, Tensor]:
-        """A layer's weight and bias, zeros where it has none."""
-        weight, bias = weights_of(node, self.tensors)
-        return weight, torch.zeros(output_channels(node, self.tensors)[0], dtype=weight.dtype) if bias is None else bias
+        return biased(node, self.tensors)
 
     def _set(self, node: fx.Node, weight: Tensor, bias: Tensor) -> None:
         before = self._weights(node)[0]
         if weight is not before:
-            weight = like(weight, before)
+            weight = weight if isinstance(weight, Quantised) else like(weight, before)
             weight = on_disk(weight, self.context.scratch) if self.large else weight
         set_weights(node, self.graph, self.tensors, weight, bias)
         for operand in node.args[1:3]:

@@ -6,6 +6,7 @@ They are summed up to moments (`solve`), or, where there are fewer of them than 
 
 from typing import Any, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -50,3 +51,18 @@ class Halves:
         if self.centre is not None:
             shift = shift - (change @ self.centre.to(change).transpose(1, 2)).squeeze(2)
         return change, shift, ridge
+
+    def second_moments(self, ridge: float | None) -> tuple[Float[Tensor, "g i i"], Float[Tensor, "g i"], Float[Tensor, "g o"]]:
+        """Of all rows: the covariance of the inputs, with the λ of a solution on its diagonal, their means, and the residuals' means.
+        Only after `solved`."""
+        if self.moments:
+            count, xx = max(self.moments[0].count, 1.0), self.moments[0].xx
+            mean_x, mean_r = self.moments[0].x / count, self.moments[0].r / count
+        else:
+            both = joined_rows([*self.kept[0], *self.kept[1]], *self.shape)
+            count, x = max(both.x.shape[1], 1), both.x.double()
+            mean_x, mean_r, xx = x.sum(1) / count, both.r.sum(1, dtype=torch.float64) / count, x.transpose(1, 2) @ x
+        covariance = xx / count - mean_x[:, :, None] * mean_x[:, None]
+        power = covariance.diagonal(dim1=1, dim2=2).mean(1)
+        covariance = covariance + ((ridge or 0.0) * power)[:, None, None] * torch.eye(self.shape[1], dtype=torch.float64)
+        return covariance, mean_x if self.centre is None else mean_x + self.centre.squeeze(1), mean_r

@@ -41,9 +41,8 @@ def settle(
     `weight` [g, o, i] are the best weights without a constraint, `curvature` [g, i, i] is C for each group of channels; inputs that
     never are active take the nearest value.
     """
-    c = damped(curvature.float())
-    order = c.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True)
-    best, c = weight.float()[..., order], c[:, order][:, :, order]
+    order, c = ordered(damped(curvature.float()))
+    best = weight.float()[..., order]
 
     def permitted(values: Tensor, columns: Tensor) -> Tensor:
         return allowed(values, order[columns])
@@ -58,6 +57,12 @@ def error(weight: Float[Tensor, "g o i"], other: Float[Tensor, "g o i"], curvatu
     """(1) for every row."""
     difference = (weight - other).to(curvature.dtype)
     return ((difference @ curvature) * difference).sum(2)
+
+
+def ordered(curvature: Float[Tensor, "g i i"]) -> tuple[Int[Tensor, " i"], Float[Tensor, "g i i"]]:
+    """The order in which columns are taken, the most active first, and C in it."""
+    order = curvature.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True)
+    return order, curvature[:, order][:, :, order]
 
 
 def damped(curvature: Float[Tensor, "g i i"], share: float = DAMPING) -> Float[Tensor, "g i i"]:

@@ -20,6 +20,7 @@ from spikeloom.config.sections import (
     Address,
     BioCalibrationSection,
     CalibrationSection,
+    CompressionSection,
     ConversionSection,
     EvaluationSection,
     Place,
@@ -54,6 +55,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$"), told("cpu, cuda, cuda:<number>, mps")] = "cpu"
     conversion: ConversionSection = ConversionSection()
+    compression: CompressionSection = CompressionSection()
     calibration: CalibrationSection = CalibrationSection()
     bio_calibration: BioCalibrationSection = BioCalibrationSection()
     robustness: RobustnessSection = RobustnessSection()
@@ -115,6 +117,10 @@ OVERRIDES = {
     "rotation": "conversion.rotation",
     "tau_mem_ms": "conversion.tau_mem_ms",
     "dt_ms": "conversion.dt_ms",
+    "compress": "compression.weights",
+    "bits": "compression.bits",
+    "group": "compression.group",
+    "rounding": "compression.rounding",
     "thresholds": "calibration.thresholds",
     "percentile": "calibration.percentile",
     "compensate": "calibration.compensate",

@@ -113,6 +113,22 @@ class CalibrationSection(Section):
 
 
 @final
+class CompressionSection(Section):
+    """What weights are kept in: `bits` on average where each layer gets as many as it needs; `group` inputs share a scale."""
+
+    weights: Literal["none", "8", "4", "ternary", "hybrid"] = "none"
+    bits: Annotated[float, Field(ge=2, le=8)] = 4.0
+    group: Count | None = None
+    rounding: Literal["second_order", "nearest"] = "second_order"
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _worded(cls, value: object) -> object:
+        """8 and 4 may be written as numbers."""
+        return str(value) if type(value) is int else value
+
+
+@final
 class BioCalibrationSection(Section):
     """The search of Deep Bio-Calibration, when `conversion.enable_bio_calibration` is on."""
 

@@ -4,6 +4,7 @@ Layers with weights: convolutions and linear layers whose weights are constants 
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, fx
 
 from spikeloom.ir.graph import args_of, argument, constant_name
@@ -33,6 +34,12 @@ def weights_of(layer: fx.Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, T
     """A layer's weight, and its bias where it has one."""
     bias = argument(layer, 2, "bias")
     return tensors[constant_name(layer.args[1])], None if bias is None else tensors[constant_name(bias)]
+
+
+def biased(layer: fx.Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """A layer's weight and bias, zeros where it has none."""
+    weight, bias = weights_of(layer, tensors)
+    return weight, torch.zeros(output_channels(layer, tensors)[0], dtype=weight.dtype) if bias is None else bias
 
 
 def output_channels(layer: fx.Node, tensors: Mapping[str, Tensor]) -> tuple[int, int]:

@@ -26,6 +26,9 @@ from spikeloom.ir.verify import verify
 LARGE_BYTES = 2**29
 Batches = Callable[[], Iterable[tuple[Tensor, ...]]]
 Progress = Callable[[str, int, int], None]
+Settle = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+"""Best weights [g, o, i], C = E[x xᵀ] of the layer's inputs [g, i, i], the layer's weights as they are, and whether they are pruned → the
+weights it may have that lose least."""
 
 
 Labelled = tuple[tuple[Tensor, ...], Tensor | None]
@@ -55,7 +58,8 @@ class Context:
 
     `calibration` gives a fresh stream of input batches each time it is called; `progress(what, done, total)` is
     called as work goes on; `seed` and the pass's place give each pass its own generator; `scratch` is the folder for what does not fit
-    into memory (None: the system's); `reference` is the captured ANN, for passes that bring a spiking program closer to it; `examples`
+    into memory (None: the system's). For passes that bring a program closer to what it stands for, `reference` is the ANN with the same
+    layers, before its weights were rounded or pruned, and `settle` gives corrected weights back to where such weights may be. `examples`
     are what passes that train learn from, and `checkpoint` is the file that they go on from where it exists.
     """
 
@@ -66,6 +70,7 @@ class Context:
     place: int = 0
     scratch: Path | None = None
     reference: Program | None = None
+    settle: Settle | None = None
     examples: Examples | None = None
     checkpoint: Path | None = None
 

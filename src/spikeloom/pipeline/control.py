@@ -2,7 +2,8 @@
 The control: plain post-training quantisation of the same ANN with the same number of levels and the same granularity.
 
 Every activation (and every current that is read as spikes) is rounded to N·T uniform levels, its scale the best of
-maximum, percentile and mean-squared error on the calibration data, with the same weights and no compensation (DESIGN.md §5).
+maximum, percentile and mean-squared error on the calibration data, with the same weights and no compensation (DESIGN.md §5). Where the
+network's weights lie on a grid, the control's lie on one of as many bits for every layer, each weight at the nearest value.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import torch
 
 from spikeloom.calibrate import Balance, batches_of, observe
 from spikeloom.convert import Spike, Unfold
-from spikeloom.ir import Context, Program, run
+from spikeloom.ir import Context, Pass, Program, run
 from spikeloom.plan import Fuse
 from spikeloom.simulate import executable, primary
 
@@ -19,11 +20,22 @@ SCALES = ("maximum", "percentile", "mse")
 
 
 def control_of(
-    ann: Program, context: Context, *, levels: int, timesteps: int, per_channel: bool, percentile: float, samples: int
+    ann: Program,
+    context: Context,
+    *,
+    levels: int,
+    timesteps: int,
+    per_channel: bool,
+    percentile: float,
+    samples: int,
+    weights: Sequence[Pass] = (),
 ) -> Program:
-    """The control as a T=1 program; of the three scales the one whose outputs are nearest the ANN's on the calibration data."""
+    """The control as a T=1 program, `weights` being what rounds its weights; of the three scales the one whose outputs are nearest the
+    ANN's on the calibration data."""
     made = run(
-        [Fuse(), Unfold("attention"), Spike(levels=levels * timesteps, per_channel=per_channel, functions="quantised")], ann, context
+        [Fuse(), *weights, Unfold("attention"), Spike(levels=levels * timesteps, per_channel=per_channel, functions="quantised")],
+        ann,
+        context,
     )
     choices = [Balance(method=method, percentile=percentile) for method in SCALES]
     choices[0].check()

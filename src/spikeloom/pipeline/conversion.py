@@ -12,6 +12,7 @@ from typing import Any, final
 
 import torch
 
+from spikeloom.calibrate import batches_of
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Program, Progress, run, silent, write_bytes, write_json
 from spikeloom.pipeline.card import card
@@ -22,8 +23,9 @@ from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.passes import levels_of, passes_of, resolution_of
+from spikeloom.pipeline.passes import levels_of, nearest_passes, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
+from spikeloom.pipeline.reference import towards
 from spikeloom.pipeline.samples import largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
@@ -62,8 +64,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
     spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
-    second = passes_of(settings)[1]
-    spiking = phases.program("3_compensated", {}, lambda: audible(run(second, spiking, context), stream(), resolution_of(settings)))
+    spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     snn = network_of(spiking, ann, control, settings)
@@ -81,12 +82,23 @@ def network_of(spiking: Program, ann: Program, control: Program, settings: Setti
     return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
 
 
+def converted(settings: Settings, ann: Program, context: Context) -> Program:
+    """The spiking program of a captured ANN."""
+    first, _ = passes_of(settings, choose(settings, ann, context))
+    return compensated(settings, run(first, ann, context), ann, context)
+
+
+def compensated(settings: Settings, spiking: Program, ann: Program, context: Context) -> Program:
+    """A program with thresholds after compensation. Raises NumericError where a population is silent on the calibration data."""
+    aimed = context if settings.compress == "none" else towards(spiking, ann, context)
+    return audible(run(passes_of(settings)[1], spiking, aimed), batches_of(context)(), resolution_of(settings))
+
+
 def swept_network(ann: Program, settings: Settings, progress: Progress) -> SpikingModel:
     """The network that a conversion of a captured ANN gives, phases aside."""
     stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress)
-    first, second = passes_of(settings, choose(settings, ann, context))
-    spiking = audible(run(second, run(first, ann, context), context), stream(), resolution_of(settings))
+    spiking = converted(settings, ann, context)
     return network_of(spiking, ann, control_program(settings, ann, context, progress), settings)
 
 
@@ -101,6 +113,7 @@ def control_program(settings: Settings, ann: Program, context: Context, progress
         per_channel=settings.per_channel,
         percentile=settings.percentile,
         samples=256,
+        weights=nearest_passes(settings),
     )
 
 

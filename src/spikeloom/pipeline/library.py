@@ -13,17 +13,15 @@ from torch import Tensor, nn
 from spikeloom import datasets
 from spikeloom.capture import reads_texts, resolve
 from spikeloom.datasets.splits import Wanted
-from spikeloom.ir import Context, Program, Progress, run, silent
-from spikeloom.pipeline.choice import choose
-from spikeloom.pipeline.conversion import control_program
+from spikeloom.ir import Context, Program, Progress, silent
+from spikeloom.pipeline.conversion import control_program, converted
 from spikeloom.pipeline.evaluation import Batch, evaluate
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.passes import levels_of, passes_of, resolution_of
+from spikeloom.pipeline.passes import levels_of
 from spikeloom.pipeline.samples import first, largest
 from spikeloom.pipeline.settings import Settings
-from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.pipeline.texts import structure
@@ -53,8 +51,7 @@ def convert_model(
             yield inputs
 
     context = Context(stream, settings.device, settings.seed, progress)
-    first, second = passes_of(settings, choose(settings, ann, context))
-    spiking = audible(run([*first, *second], ann, context), stream(), resolution_of(settings))
+    spiking = converted(settings, ann, context)
     control = control_program(settings, ann, context, silent)
     facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
     return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import final
 
 from spikeloom.calibrate import Balance, Compensate
+from spikeloom.compress import Quantise
 from spikeloom.convert import Spike, Unfold
-from spikeloom.ir import Pass
+from spikeloom.ir import WEIGHTS, Pass, grid_named
 from spikeloom.pipeline.settings import Settings
 from spikeloom.plan import Fuse, Plan, Rotate
 
@@ -47,11 +48,29 @@ def spiking_passes(settings: Settings, placement: str, placements: tuple[tuple[s
     return [Unfold(), spike, Balance(settings.thresholds, settings.percentile, resolution_of(settings))]
 
 
+def prepared_passes(settings: Settings, choice: Choice) -> list[Pass]:
+    """From the ANN as captured to the ANN that is converted: the same function."""
+    return [Plan(), Fuse(), *([Rotate(choice.rotate, choice.gains_db)] if settings.rotation != "none" else [])]
+
+
+def quantising_passes(settings: Settings) -> list[Pass]:
+    """Weights onto their grid, where they are to lie on one."""
+    if settings.compress == "none":
+        return []
+    return [Quantise(settings.compress, settings.group, settings.bits, settings.rounding)]
+
+
+def nearest_passes(settings: Settings) -> list[Pass]:
+    """The control's weights: each at the nearest value of a grid of as many bits, every layer alike."""
+    if settings.compress == "none":
+        return []
+    kinds = [kind for kind in WEIGHTS if grid_named(kind).width <= settings.bits] if settings.compress == "hybrid" else [settings.compress]
+    return [Quantise(max(kinds, key=lambda kind: grid_named(kind).width), settings.group, method="nearest")]
+
+
 def passes_of(settings: Settings, choice: Choice | None = None) -> tuple[list[Pass], list[Pass]]:
     """The passes of a conversion: those up to thresholds, and those that compensate; without a choice, what the settings say."""
     made = given(settings) if choice is None else choice
-    first: list[Pass] = [Plan(), Fuse()]
-    if settings.rotation != "none":
-        first.append(Rotate(made.rotate, made.gains_db))
-    first += spiking_passes(settings, made.placement, made.placements)
+    spiking = spiking_passes(settings, made.placement, made.placements)
+    first = [*prepared_passes(settings, made), *quantising_passes(settings), *spiking]
     return first, [Compensate(timesteps=resolution_of(settings))] if settings.compensate else []

@@ -13,10 +13,11 @@ class Settings:
     """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
 
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
-    `placement` and `rotation` "auto" are chosen by measured error (`choice`). `preprocessing` overrides the model's (keys of
-    `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
-    sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report
-    shows the network over `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once.
+    `placement` and `rotation` "auto" are chosen by measured error (`choice`). `compress` is the kind of weights (`compress.Quantise`):
+    none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. `preprocessing` overrides the model's
+    (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
+    sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
+    `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once.
     """
 
     source: str = "zoo:digits-cnn"
@@ -35,6 +36,10 @@ class Settings:
     thresholds: str = "mse"
     percentile: float = 99.9
     compensate: bool = True
+    compress: str = "none"
+    bits: float = 4.0
+    group: int | None = None
+    rounding: str = "second_order"
     calibration_samples: int = 512
     samples: int | None = None
     batch_size: int = 64

@@ -14,19 +14,23 @@ from dataclasses import dataclass
 from typing import final
 
 from spikeloom.neuron import graded_bits
-from spikeloom.simulate.events import Counts, LayerCount
+from spikeloom.simulate.events import VALUE_BITS, Counts, LayerCount
 
 PRICE_PJ: Mapping[str, float] = {
     "fp32 multiply-accumulate": 4.6,
     "fp32 addition": 0.9,
-    "int8 multiply-accumulate": 0.3,  # 0.2 multiply + 0.1 int32 addition
+    "int8 multiply": 0.2,
+    "int32 addition": 0.1,
+    "int8 multiply-accumulate": 0.3,  # the two together
 }
 MEMORY_PJ: tuple[tuple[float, float], ...] = ((8 * 2**10, 10.0), (32 * 2**10, 20.0), (2**20, 100.0), (math.inf, 1950.0))
 """(largest bytes held, price per 64 bits): SRAM of 8 KB, 32 KB and 1 MB, then DRAM at the middle of 1.3–2.6 nJ."""
 
 ASSUMPTIONS = (
     "45 nm prices (Horowitz, ISSCC 2014): fp32 MAC 4.6 pJ, fp32 addition 0.9 pJ, int8 MAC with 32-bit accumulation 0.3 pJ.",
-    "Weights are floating point here: a unary or binary event costs one addition (0.9 pJ) per synapse, a graded event one MAC (4.6 pJ).",
+    "While weights are floating point, a unary or binary event costs one addition (0.9 pJ) per synapse, a graded event one MAC (4.6 pJ). "
+    "Weights of b bits on a grid: a graded event of p bits costs 0.2·b·p/64 pJ and an int32 addition (0.1 pJ), with ternary weights the "
+    "addition alone; so does a unary or binary event where all channels have one step, else it is priced as a value of 16 bits.",
     "Analog input pixels and operations that stay floating cost MACs (4.6 pJ). "
     "A neuron costs ⌈log2(N+1)⌉ comparisons and one addition a step.",
     "Memory: SRAM 10/20/100 pJ per 64 bits (8 KB/32 KB/1 MB), DRAM 1.95 nJ; every weight read once an inference (SNN: once a step), "
@@ -68,19 +72,29 @@ def ann_energy(counts: Counts, bits: int) -> EnergyRow:
 
 
 def snn_energy(counts: Counts, encoding: str) -> EnergyRow:
-    """The SNN over its T steps with floating weights and the given encoding of levels."""
-    synapse = PRICE_PJ["fp32 multiply-accumulate" if encoding == "graded" else "fp32 addition"]
+    """The SNN over its T steps with the weights it has and the given encoding of levels."""
     macs, operations = sum(row.macs for row in counts.rows), counts.operations(encoding)
     updates = sum(row.neurons * counts.timesteps * (1 + math.ceil(math.log2(row.levels + 1))) for row in counts.rows if row.neurons)
-    compute = operations * synapse + macs * PRICE_PJ["fp32 multiply-accumulate"] + updates * PRICE_PJ["fp32 addition"]
+    spiking = math.fsum(row.operations.get(encoding, 0.0) * synapse_pj(row, encoding) for row in counts.rows)
+    compute = spiking + macs * PRICE_PJ["fp32 multiply-accumulate"] + updates * PRICE_PJ["fp32 addition"]
     moved = math.fsum(_snn_memory_pj(row, counts.timesteps, encoding) for row in counts.rows)
     return EnergyRow(
         f"SNN ({encoding})", compute, moved, f"{operations:,.0f} synaptic operations, {macs:,.0f} MACs, {updates:,.0f} neuron additions"
     )
 
 
+def synapse_pj(row: LayerCount, encoding: str) -> float:
+    """What one event costs at one synapse of a layer: at the widths that meet there."""
+    if row.weight_bits == 32:
+        return PRICE_PJ["fp32 multiply-accumulate" if encoding == "graded" else "fp32 addition"]
+    unit = encoding != "graded" and row.payload_bits < VALUE_BITS
+    ternary = row.weight_bits == 2
+    multiply = 0.0 if unit or ternary else PRICE_PJ["int8 multiply"] * row.weight_bits * row.payload_bits / 64
+    return multiply + PRICE_PJ["int32 addition"]
+
+
 def _snn_memory_pj(row: LayerCount, timesteps: int, encoding: str) -> float:
-    weights = memory_pj(row.weights * 32 * timesteps, row.weights * 4)
+    weights = memory_pj(row.weights * row.weight_bits * timesteps, row.weights * row.weight_bits / 8)
     if not row.neurons:
         return weights
     payload = graded_bits(max(row.levels, 1), max(row.levels, 1)) if encoding == "graded" else 1

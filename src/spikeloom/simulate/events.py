@@ -12,8 +12,7 @@ DESIGN.md §5 gives the encodings of a level k:
     binary   popcount(|k|) spikes with shifted weights
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -23,8 +22,8 @@ from torch import Tensor, fx
 from spikeloom.ir import (
     Kind,
     Program,
+    Quantised,
     Signal,
-    argument,
     calls,
     driven_by,
     dynamic,
@@ -35,14 +34,15 @@ from spikeloom.ir import (
     population,
     signals,
     target_of,
+    weighted,
+    weights_of,
 )
-from spikeloom.neuron import along, by_channel, from_channels
+from spikeloom.neuron import along, by_channel, from_channels, graded_bits
 from spikeloom.neuron import events as encoded
 from spikeloom.simulate.execute import executable, repeated
+from spikeloom.simulate.fan import fan_out
 
 ENCODINGS = ("graded", "unary", "binary")
-_ONE_EACH = ("aten.mean", "aten.sum", "aten.neg", "aten.batch_norm", "aten.cumsum")
-_SCALES = ("aten.mul.", "aten.div.")
 
 
 @final
@@ -53,7 +53,8 @@ class LayerCount:
     `macs`: multiply-accumulates on analog or floating operands; `dense_macs`: those the ANN does here once;
     `operations`: spike-driven ones, by encoding; `events`: spikes a population sends, by encoding; `neurons`: its size;
     `rate` and `saturation`: shares of neuron-steps with an event, and at the top level; `silent`: share of neurons
-    that never fired.
+    that never fired. `weight_bits` and `payload_bits` are the widths of what meets at a synapse: 32 while weights are floating; a spike's
+    payload is that of its level where all channels have one step, else a value of 16 bits.
     """
 
     node: str
@@ -69,6 +70,8 @@ class LayerCount:
     silent: float = 0.0
     weights: int = 0
     outputs: int = 0
+    weight_bits: int = 32
+    payload_bits: int = 32
 
 
 @final
@@ -94,53 +97,6 @@ class Counts:
         return 1.0 - sum(row.dense_macs for row in self.rows if row.macs) / total if total else 1.0
 
 
-def fan_out(node: fx.Node, args: tuple[Any, ...], place: int) -> Tensor:
-    """How many weights each element of operand `place` meets: [1, …] like the operand for one sample. (1)"""
-    name = name_of(node.target)
-    probe = torch.ones_like(args[place][:1], requires_grad=True)
-    if name.startswith("aten.adaptive_avg"):
-        return _windows(probe.shape, args[1]).to(probe)
-    if name.startswith(_ONE_EACH):
-        return probe.detach()
-    if name.startswith(_SCALES):  # each value meets as many constants as it is broadcast to
-        shapes = [value[:1].shape if place == at else value.shape for at, value in enumerate(args[:2]) if isinstance(value, Tensor)]
-        return probe.detach() * (math.prod(torch.broadcast_shapes(*shapes)) // probe.numel())
-    ones = [torch.ones_like(value) if isinstance(value, Tensor) and value.is_floating_point() else value for value in args]
-    ones[place] = probe
-    with torch.enable_grad():
-        pools = name.startswith("aten.avg_pool")
-        total = (_window_sums(node, probe) if pools else target_of(node)(*ones, **node.kwargs)).sum()
-        (gradient,) = torch.autograd.grad(total, probe)
-    return gradient.round()
-
-
-def _window_sums(node: fx.Node, x: Tensor) -> Tensor:
-    """The sum over every window of an average pool of 1 to 3 dimensions, whatever the average divides by."""
-    dimensions = x.dim() - 2
-    before = [1] * (3 - dimensions)
-    kernel = [*before, *_of_each(argument(node, 1, "kernel_size"), dimensions)]
-    stride = [*before, *_of_each(argument(node, 2, "stride") or kernel[-dimensions:], dimensions)]
-    padding = [0 for _ in before] + _of_each(argument(node, 3, "padding", 0), dimensions)
-    volume = x.reshape(*x.shape[:2], *before, *x.shape[2:])
-    return torch.ops.aten.avg_pool3d(volume, kernel, stride, padding, argument(node, 4, "ceil_mode", False), True, 1)
-
-
-def _of_each(value: int | list[int], dimensions: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values if len(values) == dimensions else values * dimensions
-
-
-def _windows(shape: Sequence[int], sizes: int | list[int]) -> Tensor:
-    """How many windows of an adaptive pool each value [1, C, …] lies in: output o covers ⌊o·n/m⌋ up to ⌈(o+1)·n/m⌉."""
-    found = torch.ones(tuple(shape))
-    for axis, m in enumerate(_of_each(sizes, len(shape) - 2), start=2):
-        n, along = shape[axis], [1] * len(shape)
-        along[axis] = n
-        met = [sum(o * n // m <= i < -(-(o + 1) * n // m) for o in range(m)) for i in range(n)]
-        found = found * torch.tensor(met, dtype=found.dtype).view(along)
-    return found
-
-
 @final
 class Counter(fx.Interpreter):
     """Runs a program for T steps and counts, batch after batch; memory does not grow with the number of batches. Texts of one batch are
@@ -155,6 +111,7 @@ class Counter(fx.Interpreter):
         self.kinds = {name: kind(node, live) for name, node in self.before.items()}
         self.carried = {node.name: signal for node, signal in signals(program.graph).items()}
         self.levels: dict[str, Any] = {}
+        self.payloads: dict[str, int] = {}
         self.sums: dict[str, dict[str, float]] = {}
         self.fans: dict[tuple[Any, ...], Tensor] = {}
         self.fired: dict[str, Tensor] = {}
@@ -193,7 +150,7 @@ class Counter(fx.Interpreter):
             if level is not None:
                 self._add(name, **{f"op:{e}": float(encoded(level, e).sum()) * reached for e in ENCODINGS})
         level, top = level_of(node, self.program, value)
-        self.levels[name] = level
+        self.levels[name], self.payloads[name] = level, payload_of(node, self.program)
         self._add(name, top=float((level.abs() >= top).sum()), **{f"ev:{e}": float(encoded(level, e).sum()) for e in ENCODINGS})
         fired = (level != 0).any(0)
         self.fired[name] = either(fired, self.fired[name]) if name in self.fired else fired
@@ -209,6 +166,7 @@ class Counter(fx.Interpreter):
         self.env.update(held)
         if moved:
             self.levels[n.name] = level
+            self.payloads[n.name] = max(self.payloads[operand.name] for operand in moved)
 
     def _synapses(self, name: str, value: Tensor, values: Mapping[str, Any]) -> None:
         node = self.before[name]
@@ -223,6 +181,12 @@ class Counter(fx.Interpreter):
         weights = sum(self.program.tensor(a).numel() for a in node.all_input_nodes if a.op == "get_attr")
         self._add(name, outputs=float(value[0].numel() * self.batch))
         self.sums[name]["weights"] = weights
+        self.sums[name]["weight_bits"] = self._weight_bits(node)
+        self.sums[name]["payload_bits"] = max((self.payloads.get(str(node.args[place]), 32) for place in places), default=32)
+
+    def _weight_bits(self, node: fx.Node) -> int:
+        held = weights_of(node, self.program.tensors)[0] if weighted(node) else None
+        return held.grid.width if isinstance(held, Quantised) else 32
 
     def _linear(self, node: fx.Node, args: tuple[Any, ...], place: int) -> None:
         key = (node.name, *args[place].shape[1:])
@@ -276,7 +240,20 @@ class Counter(fx.Interpreter):
             silent=float((~self.fired[name]).float().mean()) if name in self.fired else 0.0,
             weights=int(sums.get("weights", 0)),
             outputs=round(sums.get("outputs", 0.0) / n),
+            weight_bits=int(sums.get("weight_bits", 32)),
+            payload_bits=int(sums.get("payload_bits", 32)),
         )
+
+
+VALUE_BITS = 16
+"""What a level takes where each channel, or each level, has a height of its own."""
+
+
+def payload_of(node: fx.Node, program: Program) -> int:
+    """The bits of what an event of a population stands for."""
+    if node.target is population and program.tensor(node.args[1]).numel() == 1:
+        return graded_bits(kwargs_of(node)["levels"], kwargs_of(node).get("negative", 0))
+    return VALUE_BITS
 
 
 def either(first: Tensor, second: Tensor) -> Tensor:
