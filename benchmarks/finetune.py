@@ -3,7 +3,7 @@ Fine-tuning: accuracy with ternary weights in all layers, and what backpropagati
 
     python benchmarks/finetune.py [--only ternary|memory|time|gradients] [--threads 2]
 
-Needs ../shared/data (cifar10, cifar10_resnet20). The network is trained on training images alone (50,000 JPEG ones, 2,000 of them held out)
+Needs ../shared/data (cifar10, cifar10_resnet20). The network is trained on training images alone (30,000 JPEG ones, 2,000 others held out)
 and judged once, on the 10,000 test images. A stopped run goes on from its checkpoint under artifacts/benchmarks/finetune. Memory is the
 high-water mark of the resident set over one step (forward, backward, Adam), above what was there before it, in a process of its own.
 """
@@ -36,7 +36,7 @@ from spikeloom.train import FineTune, Unrolled, examples_of
 
 WORK = ROOT / "artifacts" / "benchmarks" / "finetune"
 COMMAND = "python benchmarks/finetune.py"
-BATCH, HELD_OUT, MEMORY_BATCH = 100, 2000, 16
+BATCH, HELD_OUT, TAUGHT, MEMORY_BATCH = 100, 2000, 30_000, 16
 
 TERNARY = FineTune(
     epochs=1, labels=0.5, distil=0.5, temperature=2.0, grid="ternary", weight_rate=0.01, neuron_rate=0.004, warmup=0.02, compiled=True
@@ -88,7 +88,7 @@ def said(what: str, done: int, total: int) -> None:
 def ternary() -> list[Row]:
     """ResNet-20, N = 15, T = 1, ternary weights in all layers, fine-tuned."""
     ann, snn = networks()
-    examples = examples_of(pictures("train", ann), batch_size=BATCH, held_out=HELD_OUT, seed=0, augment="cifar")
+    examples = examples_of(pictures("train", ann), batch_size=BATCH, held_out=HELD_OUT, seed=0, augment="cifar", limit=TAUGHT)
     context = Context(reference=ann, examples=examples, checkpoint=WORK / "ternary.safetensors", progress=said)
     began = time.process_time()
     tuned = run([TERNARY], snn, context)
@@ -101,7 +101,7 @@ def ternary() -> list[Row]:
     accuracy = {name: round(100 * float(each.float().mean()), 2) for name, each in hits.items()}
     lost = accuracy["ann"] - accuracy["ternary"]
     beside = accuracy | {"images": len(test), "mcnemar_p": mcnemar(hits["ternary"], hits["ann"]), "held_out_start": numbers["start"]}
-    beside |= {"epochs": len(numbers["history"]), "training_images": 50_000 - HELD_OUT}
+    beside |= {"epochs": len(numbers["history"]), "training_images": TAUGHT}
     name = "ResNet-20 N=15 T=1, ternary weights in all layers, fine-tuned: accuracy, jpeg"
     return [
         Row(name, accuracy["ternary"], "%", f"{COMMAND} --only ternary", beside, None, "at most 3.0 under the ANN", lost <= 3.0),

@@ -186,14 +186,6 @@ def test_memory_settings_change_nothing() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-@pytest.mark.slow
-def test_compiled_it_does_the_same() -> None:
-    plain, compiled = (numbers(tuned(epochs=2, compiled=compiled)) for compiled in (False, True))
-    for one, other in zip(plain["history"], compiled["history"], strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
-        assert one["held_out_loss"] == pytest.approx(other["held_out_loss"], rel=1e-2)
-
-
 def test_mixed_precision_learns_and_leaves_float32() -> None:
     made = tuned(precision="bfloat16", epochs=4)
     told, plain = numbers(made), numbers(tuned(epochs=4))
