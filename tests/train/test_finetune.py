@@ -18,6 +18,7 @@ from spikeloom.ir import Context, Examples, Labelled, Program, Quantised, calls,
 from spikeloom.simulate import executable, populations, primary
 from spikeloom.train import FineTune, examples_of, unlabelled
 from spikeloom.train import checkpoint as checkpoint_module
+from spikeloom.train.finetune import prepared
 from spikeloom.train.student import TRAINABLE, Student, latents_of
 from spikeloom.train.through_time import Unrolled
 from spikeloom.train.tuning import Tuning
@@ -162,6 +163,15 @@ def test_heights_of_tables_are_trained() -> None:
 def test_steps_are_positive_whatever_the_rate() -> None:
     made = tuned(neuron_rate=0.9, weight_rate=0.5)
     assert all(bool((tensor > 0).all()) for name, tensor in made.tensors.items() if name.endswith(".step"))
+
+
+def test_after_every_step_parameters_are_where_they_may_be() -> None:
+    options = FineTune(train=("decay",), timesteps=4, neuron_rate=0.9, warmup=0.0)
+    tuning = prepared(options, worse(timesteps=4), context(), examples())
+    tuning.step(*next(iter(examples().epoch(0))))
+    decays = torch.cat([value.detach().flatten() for value in tuning.own.raw])
+    assert bool(((decays >= 0) & (decays <= 1)).all())
+    assert bool((decays < 1).any())
 
 
 def test_the_best_state_is_kept() -> None:
