@@ -31,6 +31,22 @@ Settle = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 weights it may have that lose least."""
 
 
+Labelled = tuple[tuple[Tensor, ...], Tensor | None]
+"""A batch: inputs [B, ...], and what is right for each, where that is known."""
+
+
+@final
+@dataclass(frozen=True)
+class Examples:
+    """What a network is trained on. `epoch(n)` gives the batches of the n-th epoch, a function of n alone, so that a training that is
+    resumed sees the same; `held_out()` gives those that it is judged by and never trained on; an epoch has `steps` batches (None: they
+    are counted)."""
+
+    epoch: Callable[[int], Iterable[Labelled]]
+    held_out: Callable[[], Iterable[Labelled]]
+    steps: int | None = None
+
+
 def silent(what: str, done: int, total: int) -> None:
     """A progress callback that shows nothing."""
 
@@ -43,7 +59,8 @@ class Context:
     `calibration` gives a fresh stream of input batches each time it is called; `progress(what, done, total)` is
     called as work goes on; `seed` and the pass's place give each pass its own generator; `scratch` is the folder for what does not fit
     into memory (None: the system's). For passes that bring a program closer to what it stands for, `reference` is the ANN with the same
-    layers, before its weights were rounded or pruned, and `settle` gives corrected weights back to where such weights may be.
+    layers, before its weights were rounded or pruned, and `settle` gives corrected weights back to where such weights may be. `examples`
+    are what passes that train learn from, and `checkpoint` is the file that they go on from where it exists.
     """
 
     calibration: Batches | None = None
@@ -54,6 +71,8 @@ class Context:
     scratch: Path | None = None
     reference: Program | None = None
     settle: Settle | None = None
+    examples: Examples | None = None
+    checkpoint: Path | None = None
 
     def generator(self) -> torch.Generator:
         """The pass's own random generator, derived from the seed and the pass's place."""

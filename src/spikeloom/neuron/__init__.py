@@ -15,7 +15,14 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
 
 from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, fit_staircases, staircase_error
 from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels, tracked
-from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference, running_mean
+from spikeloom.neuron.difference import (
+    Running,
+    advance_difference,
+    continue_difference,
+    difference_over_time,
+    init_difference,
+    running_mean,
+)
 from spikeloom.neuron.encode import (
     ENCODINGS,
     Encoding,
@@ -43,9 +50,9 @@ from spikeloom.neuron.law import (
 )
 from spikeloom.neuron.shift import are_shifts, fit_shift_staircase
 from spikeloom.neuron.surrogate import SURROGATES, spike
-from spikeloom.neuron.table import advance_table, init_table, read_table, run_table
+from spikeloom.neuron.table import advance_table, continue_table, init_table, read_table, run_table
 from spikeloom.neuron.two_range import fit_two_range
-from spikeloom.neuron.uniform import advance_uniform, fire, fire_, init_uniform, run_uniform
+from spikeloom.neuron.uniform import advance_uniform, continue_uniform, fire, fire_, init_uniform, run_uniform
 
 __all__ = [
     "ENCODINGS",
@@ -70,6 +77,9 @@ __all__ = [
     "along",
     "are_shifts",
     "by_channel",
+    "continue_difference",
+    "continue_table",
+    "continue_uniform",
     "difference_over_time",
     "dual_threshold",
     "encode_direct",

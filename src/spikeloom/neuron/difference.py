@@ -55,7 +55,26 @@ def advance_difference(f: Callable[..., Tensor], state: Running, *xs_t: Float[Te
     return emitted - state.emitted, Running(steps, totals, emitted)
 
 
+def continue_difference(
+    f: Callable[..., Tensor], state: Running | None, *xs: Float[Tensor, " tb ..."], timesteps: int
+) -> tuple[Tensor, Running]:
+    """T steps of equation (2) on from a memory (None: rest): (inputs [T·B, ...], time-major) → (outputs, memory)."""
+    parts = [x.unflatten(0, (timesteps, -1)).unbind(0) for x in xs]
+    before = [None] * len(xs) if state is None else state.totals
+    totals = [list(accumulate(part if total is None else (total + part[0], *part[1:]))) for part, total in zip(parts, before, strict=True)]
+    counts = torch.arange(1, timesteps + 1, dtype=xs[0].dtype, device=xs[0].device) + (0 if state is None else state.steps)
+    means = [(stacked / _along(counts, stacked)).flatten(0, 1) for stacked in map(torch.stack, totals)]
+    scaled = f(*means).unflatten(0, (timesteps, -1))
+    scaled = scaled * _along(counts.to(scaled.dtype), scaled)
+    first = scaled[:1] if state is None else scaled[:1] - state.emitted
+    outputs = torch.cat([first, scaled[1:] - scaled[:-1]]).flatten(0, 1)
+    return outputs, Running(counts[-1], tuple(total[-1] for total in totals), scaled[-1])
+
+
+def _along(counts: Float[Tensor, " t"], like: Float[Tensor, " t *any"]) -> Tensor:
+    return counts.view(-1, *[1] * (like.ndim - 1))
+
+
 def _counts(like: Float[Tensor, " t *any"]) -> Tensor:
     """1 … T along dimension 0 of `like`."""
-    counts = torch.arange(1, like.shape[0] + 1, dtype=like.dtype, device=like.device)
-    return counts.view(-1, *[1] * (like.ndim - 1))
+    return _along(torch.arange(1, like.shape[0] + 1, dtype=like.dtype, device=like.device), like)

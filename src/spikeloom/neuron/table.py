@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikeloom.neuron.channel import Axis, by_channel, channel_shape, from_channels, tracked
-from spikeloom.neuron.difference import Running, advance_difference, difference_over_time, init_difference
+from spikeloom.neuron.difference import Running, advance_difference, continue_difference, difference_over_time, init_difference
 from spikeloom.neuron.grid import Lookup, look_up, take
 
 
@@ -72,6 +72,21 @@ def advance_table(
     """One step: (input [B, ...], memory) → (output, memory)."""
     inputs = (x_t,) if gain_t is None else (x_t, gain_t)
     return advance_difference(_reader(thresholds, values, axis, lookup), state, *inputs)
+
+
+def continue_table(
+    x: Float[Tensor, " tb *rest"],
+    state: Running | None,
+    thresholds: Float[Tensor, " *c k"],
+    values: Float[Tensor, " *c k1"],
+    gain: Tensor | None = None,
+    *,
+    axis: Axis,
+    timesteps: int,
+) -> tuple[Float[Tensor, " tb *rest"], Running]:
+    """T steps on from a memory (None: rest): (inputs [T·B, ...], time-major, memory) → (outputs, memory)."""
+    inputs = (x,) if gain is None else (x, gain)
+    return continue_difference(_reader(thresholds, values, axis, None), state, *inputs, timesteps=timesteps)
 
 
 def _reader(thresholds: Tensor, values: Tensor, axis: Axis, lookup: Lookup | None) -> partial[Tensor]:

@@ -85,11 +85,28 @@ def run_uniform(
         return (fire if tracked(h, step) else fire_)(h, step, levels, negative, axis)
     if _is(decay, 1.0) and _is(leak, 0.0) and reset == "subtract" and not tracked(x, v, step) and not torch.compiler.is_compiling():
         return _run_plain(x, along(step, axis, x), v, levels, negative, timesteps)
+    return continue_uniform(x, v, step, decay, leak, levels=levels, negative=negative, reset=reset, axis=axis, timesteps=timesteps)[0]
+
+
+def continue_uniform(
+    x: Float[Tensor, " tb *rest"],
+    v: Float[Tensor, " *any"],
+    step: Float[Tensor, " *c"],
+    decay: Parameter,
+    leak: Parameter,
+    *,
+    levels: int,
+    negative: int,
+    reset: Reset,
+    axis: Axis,
+    timesteps: int,
+) -> tuple[Float[Tensor, " tb *rest"], Float[Tensor, " b *rest"]]:
+    """T steps on from a membrane that broadcasts to [B, ...]: (inputs [T·B, ...], time-major, membrane) → (outputs, membrane)."""
     outputs: list[Tensor] = []
     for x_t in x.unflatten(0, (timesteps, -1)).unbind(0):
         o, v = advance_uniform(x_t, v, step, decay, leak, levels=levels, negative=negative, reset=reset, axis=axis)
         outputs.append(o)
-    return torch.cat(outputs)
+    return torch.cat(outputs), v
 
 
 def _run_plain(x: Tensor, step: Tensor, v0: Tensor, levels: int, negative: int, timesteps: int) -> Tensor:

@@ -2,11 +2,12 @@
 
 from spikeloom.simulate.abreast import Abreast
 from spikeloom.simulate.audit import Audit, AuditRow, audit, floating_of
+from spikeloom.simulate.chunks import Chunk, chunk
 from spikeloom.simulate.decoding import Decoder, Kept, with_cache
 from spikeloom.simulate.energy import ASSUMPTIONS, EnergyRow, energy, verdict
 from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, level_of
 from spikeloom.simulate.execute import decoded, executable, firing, primary, repeated
-from spikeloom.simulate.fidelity import Fidelity, Recorder, fidelity, populations, worst
+from spikeloom.simulate.fidelity import Fidelity, Recorder, counterparts, fidelity, populations, worst
 from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
 from spikeloom.simulate.model import Profile, SpikingModel
 from spikeloom.simulate.moments import Moments, add, centred, empty, merge
@@ -21,6 +22,7 @@ __all__ = [
     "Abreast",
     "Audit",
     "AuditRow",
+    "Chunk",
     "Counter",
     "Counts",
     "Decoder",
@@ -39,6 +41,8 @@ __all__ = [
     "audit",
     "centred",
     "channel_function",
+    "chunk",
+    "counterparts",
     "decoded",
     "driving",
     "empty",

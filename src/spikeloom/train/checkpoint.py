@@ -9,9 +9,9 @@ import errno
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import Field, asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,10 +19,16 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from spikeloom.errors import ConfigError, ProgramError, ResourceError
-from spikeloom.train.position import Position
 
 FORMAT = "spikeloom-training-1"
 MODEL, OPTIMISER = "model.", "optimiser."
+
+
+@runtime_checkable
+class Place(Protocol):
+    """How far a training has come: a dataclass of what JSON can hold."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -46,7 +52,7 @@ def write_whole(path: Path, data: bytes) -> None:
         ) from error
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, position: Position, settings: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, position: Place, settings: dict[str, Any]) -> None:
     """The checkpoint lies at `path`, in place of the one before. ResourceError as `write_whole`."""
     tensors = {f"{MODEL}{name}": value for name, value in model.state_dict().items()}
     scalars: dict[str, Any] = {}
@@ -58,9 +64,9 @@ def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
     write_whole(path, save(separate, metadata={"training": json.dumps(header)}))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, settings: dict[str, Any]) -> Position:
+def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, settings: dict[str, Any]) -> dict[str, Any]:
     """
-    Model and optimiser are as they were when the checkpoint was written; the position is given back.
+    Model and optimiser are as they were when the checkpoint was written; the fields of the position are given back.
 
     ProgramError where the file is truncated or not ours; ConfigError names the setting that differs from what the checkpoint was made with.
     """
@@ -84,9 +90,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     except (RuntimeError, ValueError, KeyError) as error:
         raise ProgramError(f"the checkpoint {path} does not fit the model", found=error, todo="start anew without --resume") from error
-    values: dict[str, Any] = header["position"]
-    values.update(losses=tuple(values["losses"]), accuracies=tuple(values["accuracies"]))
-    return Position(**values)
+    return header["position"]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -103,7 +103,7 @@ def train_classifier(
     training = Training(trained, make_optimiser(trained, recipe), train_set, recipe, place, Position())
     settings = {**asdict(recipe), "samples": len(train_set), "data": data_digest(train_set)}
     if checkpoint is not None and resume and checkpoint.exists():
-        training.position = load_checkpoint(checkpoint, trained, training.optimiser, settings)
+        training.position = Position.from_json(load_checkpoint(checkpoint, trained, training.optimiser, settings))
     resumed_at = training.position.step
 
     def keep() -> None:

@@ -1,7 +1,7 @@
 """How far a training has come: with the recipe and the data, all that decides what happens next."""
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 from spikeloom.train.recipe import Recipe
 
@@ -20,6 +20,12 @@ class Position:
     losses: tuple[float, ...] = ()
     accuracies: tuple[float, ...] = ()
     finished: bool = False
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Position":
+        """The position that a checkpoint holds."""
+        fields: dict[str, Any] = {**values, "losses": tuple(values["losses"]), "accuracies": tuple(values["accuracies"])}
+        return cls(**fields)
 
     def latest(self) -> tuple[int, float, float]:
         """The epoch (from 1) of the last step, and the mean loss and accuracy of its samples so far."""
