@@ -1,4 +1,4 @@
-"""`spikeloom compress`, `spikeloom calibrate`: a saved network made smaller or better, beside what it was before."""
+"""`spikeloom compress`, `calibrate`, `finetune`: a saved network made smaller or better, beside what it was before."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +8,11 @@ import typer
 
 from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import emit, output, say
-from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, DataRoot, Debug, Json, option
+from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, DataRoot, Debug, Json, flag, option
 from spikeloom.cli.progress import shown
 
 COMPRESS = f"Example: spikeloom compress artifacts/resnet20 --weights 4 --output-dir artifacts/resnet20_4bit\n\n{EXIT_CODES}"
+FINETUNE = f"Example: spikeloom finetune artifacts/resnet20 --weights ternary --epochs 5 --weight-rate 0.01\n\n{EXIT_CODES}"
 CALIBRATE = f"Example: spikeloom calibrate artifacts/resnet20 --calibration-samples 1024\n\n{EXIT_CODES}"
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that convert wrote.")]
@@ -77,6 +78,58 @@ def calibrate(
 
         shared["chip"] = load_config(config).settings().chip
     _refined(folder, output_dir, as_json, shared | {"batch_size": batch_size, "length": length, "seed": seed}, lambda p: p.calibrate)
+
+
+@guarded(stopped="; the same command with --resume goes on from the last finished epoch")
+def finetune(
+    folder: Folder,
+    epochs: Annotated[int, typer.Option(min=1, metavar="E", help="Times through the training samples.")] = 10,
+    labels: Annotated[float, typer.Option(min=0, metavar="W", help="How much the labels weigh; 0 does without any.")] = 0.5,
+    distil: Annotated[float, typer.Option(min=0, metavar="W", help="How much the ANN's answers weigh.")] = 0.5,
+    weights: Annotated[str | None, option("WORD", "Put weights on a grid as they are trained: 8, 4 or ternary.")] = None,
+    weight_rate: Annotated[float, option("R", "Learning rate of weights, as a share of their size.")] = 0.001,
+    neuron_rate: Annotated[float, option("R", "Learning rate of thresholds, potentials, biases and scales, likewise.")] = 0.001,
+    patience: Annotated[
+        int | None, typer.Option(min=1, metavar="E", help="Stop after so many epochs without a better loss.")
+    ] = None,
+    precision: Annotated[str, option("WORD", "float32 or bfloat16.")] = "float32",
+    chunk_steps: Annotated[int | None, typer.Option(min=1, metavar="K", help="Keep activations of K time steps only; less memory.")] = None,
+    parts: Annotated[int, typer.Option(min=1, metavar="P", help="Keep activations of one of P parts of the layers; less memory.")] = 1,
+    dataset: Data = None,
+    data_root: DataRoot = None,
+    training_samples: Annotated[int | None, typer.Option(min=2, metavar="K", help="Training samples; all by default.")] = None,
+    samples: Tested = None,
+    batch_size: Batch = 64,
+    length: Length = None,
+    seed: Seed = 0,
+    output_dir: Output = None,
+    resume: Annotated[bool, flag("--resume", "Go on from the last finished epoch in the output folder.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a spiking network as it runs, by surrogate gradients, towards labels, towards its ANN, or both; the best state is kept."""
+    shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples, "calibration_samples": training_samples}
+    shared |= {"batch_size": batch_size, "length": length, "seed": seed, "resume": resume}
+
+    def door(pipeline: Any) -> Any:
+        from spikeloom.train import FineTune
+
+        tune = FineTune(
+            epochs=epochs,
+            labels=labels,
+            distil=distil,
+            grid=weights,
+            weight_rate=weight_rate,
+            neuron_rate=neuron_rate,
+            patience=patience,
+            precision=precision,
+            chunk_steps=chunk_steps,
+            parts=parts,
+        )
+        tune.check()
+        return lambda *args, **kwargs: pipeline.finetune(*args, tune, **kwargs)
+
+    _refined(folder, output_dir, as_json, shared, door)
 
 
 def _refined(folder: Path, output_dir: Path | None, as_json: bool, asked: dict[str, Any], door: Callable[[Any], Any]) -> None:

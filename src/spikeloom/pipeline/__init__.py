@@ -8,6 +8,7 @@ from spikeloom.pipeline.conversion import report_folder as report
 from spikeloom.pipeline.library import convert_model, load_model, report_model
 from spikeloom.pipeline.refining import calibrate_folder as calibrate
 from spikeloom.pipeline.refining import compress_folder as compress
+from spikeloom.pipeline.refining import finetune_folder as finetune
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.writing import Writing, write_texts
 
@@ -23,6 +24,7 @@ __all__ = [
     "convert",
     "convert_model",
     "evaluate",
+    "finetune",
     "load_model",
     "report",
     "report_model",

@@ -2,6 +2,7 @@
 Refining: a saved network made better or smaller, measured before and after on the same samples, saved whole or not at all.
 
     calibrate   error compensation learning, on a chip where one is described             `calibrate.LearnCompensation`, `Device`
+    finetune    surrogate gradients through its time steps                               `train.FineTune`
     compress    converted again from its ANN, as its records tell, with other weights     `compress`, `passes.arranged`
 """
 
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.calibrate import Compensate, Device, LearnCompensation
-from spikeloom.errors import ConfigError, ProgramError
-from spikeloom.ir import Context, Pass, Program, Progress, run, silent
+from spikeloom.errors import ConfigError, DataError, ProgramError
+from spikeloom.ir import Context, Examples, Pass, Program, Progress, run, silent
 from spikeloom.pipeline.conversion import Conversion, calibration_stream, control_program, judged, publish
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.passes import arranged, check_compression, nearest_passes
+from spikeloom.pipeline.pictures import PICTURES, label_offset, load_data
 from spikeloom.pipeline.reference import CONVERTING, CORRECTING, PREPARING, SPIKING, repeated_passes, towards
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
+from spikeloom.pipeline.tasks import task_of
 from spikeloom.simulate import SpikingModel
+from spikeloom.train import FineTune, examples_of
 
 Work = Callable[[Program, Program, Context], Program]
 """(spiking program, captured ANN, context) → a better spiking program."""
@@ -109,6 +113,52 @@ def compress_folder(folder: Path, settings: Settings, *, progress: Progress = si
         return run(second, made, towards(made, ann, context))
 
     return refine(folder, settings, work, progress, weights=nearest_passes(settings))
+
+
+def finetune_folder(
+    folder: Path, settings: Settings, tune: FineTune | None = None, *, held_out: float = 0.1, progress: Progress = silent
+) -> Conversion:
+    """Surrogate-gradient fine-tuning of a saved network on its training data: towards labels and the ANN where there are labels, else
+    towards the ANN alone, on calibration data. `settings.samples` bounds what it is tested on, `settings.calibration_samples` what it
+    learns from.
+
+    A checkpoint lies in the output folder until the end; with `settings.resume` a stopped run goes on from it, to the same result.
+    """
+    checkpoint = settings.output_dir / "finetune.safetensors"
+    if not settings.resume:
+        checkpoint.unlink(missing_ok=True)
+
+    def work(program: Program, ann: Program, context: Context) -> Program:
+        asked = FineTune() if tune is None else tune
+        examples = _examples(program, known_data(program, settings), settings, held_out) if asked.labels > 0 else None
+        given = dataclasses.replace(asked, timesteps=_steps_of(program), labels=asked.labels if examples else 0.0)
+        if given.labels + given.distil + given.features == 0:
+            raise DataError("there are no labels to learn from", found=known_data(program, settings), todo="give --distil above 0")
+        aimed = dataclasses.replace(context, reference=ann, examples=examples, checkpoint=checkpoint)
+        return run([given], program, aimed)
+
+    made = refine(folder, settings, work, progress)
+    checkpoint.unlink(missing_ok=True)
+    return made
+
+
+def known_data(program: Program, settings: Settings) -> str:
+    """The data set asked for, or the one the network was converted for."""
+    return settings.dataset or str(program.settings.get("dataset", "digits"))
+
+
+def _examples(program: Program, dataset: str, settings: Settings, held_out: float) -> Examples | None:
+    """Labelled training pictures, `held_out` of them kept apart; None where the task has no labels of classes."""
+    task = task_of(program.settings)
+    if task is not PICTURES:
+        return None
+    data = load_data(dataset, "train", program.settings, settings, settings.calibration_samples)
+    outputs = int(program.settings.get("classes") or data.num_classes)
+    if not data.num_classes or label_offset(outputs, data.num_classes):
+        return None
+    augment = "cifar" if tuple(program.inputs[0].shape[1:]) == (3, 32, 32) else "none"
+    kept = max(1, round(held_out * len(data)))
+    return examples_of(data, batch_size=settings.batch_size, held_out=kept, seed=settings.seed, augment=augment)
 
 
 def _sweep_of(folder: Path) -> Sequence[Mapping[str, Any]]:
