@@ -66,13 +66,13 @@ class Limits:
         return math.fsum(max(low - rate, 0.0) + max(rate - high, 0.0) for rate in rates)
 
 
-def on_lattice(x: Float[Tensor, "*any"], unit: Float[Tensor, "*any"], lowest: int, highest: int) -> Float[Tensor, "*any"]:
+def on_lattice(x: Float[Tensor, "*any"], unit: Float[Tensor, ""], lowest: int, highest: int) -> Float[Tensor, "*any"]:
     """The nearest k·unit with lowest ≤ k ≤ highest; infinities stay. Gradients pass straight through. (1), (2)"""
     near = torch.where(x.isfinite(), (x / unit).round().clamp(lowest, highest) * unit, x).detach()
     return near + (x - x.detach()).nan_to_num(0.0)
 
 
-def reaches(low: Float[Tensor, "*any"], high: Float[Tensor, "*any"], unit: Float[Tensor, "*any"], highest: int) -> bool:
+def reaches(low: Float[Tensor, "*any"], high: Float[Tensor, "*any"], unit: Float[Tensor, ""], highest: int) -> bool:
     """Whether each range [low, high] holds a point k·unit with 1 ≤ k ≤ highest."""
     first = (low / unit - 1e-9).ceil().clamp_min(1)
     return bool(((first <= highest) & (first * unit <= high * (1 + 1e-9))).all())
