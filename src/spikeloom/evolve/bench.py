@@ -10,6 +10,7 @@ An evaluation is a function of the folder and the genes alone, on one thread: th
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,7 +36,7 @@ from spikeloom.simulate import level_of
 
 HALF = 6e4
 """What half precision holds: activations are kept in it, and what lies beyond is a masked score."""
-Told = tuple[float, float, float, float]
+Told = tuple[float, float, float, float, tuple[float, ...]]
 """An outcome as plain numbers: what workers send back."""
 
 
@@ -132,7 +133,7 @@ class Tally:
     """What an evaluation adds up: divergence, answers, and the events of every population."""
 
     def __init__(self, bench: Bench) -> None:
-        self.bench, self.loss, self.hit = bench, 0.0, 0.0
+        self.bench, self.losses, self.hit = bench, list[float](), 0.0
         self.events, self.slots, self.program = dict[str, float](), dict[str, float](), bench.program
 
     def use(self, tensors: Mapping[str, Tensor]) -> None:
@@ -157,7 +158,7 @@ class Tally:
 
     def answered(self, outputs: Tensor, target: Tensor) -> None:
         """The answers of one chunk."""
-        self.loss += float(losses(self.bench.objective, outputs, target).double().sum())
+        self.losses += losses(self.bench.objective, outputs, target).double().tolist()
         self.hit += float(hits(self.bench.objective, outputs, target).double().sum())
 
     def outcome(self) -> Outcome:
@@ -167,7 +168,8 @@ class Tally:
         accuracy = 1.0 + self.hit / n / scale if bench.objective == "mse" else self.hit / n
         energy = bench.prices.energy_pj({name: count / n for name, count in self.events.items()})
         violation = bench.limits.violation(self.rates().values()) if bench.limits.bounds_rates else 0.0
-        return Outcome(self.loss / n / scale, accuracy, energy, violation)
+        each = tuple(loss / scale for loss in self.losses)
+        return Outcome(math.fsum(each) / n, accuracy, energy, violation, each)
 
     def rates(self) -> dict[str, float]:
         """The share of neuron-steps with an event, by population."""
@@ -213,7 +215,7 @@ def evaluated(folder: str, genes: Sequence[float], base: str | None) -> Told:
     bench = opened(folder)
     cuts = None if base is None else Cuts.opened(Path(folder) / base)
     outcome = bench.outcome(np.asarray(genes, dtype=np.float64), cuts)
-    return outcome.divergence, outcome.accuracy, outcome.energy_pj, outcome.violation
+    return outcome.divergence, outcome.accuracy, outcome.energy_pj, outcome.violation, outcome.losses
 
 
 def settings_of(bench: Mapping[str, Any]) -> str:

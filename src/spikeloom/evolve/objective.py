@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,17 +31,23 @@ OBJECTIVES = ("auto", "kl", "mse", "task")
 @dataclass(frozen=True)
 class Outcome:
     """What one evaluation found: means over all samples. `accuracy` is the share of answers that are the ANN's (or the label's); where
-    there are no classes, 1 − (2). `energy_pj` per inference; `violation` 0 where the hardware's rates are kept."""
+    there are no classes, 1 − (2). `energy_pj` per inference; `violation` 0 where the hardware's rates are kept; `losses` of
+    the single samples, whose mean the divergence is."""
 
     divergence: float
     accuracy: float
     energy_pj: float
     violation: float = 0.0
+    losses: tuple[float, ...] = ()
 
     @property
     def feasible(self) -> bool:
         """Whether the hardware's limits are kept and the divergence is a number."""
         return self.violation == 0.0 and math.isfinite(self.divergence)
+
+    def to_json(self) -> dict[str, float]:
+        """The means as JSON, without the single samples."""
+        return {name: getattr(self, name) for name in ("divergence", "accuracy", "energy_pj", "violation")}
 
 
 def value_of(outcome: Outcome, weight: float, energy_pj: float) -> float:
@@ -53,6 +60,17 @@ def value_of(outcome: Outcome, weight: float, energy_pj: float) -> float:
 def ranked(outcomes: Iterable[Outcome], weight: float, energy_pj: float) -> list[tuple[float, float]]:
     """A key for each outcome by which they sort: feasible ones by value, then the others by violation."""
     return [(0.0 if each.feasible else max(each.violation, 1e-30), value_of(each, weight, energy_pj)) for each in outcomes]
+
+
+def better(new: Outcome, old: Outcome, weight: float, energy_pj: float, errors: float) -> bool:
+    """Whether a candidate is better than another by more than so many standard errors of the paired difference of their samples; a
+    negative number asks only that it is not worse by more than as many. Feasibility goes before."""
+    if not (new.feasible and old.feasible):
+        return ranked([new], weight, energy_pj) < ranked([old], weight, energy_pj)
+    difference = value_of(new, weight, energy_pj) - value_of(old, weight, energy_pj)
+    pairs = np.subtract(new.losses, old.losses)
+    error = float(pairs.std(ddof=1)) / math.sqrt(len(pairs)) if len(pairs) > 1 else 0.0
+    return difference + errors * error < 0.0
 
 
 def chosen(objective: str, program: Program, outputs: Float[Tensor, "n ..."], labelled: bool) -> str:

@@ -9,7 +9,11 @@ closed form):
        ĝ ← ρ·ĝ + (1 − ρ)·g;   in the first generation a sweep that refits every population to what it receives  `refit`
     3  steered mutations of the incumbent, from some population on (what is before it is not run again)         `steering`
     4  draws of a covariance-adapting population around it                                                      `evolution`
-    5  all are evaluated; the population is told their ranks; one that is better takes the incumbent's place
+    5  all are evaluated; the population is told their ranks; one that is better takes the incumbent's place                (2)
+
+Divergences of few samples are noisy, and the least of many is mostly luck. So (2) compares samples in pairs: a mutated or drawn
+candidate must be better by `CAREFUL` standard errors of the difference; a polished one, which thousands of activations speak for, must
+not be worse by more than `-TRUSTED`.
 
 A gradient step and a refitting sweep count as three evaluations. With a front there are several incumbents, one for each weight of
 energy, that take turns; ranks are those of NSGA-II, and whatever is not dominated is kept.
@@ -31,7 +35,7 @@ from spikeloom.evolve.bench import Bench, evaluated
 from spikeloom.evolve.evolution import Evolution
 from spikeloom.evolve.executor import Executor
 from spikeloom.evolve.front import Point, merged, sorted_ranks
-from spikeloom.evolve.objective import Outcome, ranked, value_of
+from spikeloom.evolve.objective import Outcome, better, ranked, value_of
 from spikeloom.evolve.polish import COST, Adam, added, share_of
 from spikeloom.evolve.refit import refitted
 from spikeloom.evolve.space import Genes
@@ -45,6 +49,7 @@ FEWEST = 4
 """The least population: one to listen to, one steered, two drawn."""
 MEMORY = 0.85
 """ρ of (1)."""
+CAREFUL, TRUSTED = 1.5, -0.5
 FRONT_WEIGHTS = (0.0, 1.0, 4.0, 16.0)
 """What energy weighs for the incumbents of a front, in units of the start's divergence."""
 
@@ -174,15 +179,15 @@ class Search:
         return [(key[0], *rank) for key, rank in zip(keys, sorted_ranks(np.nan_to_num(costs, nan=np.inf)), strict=True)]
 
     def _accepted(self, track: Track, candidates: Sequence[Genes], outcomes: Sequence[Outcome], weight: float) -> Track:
-        """The best of the generation takes the incumbent's place where it is better; one that was not polished starts a new trajectory."""
-        keys = ranked([track.outcome, *outcomes], weight, self.bench.prices.start_pj)
-        best = min(range(len(keys)), key=lambda place: keys[place])
-        if best == 0:
-            return track
-        genes, outcome = candidates[best - 1], outcomes[best - 1]
-        if best <= self.plan.shares[0]:
-            return track._replace(genes=genes, outcome=outcome)
-        return Track(genes, outcome, genes, genes, track.adam)
+        """The best of the generation that is better than the incumbent takes its place (2); one that was not polished starts a new
+        trajectory."""
+        order = sorted(range(len(candidates)), key=lambda place: ranked([outcomes[place]], weight, self.bench.prices.start_pj))
+        for place in order:
+            ours = place < self.plan.shares[0]
+            if better(outcomes[place], track.outcome, weight, self.bench.prices.start_pj, TRUSTED if ours else CAREFUL):
+                track = track._replace(genes=candidates[place], outcome=outcomes[place])
+                return track if ours else track._replace(iterate=track.genes, mean=track.genes)
+        return track
 
     def _keep(self, candidates: Sequence[Genes], outcomes: Sequence[Outcome]) -> None:
         if self.plan.front:
@@ -220,11 +225,12 @@ class Search:
         for turn, (*told, steps) in enumerate(facts["outcomes"]):
             part = partial(lambda name, at: np.array(arrays[f"{at}.{name}"]), at=turn)
             adam = Adam(part("first"), part("second"), int(steps))
-            self.tracks[turn] = Track(part("genes"), Outcome(*told), part("iterate"), part("mean"), adam)
+            outcome = Outcome(*told[:4], tuple(told[4]))
+            self.tracks[turn] = Track(part("genes"), outcome, part("iterate"), part("mean"), adam)
 
 
-def _told(outcome: Outcome) -> list[float]:
-    return [outcome.divergence, outcome.accuracy, outcome.energy_pj, outcome.violation]
+def _told(outcome: Outcome) -> list[Any]:
+    return [outcome.divergence, outcome.accuracy, outcome.energy_pj, outcome.violation, list(outcome.losses)]
 
 
 def _finite(number: Any) -> float | None:
