@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, fx
 
 from spikeloom.evolve.bench import HALF, Bench, one_thread
@@ -84,7 +85,7 @@ def _fit(bench: Bench, site: Site, genes: Genes, given: Sequence[tuple[Tensor, .
             best = np.where(better, errors, best)
 
 
-def _errors(bench: Bench, site: Site, genes: Genes, given: Sequence[tuple[Tensor, ...]]) -> Genes:
+def _errors(bench: Bench, site: Site, genes: Genes, given: Sequence[tuple[Tensor, ...]]) -> Float[np.ndarray, " g"]:
     """The squared error of every group of a population's channels."""
     node = bench.network.populations[site.node]
     tensors = {name: tensor for name, tensor in bench.tensors(genes).items() if name in site.tensors.values()}

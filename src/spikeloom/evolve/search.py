@@ -45,8 +45,9 @@ from spikeloom.ir import Progress
 
 log = logging.getLogger(__name__)
 
-FEWEST = 4
-"""The least population: one to listen to, one steered, two drawn."""
+TOLD = 4
+"""The fewest candidates that a covariance is adapted by."""
+FEWEST = 1 + TOLD
 MEMORY = 0.85
 """ρ of (1)."""
 CAREFUL, TRUSTED = 1.5, -0.5
@@ -79,7 +80,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Gradient steps a generation."""
-        return int(self.polish * self.population_size) // COST
+        return min(int(self.polish * self.population_size), self.population_size - FEWEST) // COST
 
     @property
     def shares(self) -> tuple[int, int, int]:
@@ -91,13 +92,14 @@ class Plan:
 
 
 class Track(NamedTuple):
-    """One incumbent: its genes and what they gave, and the trajectory of its gradient steps."""
+    """One incumbent: its genes and what they gave, and the trajectory of its gradient steps, `stride` times as long as planned."""
 
     genes: Genes
     outcome: Outcome
     iterate: Genes
     mean: Genes
     adam: Adam
+    stride: float = 1.0
 
 
 @final
@@ -161,7 +163,7 @@ class Search:
                 iterate = refitted(self.bench, iterate)
                 mean = iterate
                 continue
-            rate = self.plan.rate * max(1.0 - adam.steps / total, 0.1)
+            rate = self.plan.rate * track.stride * max(1.0 - adam.steps / total, 0.1)
             iterate, adam = adam.stepped(iterate, self._gradient(iterate, weight), rate, self.bench.space.bounds)
             mean = MEMORY * mean + (1 - MEMORY) * iterate
         return track._replace(iterate=iterate, mean=mean, adam=adam)
@@ -180,13 +182,15 @@ class Search:
 
     def _accepted(self, track: Track, candidates: Sequence[Genes], outcomes: Sequence[Outcome], weight: float) -> Track:
         """The best of the generation that is better than the incumbent takes its place (2); one that was not polished starts a new
-        trajectory."""
+        trajectory. A trajectory that led nowhere begins again at the incumbent, half as fast."""
         order = sorted(range(len(candidates)), key=lambda place: ranked([outcomes[place]], weight, self.bench.prices.start_pj))
         for place in order:
             ours = place < self.plan.shares[0]
             if better(outcomes[place], track.outcome, weight, self.bench.prices.start_pj, TRUSTED if ours else CAREFUL):
                 track = track._replace(genes=candidates[place], outcome=outcomes[place])
                 return track if ours else track._replace(iterate=track.genes, mean=track.genes)
+        if ours_lost(outcomes[: self.plan.shares[0]], track.outcome, weight, self.bench.prices.start_pj):
+            return track._replace(iterate=track.genes, mean=track.genes, stride=track.stride / 2)
         return track
 
     def _keep(self, candidates: Sequence[Genes], outcomes: Sequence[Outcome]) -> None:
@@ -212,7 +216,7 @@ class Search:
         for turn, track in enumerate(self.tracks):
             parts = {"genes": track.genes, "iterate": track.iterate, "mean": track.mean, "first": track.adam.first}
             arrays |= {f"{turn}.{name}": array for name, array in {**parts, "second": track.adam.second}.items()}
-        outcomes = [[*_told(track.outcome), track.adam.steps] for track in self.tracks]
+        outcomes = [[*_told(track.outcome), track.adam.steps, track.stride] for track in self.tracks]
         facts = {"generation": self.generation, "evaluations": self.evaluations, "history": self.history, "outcomes": outcomes}
         return Written(arrays, {**facts, "front": [point.to_json() for point in self.front]})
 
@@ -222,11 +226,16 @@ class Search:
         self.evolution.restore(arrays)
         self.generation, self.evaluations, self.history = facts["generation"], facts["evaluations"], list(facts["history"])
         self.front = tuple(Point.of_json(told) for told in facts["front"])
-        for turn, (*told, steps) in enumerate(facts["outcomes"]):
+        for turn, (*told, steps, stride) in enumerate(facts["outcomes"]):
             part = partial(lambda name, at: np.array(arrays[f"{at}.{name}"]), at=turn)
             adam = Adam(part("first"), part("second"), int(steps))
             outcome = Outcome(*told[:4], tuple(told[4]))
-            self.tracks[turn] = Track(part("genes"), outcome, part("iterate"), part("mean"), adam)
+            self.tracks[turn] = Track(part("genes"), outcome, part("iterate"), part("mean"), adam, float(stride))
+
+
+def ours_lost(polished: Sequence[Outcome], incumbent: Outcome, weight: float, energy_pj: float) -> bool:
+    """Whether what was polished is surely worse than the incumbent."""
+    return any(better(incumbent, each, weight, energy_pj, CAREFUL) for each in polished)
 
 
 def _told(outcome: Outcome) -> list[Any]:

@@ -19,7 +19,7 @@ from spikeloom.evolve.limits import Limits
 from spikeloom.evolve.objective import chosen, writes_text
 from spikeloom.evolve.prices import check_encoding, priced
 from spikeloom.evolve.space import Space
-from spikeloom.ir import Context, Program, kwargs_of, save, write_bytes
+from spikeloom.ir import Context, Program, kwargs_of, note, save, write_bytes
 from spikeloom.neuron import by_channel
 from spikeloom.simulate import Recorder, executable, populations, primary, repeated
 from spikeloom.simulate.fidelity import MASKED, counterparts
@@ -103,11 +103,12 @@ def _target(objective: str, program: Program, inputs: tuple[Tensor, ...], labels
 
 
 def _of_the_ann(program: Program, context: Context, chunks: Iterable[Chunk]) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """The ANN's answers of every chunk, and its mean activation for each channel of the populations that it has counterparts of."""
+    """The ANN's answers of every chunk, and its activations and their means for each channel of the populations that it has counterparts
+    of; those that are free to differ from it by a factor (softmax's) are left out."""
     if context.reference is None:
         raise ConfigError("a search needs the ANN", found="no reference", todo="keep the captured ANN in the context")
     ann, nodes = context.reference, {node.name: node for node in populations(program)}
-    stand_for = counterparts(program, ann)
+    stand_for = {name: source for name, source in counterparts(program, ann).items() if "free" not in note(nodes[name])}
     recorder, outputs, sums = Recorder(ann.module(), stand_for.values()), list[Tensor](), dict[str, list[Tensor]]()
     kept = dict[str, Tensor]()
     with torch.no_grad():
