@@ -20,6 +20,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -58,6 +59,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         told = json.loads((folder / "bench.json").read_text())
         self.folder, self.timesteps, self.objective = folder, int(told["timesteps"]), str(told["objective"])
+        self.match = float(told.get("match", 0.0))
         self.variance = float(told["variance"])
         self.limits, self.prices = Limits(**told["limits"]), Prices(**told["prices"])
         self.program = load(folder / "program")
@@ -183,6 +185,13 @@ def fired(sent: Tensor, tensors: Mapping[str, Tensor], site: Site | None) -> Ten
     values = read(tensors[site.tensors["values"]])
     silent = values.gather(-1, values.abs().argmin(-1, keepdim=True))[..., 0]
     return sent != along(silent, site.options["axis"], sent)
+
+
+def mismatch(sent: Float[Tensor, "*any"], exact: Float[Tensor, "*any"]) -> Float[Tensor, ""]:
+    """The squared error of a population's mean outputs as a share of the ANN's squared activations; masked scores are left out."""
+    a = exact.float()
+    seen = a > -HALF
+    return torch.where(seen, sent - a, 0.0).square().sum() / torch.where(seen, a, 0.0).square().sum().clamp_min(1e-12)
 
 
 def _count(data: Mapping[str, Tensor]) -> int:

@@ -63,8 +63,8 @@ def ranked(outcomes: Iterable[Outcome], weight: float, energy_pj: float) -> list
 
 
 def better(new: Outcome, old: Outcome, weight: float, energy_pj: float, errors: float) -> bool:
-    """Whether a candidate is better than another by more than so many standard errors of the paired difference of their samples; a
-    negative number asks only that it is not worse by more than as many. Feasibility goes before."""
+    """Whether a candidate is better than another by more than so many standard errors of the paired difference of their samples.
+    Feasibility goes before."""
     if not (new.feasible and old.feasible):
         return ranked([new], weight, energy_pj) < ranked([old], weight, energy_pj)
     difference = value_of(new, weight, energy_pj) - value_of(old, weight, energy_pj)

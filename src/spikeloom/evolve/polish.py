@@ -11,7 +11,7 @@ constant in its thresholds almost everywhere; what moves them moves the input th
 Descended is the divergence, and beside it the mismatch of the spikes with the ANN's activations, of which every sample has thousands
 where it has one answer: a gradient from few samples holds for others too.
 
-    μ · mean over populations of Σ (a − ō)² / Σ a²                                                                       (3)
+    μ · mean over populations of Σ (a − ō)² / Σ a²         μ so that at the start both weigh the same                      (3)
 
 Energy and rates have surrogates too: a level passes its gradient where it is 0 or 1. One step costs a pass forth and back through all
 samples; a search counts it as three evaluations.
@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spikeloom.evolve.bench import HALF, Bench, one_thread, opened
+from spikeloom.evolve.bench import Bench, mismatch, one_thread, opened
 from spikeloom.evolve.network import Fire
 from spikeloom.evolve.objective import losses
 from spikeloom.evolve.space import Genes, Site
@@ -41,8 +41,6 @@ from spikeloom.simulate import decoded
 COST = 3
 """Evaluations that one gradient step counts for."""
 BETA1, BETA2, EPSILON = 0.8, 0.95, 1e-8
-MATCH = 3.0
-"""μ of (3): answers and activations then weigh about the same in networks of a few levels."""
 PENALTY = 10.0
 """What a population's rate outside of the band costs, per unit."""
 
@@ -99,7 +97,7 @@ def _loss(bench: Bench, genes: Tensor, chunk: int, weight: float) -> Tensor:
     def watch(name: str, driving: Sequence[Tensor], sent: Tensor) -> None:
         site = bench.sites.get(name)
         if name in exact:
-            heard.append(MATCH / len(exact) * mismatch(decoded(sent, bench.timesteps), exact[name]))
+            heard.append(bench.match / len(exact) * mismatch(decoded(sent, bench.timesteps), exact[name]))
         if spending and site is not None:
             heard.append(_spent(bench, site, sent, tensors, weight))
 
@@ -107,13 +105,6 @@ def _loss(bench: Bench, genes: Tensor, chunk: int, weight: float) -> Tensor:
     loss = losses(bench.objective, outputs, target).mean()
     loss = loss / bench.variance if bench.objective == "mse" else loss
     return len(inputs[0]) / bench.samples * (loss + torch.stack(heard).sum())
-
-
-def mismatch(sent: Float[Tensor, "*any"], exact: Float[Tensor, "*any"]) -> Float[Tensor, ""]:
-    """(3)."""
-    a = exact.float()
-    seen = a > -HALF
-    return torch.where(seen, sent - a, 0.0).square().sum() / torch.where(seen, a, 0.0).square().sum().clamp_min(1e-12)
 
 
 def _fire(bench: Bench, name: str, tensors: Mapping[str, Tensor], genes: Tensor) -> Fire:

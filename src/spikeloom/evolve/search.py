@@ -12,8 +12,8 @@ closed form):
     5  all are evaluated; the population is told their ranks; one that is better takes the incumbent's place                (2)
 
 Divergences of few samples are noisy, and the least of many is mostly luck. So (2) compares samples in pairs: a mutated or drawn
-candidate must be better by `CAREFUL` standard errors of the difference; a polished one, which thousands of activations speak for, must
-not be worse by more than `-TRUSTED`.
+candidate must be better by `CAREFUL` standard errors of the difference; a polished one, which thousands of activations speak for, only
+by anything.
 
 A gradient step and a refitting sweep count as three evaluations. With a front there are several incumbents, one for each weight of
 energy, that take turns; ranks are those of NSGA-II, and whatever is not dominated is kept.
@@ -50,7 +50,7 @@ TOLD = 4
 FEWEST = 1 + TOLD
 MEMORY = 0.85
 """ρ of (1)."""
-CAREFUL, TRUSTED = 1.5, -0.5
+CAREFUL = 1.5
 FRONT_WEIGHTS = (0.0, 1.0, 4.0, 16.0)
 """What energy weighs for the incumbents of a front, in units of the start's divergence."""
 
@@ -186,7 +186,7 @@ class Search:
         order = sorted(range(len(candidates)), key=lambda place: ranked([outcomes[place]], weight, self.bench.prices.start_pj))
         for place in order:
             ours = place < self.plan.shares[0]
-            if better(outcomes[place], track.outcome, weight, self.bench.prices.start_pj, TRUSTED if ours else CAREFUL):
+            if better(outcomes[place], track.outcome, weight, self.bench.prices.start_pj, 0.0 if ours else CAREFUL):
                 track = track._replace(genes=candidates[place], outcome=outcomes[place])
                 return track if ours else track._replace(iterate=track.genes, mean=track.genes)
         if ours_lost(outcomes[: self.plan.shares[0]], track.outcome, weight, self.bench.prices.start_pj):
@@ -217,7 +217,7 @@ class Search:
             parts = {"genes": track.genes, "iterate": track.iterate, "mean": track.mean, "first": track.adam.first}
             arrays |= {f"{turn}.{name}": array for name, array in {**parts, "second": track.adam.second}.items()}
         outcomes = [[*_told(track.outcome), track.adam.steps, track.stride] for track in self.tracks]
-        facts = {"generation": self.generation, "evaluations": self.evaluations, "history": self.history, "outcomes": outcomes}
+        facts = {"generation": self.generation, "evaluations": self.evaluations, "history": list(self.history), "outcomes": outcomes}
         return Written(arrays, {**facts, "front": [point.to_json() for point in self.front]})
 
     def restore(self, written: Written) -> None:

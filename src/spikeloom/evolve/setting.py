@@ -14,14 +14,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spikeloom.errors import ConfigError, DataError, NumericError, ResourceError
-from spikeloom.evolve.bench import HALF, Bench, settings_of
+from spikeloom.evolve.bench import HALF, Bench, Tally, mismatch, one_thread, settings_of
 from spikeloom.evolve.limits import Limits
+from spikeloom.evolve.network import Watch
 from spikeloom.evolve.objective import chosen, writes_text
 from spikeloom.evolve.prices import check_encoding, priced
 from spikeloom.evolve.space import Space
 from spikeloom.ir import Context, Program, kwargs_of, note, save, write_bytes
 from spikeloom.neuron import by_channel
-from spikeloom.simulate import Recorder, executable, populations, primary, repeated
+from spikeloom.simulate import Recorder, decoded, executable, populations, primary, repeated
 from spikeloom.simulate.fidelity import MASKED, counterparts
 
 Chunk = tuple[tuple[Tensor, ...], Tensor | None]
@@ -80,7 +81,23 @@ def set_up(
     told: dict[str, Any] = {"timesteps": timesteps, "objective": named, "variance": _variance(outputs), "limits": limits, "groups": groups}
     told |= {"parameters": list(parameters), "prices": priced(program, timesteps, (inputs for inputs, _ in chunks), encoding)}
     _write(folder, program, data, told)
+    write_bytes(folder / "bench.json", settings_of({**told, "match": _match(Bench(folder))}).encode())
     return Bench(folder)
+
+
+def _match(bench: Bench) -> float:
+    """The divergence of the program as given over its mean mismatch with the ANN's activations; 0 where it has none."""
+    tally, total = Tally(bench), list[float]()
+
+    def listening(exact: Mapping[str, Tensor]) -> Watch:
+        return lambda name, driving, sent: (
+            total.append(float(mismatch(decoded(sent, bench.timesteps), exact[name]))) if name in exact else None
+        )
+
+    with torch.no_grad(), one_thread():
+        for inputs, target, exact in zip(bench.chunks, bench.targets, bench.activations, strict=True):
+            tally.answered(bench.network.run(inputs, bench.network.own, listening(exact)), target)
+    return tally.outcome().divergence * len(total) / max(sum(total), 1e-30) if total else 0.0
 
 
 def _target(objective: str, program: Program, inputs: tuple[Tensor, ...], labels: Tensor | None, output: Tensor) -> Tensor:
