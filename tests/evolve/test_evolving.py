@@ -19,7 +19,7 @@ from spikeloom.evolve.state import FILE, key_of, read_state, write_state
 from spikeloom.ir import Program, run
 from spikeloom.simulate import SpikingModel, primary
 
-SMALL = Evolve(population_size=8, generations=3, groups=2, batch_size=32)
+SMALL = Evolve(population_size=12, generations=3, groups=2, batch_size=32)
 
 
 def changed(before: Program, after: Program) -> set[str]:
@@ -39,7 +39,7 @@ def test_it_changes_neurons_alone_and_says_what_it_found() -> None:
     numbers = after.records[-1].numbers
     assert [row["generation"] for row in numbers["history"]] == [0, 1, 2]
     assert numbers["best"]["divergence"] < numbers["start"]["divergence"]
-    assert numbers["evaluations"] == 1 + 3 * 8
+    assert numbers["evaluations"] == 1 + 3 * 12
 
 
 def test_the_record_tells_what_the_program_gives() -> None:

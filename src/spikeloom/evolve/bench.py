@@ -11,12 +11,12 @@ An evaluation is a function of the folder and the genes alone, on one thread: th
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from spikeloom.evolve.objective import Outcome, hits, losses
 from spikeloom.evolve.prices import Prices
 from spikeloom.evolve.space import Genes, Site, Space
 from spikeloom.ir import load, read
-from spikeloom.neuron import along
+from spikeloom.neuron import Encoding, along
 from spikeloom.neuron import events as encoded
 from spikeloom.simulate import level_of
 
@@ -42,7 +42,7 @@ Told = tuple[float, float, float, float, tuple[float, ...]]
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Torch computes on one thread inside: sums come out the same wherever an evaluation runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -156,7 +156,7 @@ class Tally:
         node, encoding = self.bench.network.populations[name], self.bench.prices.encoding
         if encoding == "graded":
             return float(fired(sent, self.program.tensors, self.bench.sites.get(name)).sum())
-        return float(encoded(level_of(node, self.program, sent)[0], encoding).sum())
+        return float(encoded(level_of(node, self.program, sent)[0], cast(Encoding, encoding)).sum())
 
     def answered(self, outputs: Tensor, target: Tensor) -> None:
         """The answers of one chunk."""

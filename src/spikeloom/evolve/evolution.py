@@ -60,7 +60,7 @@ class Evolution:
     def _pulled_in(self, genes: Genes) -> Genes:
         """(1)."""
         away, scales = genes - self.inner._mean, self.inner._eigen_decomposition()
-        whitened = away / scales if isinstance(self.inner, SepCMA) else (scales[0].T @ away) / scales[1]
+        whitened = away / scales if self.size > FULL_SIZE else (scales[0].T @ away) / scales[1]
         length, most = float(np.linalg.norm(whitened)) / self.sigma, math.sqrt(self.size) + 2 * self.size / (self.size + 2)
         return self.inner._mean + away * min(1.0, most / max(length, 1e-30))
 

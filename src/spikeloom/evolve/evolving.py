@@ -7,12 +7,14 @@ Source: `search` says what it is made of.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, final
+
+import numpy as np
 
 from spikeloom.errors import ConfigError
 from spikeloom.evolve.bench import Bench
@@ -21,7 +23,7 @@ from spikeloom.evolve.front import pick
 from spikeloom.evolve.limits import Limits
 from spikeloom.evolve.search import Plan, Search
 from spikeloom.evolve.setting import set_up
-from spikeloom.evolve.space import PARAMETERS
+from spikeloom.evolve.space import PARAMETERS, Genes
 from spikeloom.evolve.state import FILE, key_of, read_state, write_state
 from spikeloom.ir import Context, Dialect, Pass, Program, shaped
 
@@ -114,11 +116,11 @@ class Evolve(Pass):
             size=self.batch_size,
         )
 
-    def _chosen(self, search: Search) -> Any:
-        return search.best.genes if self.budget is None else pick(search.front, self.budget).genes
+    def _chosen(self, search: Search) -> Genes:
+        return search.best.genes if self.budget is None else np.array(pick(search.front, self.budget).genes)
 
 
-def _numbers(search: Search, genes: Any) -> dict[str, Any]:
+def _numbers(search: Search, genes: Genes) -> dict[str, Any]:
     """What the record says."""
     bench, best = search.bench, search.best.outcome
     return {
@@ -135,7 +137,7 @@ def _numbers(search: Search, genes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _folder(context: Context) -> Iterator[Path]:
+def _folder(context: Context) -> Generator[Path]:
     """Where the search works: in the context's scratch, where it stays for a search that goes on, else for the time of the block."""
     if context.scratch is not None:
         yield context.scratch / f"evolve-{context.place}"

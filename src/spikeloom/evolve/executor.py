@@ -14,7 +14,7 @@ Sources: joblib (https://joblib.readthedocs.io), Ray (https://docs.ray.io), Dask
 import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -82,7 +82,9 @@ class Executor:
         tasks = [joblib.delayed(_numbered)(place, function, calls[place]) for place in missing]
         ordered = self.backend == "ray"  # its backend has no generators
         try:
-            parallel = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="list" if ordered else "generator_unordered")
+            options: dict[str, Any] = {"n_jobs": self.workers, "batch_size": 1}
+            options["return_as"] = "list" if ordered else "generator_unordered"
+            parallel: Any = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="list" if ordered else "generator_unordered")
             for place, result in parallel(tasks):
                 results[place] = result
         except Exception as error:
@@ -109,7 +111,7 @@ def _of_dead_worker(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def opened(backend: str, workers: int) -> Iterator[Executor]:
+def opened(backend: str, workers: int) -> Generator[Executor]:
     """An executor for the time of the block. Raises ResourceError where Ray or Dask is asked for and not installed."""
     check_executor(backend, workers)
     if backend in ("ray", "dask"):
@@ -122,7 +124,7 @@ def opened(backend: str, workers: int) -> Iterator[Executor]:
 
 
 @contextmanager
-def _ray(workers: int) -> Iterator[None]:
+def _ray(workers: int) -> Generator[None]:
     """Ray as it is connected, else a local one that ends with the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray, own = _optional("ray"), False
@@ -138,7 +140,7 @@ def _ray(workers: int) -> Iterator[None]:
 
 
 @contextmanager
-def _dask(workers: int) -> Iterator[None]:
+def _dask(workers: int) -> Generator[None]:
     """The Dask client this process has, else a local cluster that ends with the block."""
     distributed = _optional("distributed")
     try:

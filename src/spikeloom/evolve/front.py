@@ -43,7 +43,8 @@ class Point:
     @staticmethod
     def of_json(told: Mapping[str, Any]) -> "Point":
         """The point that `to_json` made this of."""
-        return Point(**{**told, "genes": tuple(told["genes"])})
+        numbers = (told["divergence"], told["accuracy"], told["energy_pj"], told["timesteps"])
+        return Point(tuple(told["genes"]), *numbers)
 
 
 def dominates(a: Point, b: Point) -> bool:

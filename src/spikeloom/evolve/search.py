@@ -24,7 +24,7 @@ Sources: CMA-ES, Hansen 2016; memetic search, Moscato 1989; averaged iterates, P
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, final
 
@@ -229,7 +229,8 @@ class Search:
         for turn, (*told, steps, stride) in enumerate(facts["outcomes"]):
             part = partial(lambda name, at: np.array(arrays[f"{at}.{name}"]), at=turn)
             adam = Adam(part("first"), part("second"), int(steps))
-            outcome = Outcome(*told[:4], tuple(told[4]))
+            divergence, accuracy, energy_pj, violation, losses = told
+            outcome = Outcome(divergence, accuracy, energy_pj, violation, tuple(losses))
             self.tracks[turn] = Track(part("genes"), outcome, part("iterate"), part("mean"), adam, float(stride))
 
 
@@ -244,8 +245,3 @@ def _told(outcome: Outcome) -> list[Any]:
 
 def _finite(number: Any) -> float | None:
     return float(number) if math.isfinite(float(number)) else None
-
-
-def reseeded(plan: Plan, seed: int) -> Plan:
-    """The plan with another seed."""
-    return replace(plan, seed=seed)
