@@ -153,7 +153,7 @@ _REAL = bench.evaluated
 
 def dying_once(folder: str, genes: Any, base: str | None) -> Any:
     """An evaluation whose worker is killed the first time."""
-    mark = Path(os.environ["SPIKELOOM_TEST_MARK"])
+    mark = Path(folder).parent / "mark"
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -161,11 +161,10 @@ def dying_once(folder: str, genes: Any, base: str | None) -> Any:
 
 
 def test_a_worker_killed_in_a_generation_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKELOOM_TEST_MARK", str(tmp_path / "mark"))
     plain = run([SMALL], spiking(), context())
     monkeypatch.setattr("spikeloom.evolve.search.evaluated", dying_once)
-    broken = run([dataclasses.replace(SMALL, workers=2)], spiking(), context())
-    assert (tmp_path / "mark").exists()
+    broken = run([dataclasses.replace(SMALL, workers=2)], spiking(), context(scratch=tmp_path))
+    assert list(tmp_path.glob("evolve-*/mark"))
     assert same(plain, broken)
 
 
