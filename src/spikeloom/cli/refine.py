@@ -89,9 +89,7 @@ def finetune(
     weights: Annotated[str | None, option("WORD", "Put weights on a grid as they are trained: 8, 4 or ternary.")] = None,
     weight_rate: Annotated[float, option("R", "Learning rate of weights, as a share of their size.")] = 0.001,
     neuron_rate: Annotated[float, option("R", "Learning rate of thresholds, potentials, biases and scales, likewise.")] = 0.001,
-    patience: Annotated[
-        int | None, typer.Option(min=1, metavar="E", help="Stop after so many epochs without a better loss.")
-    ] = None,
+    patience: Annotated[int | None, typer.Option(min=1, metavar="E", help="Stop after so many epochs without a better loss.")] = None,
     precision: Annotated[str, option("WORD", "float32 or bfloat16.")] = "float32",
     chunk_steps: Annotated[int | None, typer.Option(min=1, metavar="K", help="Keep activations of K time steps only; less memory.")] = None,
     parts: Annotated[int, typer.Option(min=1, metavar="P", help="Keep activations of one of P parts of the layers; less memory.")] = 1,
@@ -108,7 +106,7 @@ def finetune(
     debug: Debug = False,
 ) -> None:
     """Train a spiking network as it runs, by surrogate gradients, towards labels, towards its ANN, or both; the best state is kept."""
-    shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples, "calibration_samples": training_samples}
+    shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples}
     shared |= {"batch_size": batch_size, "length": length, "seed": seed, "resume": resume}
 
     def door(pipeline: Any) -> Any:
@@ -127,7 +125,7 @@ def finetune(
             parts=parts,
         )
         tune.check()
-        return lambda *args, **kwargs: pipeline.finetune(*args, tune, **kwargs)
+        return lambda *args, **kwargs: pipeline.finetune(*args, tune, training_samples=training_samples, **kwargs)
 
     _refined(folder, output_dir, as_json, shared, door)
 

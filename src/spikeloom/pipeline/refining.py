@@ -116,11 +116,17 @@ def compress_folder(folder: Path, settings: Settings, *, progress: Progress = si
 
 
 def finetune_folder(
-    folder: Path, settings: Settings, tune: FineTune | None = None, *, held_out: float = 0.1, progress: Progress = silent
+    folder: Path,
+    settings: Settings,
+    tune: FineTune | None = None,
+    *,
+    training_samples: int | None = None,
+    held_out: float = 0.1,
+    progress: Progress = silent,
 ) -> Conversion:
     """Surrogate-gradient fine-tuning of a saved network on its training data: towards labels and the ANN where there are labels, else
-    towards the ANN alone, on calibration data. `settings.samples` bounds what it is tested on, `settings.calibration_samples` what it
-    learns from.
+    towards the ANN alone, on calibration data. Of the training samples it takes `training_samples` (all by default), and keeps a share
+    `held_out` of them apart.
 
     A checkpoint lies in the output folder until the end; with `settings.resume` a stopped run goes on from it, to the same result.
     """
@@ -130,7 +136,7 @@ def finetune_folder(
 
     def work(program: Program, ann: Program, context: Context) -> Program:
         asked = FineTune() if tune is None else tune
-        examples = _examples(program, known_data(program, settings), settings, held_out) if asked.labels > 0 else None
+        examples = _examples(program, known_data(program, settings), settings, training_samples, held_out) if asked.labels > 0 else None
         given = dataclasses.replace(asked, timesteps=_steps_of(program), labels=asked.labels if examples else 0.0)
         if given.labels + given.distil + given.features == 0:
             raise DataError("there are no labels to learn from", found=known_data(program, settings), todo="give --distil above 0")
@@ -147,12 +153,12 @@ def known_data(program: Program, settings: Settings) -> str:
     return settings.dataset or str(program.settings.get("dataset", "digits"))
 
 
-def _examples(program: Program, dataset: str, settings: Settings, held_out: float) -> Examples | None:
+def _examples(program: Program, dataset: str, settings: Settings, limit: int | None, held_out: float) -> Examples | None:
     """Labelled training pictures, `held_out` of them kept apart; None where the task has no labels of classes."""
     task = task_of(program.settings)
     if task is not PICTURES:
         return None
-    data = load_data(dataset, "train", program.settings, settings, settings.calibration_samples)
+    data = load_data(dataset, "train", program.settings, settings, limit)
     outputs = int(program.settings.get("classes") or data.num_classes)
     if not data.num_classes or label_offset(outputs, data.num_classes):
         return None

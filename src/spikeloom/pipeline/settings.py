@@ -45,7 +45,7 @@ class Settings:
     sparsity: float = 0.0
     pattern: str = "unstructured"
     prune_by: str = "spikes"
-    calibration_samples: int | None = 512
+    calibration_samples: int = 512
     samples: int | None = None
     batch_size: int = 64
     train: bool = False
