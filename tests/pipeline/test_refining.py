@@ -10,8 +10,10 @@ from tests.pipeline.cases import settings
 
 from spikeloom.compress import bits_kept, quantised_layers
 from spikeloom.errors import ConfigError, ProgramError, UserError
+from spikeloom.evolve import Evolve
 from spikeloom.ir import bytes_of, calls, load, note, weighted, weights_of
-from spikeloom.pipeline import Settings, calibrate, compress, convert, evaluate
+from spikeloom.pipeline import Settings, calibrate, compress, convert, evaluate, finetune, tune
+from spikeloom.train import FineTune
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +144,31 @@ def test_conversion_with_compressed_weights_is_compression_after_it(converted: P
     assert bits_kept(made.snn.program) == 4
     assert made.snn.control is not None
     assert quantised_layers(made.snn.control)
+
+
+def test_tuning_never_loses_on_what_it_searched(converted: Path, tmp_path: Path) -> None:
+    evolve = Evolve(population_size=6, generations=2, groups=1)
+    found = tune(converted, dataclasses.replace(asked(tmp_path / "out"), calibration_samples=64), evolve)
+    record = found.snn.program.records[-1]
+    assert record.numbers["best"]["divergence"] <= record.numbers["start"]["divergence"]
+    assert len(record.numbers["history"]) == 2
+    assert found.metrics["accuracy"]["snn"] > found.metrics["before"]["accuracy"]["snn"] - 0.03
+    assert not (tmp_path / "out" / "tune").exists()
+
+
+def test_fine_tuning_onto_ternary_weights(converted: Path, tmp_path: Path) -> None:
+    recipe = FineTune(epochs=3, grid="ternary", weight_rate=0.01, neuron_rate=0.004)
+    found = finetune(converted, asked(tmp_path / "out"), recipe)
+    program = load(tmp_path / "out")
+    assert bits_kept(program) == 2
+    assert len(quantised_layers(program)) == len([node for node in calls(program.graph) if weighted(node)])
+    assert found.metrics["accuracy"]["snn"] > 0.9
+    assert len(program.records[-1].numbers["history"]) == 3
+    assert not (tmp_path / "out" / "finetune.safetensors").exists()
+
+
+def test_fine_tuning_without_labels_follows_the_ann(converted: Path, tmp_path: Path) -> None:
+    found = finetune(converted, asked(tmp_path / "out"), FineTune(epochs=1, labels=0.0, distil=1.0))
+    assert found.metrics["agreement"] > found.metrics["before"]["agreement"] - 0.02
+    with pytest.raises(UserError):
+        finetune(converted, asked(tmp_path / "none"), FineTune(labels=0.0, distil=0.0))

@@ -1,4 +1,4 @@
-"""`spikeloom compress`, `calibrate`, `finetune`: a saved network made smaller or better, beside what it was before."""
+"""`spikeloom compress`, `calibrate`, `tune`, `finetune`: a saved network made smaller or better, beside what it was before."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, DataRoot, Debug,
 from spikeloom.cli.progress import shown
 
 COMPRESS = f"Example: spikeloom compress artifacts/resnet20 --weights 4 --output-dir artifacts/resnet20_4bit\n\n{EXIT_CODES}"
+TUNE = f"Example: spikeloom tune artifacts/resnet20 --generations 10 --threshold-bits 8\n\n{EXIT_CODES}"
 FINETUNE = f"Example: spikeloom finetune artifacts/resnet20 --weights ternary --epochs 5 --weight-rate 0.01\n\n{EXIT_CODES}"
 CALIBRATE = f"Example: spikeloom calibrate artifacts/resnet20 --calibration-samples 1024\n\n{EXIT_CODES}"
 
@@ -78,6 +79,58 @@ def calibrate(
 
         shared["chip"] = load_config(config).settings().chip
     _refined(folder, output_dir, as_json, shared | {"batch_size": batch_size, "length": length, "seed": seed}, lambda p: p.calibrate)
+
+
+@guarded(stopped="; the same command with --resume goes on from the last finished generation")
+def tune(
+    folder: Folder,
+    objective: Annotated[str, option("WORD", "kl, mse, task (needs labels), or auto.")] = "auto",
+    budget: Annotated[str | None, option("WORD", "Pick from a front: accuracy=0.5, energy=… (pJ) or latency=… (steps).")] = None,
+    population: Annotated[int, option("K", "Candidates in a generation.")] = 20,
+    generations: Annotated[int, option("G", "Generations.")] = 10,
+    groups: Annotated[int, option("G", "Groups of channels of a population that are tuned apart.")] = 4,
+    weight: Annotated[float, option("W", "What energy weighs beside the distance to the ANN.")] = 0.0,
+    threshold_bits: Annotated[int | None, option("B", "Bits the hardware has for a threshold.")] = None,
+    leak_bits: Annotated[int | None, option("B", "Bits it has for a leak.")] = None,
+    decay: Annotated[float | None, option("A", "What a membrane keeps in a step, where the hardware says so.")] = None,
+    min_rate: Annotated[float | None, option("R", "Least firing rate of a population.")] = None,
+    max_rate: Annotated[float | None, option("R", "Greatest firing rate of a population.")] = None,
+    executor: Annotated[str, option("WORD", "loky, threading, ray or dask.")] = "loky",
+    workers: Annotated[int, option("J", "Candidates evaluated at once.")] = 1,
+    dataset: Data = None,
+    data_root: DataRoot = None,
+    calibration_samples: Calibration = 512,
+    samples: Tested = None,
+    batch_size: Batch = 64,
+    length: Length = None,
+    seed: Seed = 0,
+    output_dir: Output = None,
+    resume: Annotated[bool, flag("--resume", "Go on from the last finished generation in the output folder.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Search better neurons by evolution (HSEO): thresholds, time constants, leaks, potentials, within what the hardware allows."""
+    shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples, "calibration_samples": calibration_samples}
+    shared |= {"batch_size": batch_size, "length": length, "seed": seed, "resume": resume}
+
+    def door(pipeline: Any) -> Any:
+        from spikeloom.evolve import Evolve
+        from spikeloom.ir import Context
+
+        limits: dict[str, Any] = {
+            "threshold_bits": threshold_bits,
+            "leak_bits": leak_bits,
+            "decay": decay,
+            "min_rate": min_rate,
+            "max_rate": max_rate,
+        }
+        size: dict[str, Any] = {"population_size": population, "generations": generations, "groups": groups}
+        how: dict[str, Any] = {"objective": objective, "weight": weight, "front": budget is not None, "budget": budget}
+        evolve = Evolve(**size, **how, **limits, executor=executor, workers=workers)
+        evolve.checked(Context())
+        return lambda *args, **kwargs: pipeline.tune(*args, evolve, **kwargs)
+
+    _refined(folder, output_dir, as_json, shared, door)
 
 
 @guarded(stopped="; the same command with --resume goes on from the last finished epoch")

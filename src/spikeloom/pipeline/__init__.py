@@ -9,6 +9,7 @@ from spikeloom.pipeline.library import convert_model, load_model, report_model
 from spikeloom.pipeline.refining import calibrate_folder as calibrate
 from spikeloom.pipeline.refining import compress_folder as compress
 from spikeloom.pipeline.refining import finetune_folder as finetune
+from spikeloom.pipeline.refining import tune_folder as tune
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.writing import Writing, write_texts
 
@@ -28,5 +29,6 @@ __all__ = [
     "load_model",
     "report",
     "report_model",
+    "tune",
     "write_texts",
 ]

@@ -2,19 +2,24 @@
 Refining: a saved network made better or smaller, measured before and after on the same samples, saved whole or not at all.
 
     calibrate   error compensation learning, on a chip where one is described             `calibrate.LearnCompensation`, `Device`
+    tune        HSEO over thresholds, time constants, leaks, potentials                   `evolve.Evolve`
     finetune    surrogate gradients through its time steps                               `train.FineTune`
     compress    converted again from its ANN, as its records tell, with other weights     `compress`, `passes.arranged`
 """
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from spikeloom.calibrate import Compensate, Device, LearnCompensation
 from spikeloom.errors import ConfigError, DataError, ProgramError
-from spikeloom.ir import Context, Examples, Pass, Program, Progress, run, silent
+from spikeloom.evolve import Evolve
+from spikeloom.ir import Batches, Context, Examples, Pass, Program, Progress, run, silent
 from spikeloom.pipeline.conversion import Conversion, calibration_stream, control_program, judged, publish
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.passes import arranged, check_compression, nearest_passes
@@ -146,6 +151,47 @@ def finetune_folder(
     made = refine(folder, settings, work, progress)
     checkpoint.unlink(missing_ok=True)
     return made
+
+
+def tune_folder(folder: Path, settings: Settings, evolve: Evolve | None = None, *, progress: Progress = silent) -> Conversion:
+    """HSEO over the neurons of a saved network, towards its ANN, on samples that compensation has not seen where there are enough.
+
+    The search's state lies in the output folder until the end; with `settings.resume` a stopped one goes on, to the same result.
+    """
+    scratch = settings.output_dir / "tune"
+    if not settings.resume:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def work(program: Program, ann: Program, context: Context) -> Program:
+        asked = Evolve() if evolve is None else evolve
+        given = dataclasses.replace(asked, timesteps=_steps_of(program), samples=settings.calibration_samples)
+        fresh = _fresh(program, settings, labelled=given.objective == "task")
+        aimed = dataclasses.replace(context, reference=ann, calibration=fresh, scratch=scratch)
+        return run([given], program, aimed)
+
+    made = refine(folder, settings, work, progress)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return made
+
+
+def _fresh(program: Program, settings: Settings, *, labelled: bool) -> Batches:
+    """Calibration samples behind those that compensation took; the first ones where there are no others. With labels as one tensor more."""
+    seen = next((int(record.numbers["samples"]) for record in program.records if record.name == "Compensate"), 0)
+    task, dataset = task_of(program.settings), known_data(program, settings)
+    data = task.samples(dataset, "calibration", program, settings, seen + settings.calibration_samples)
+    skipped = seen if data.count >= seen + settings.calibration_samples else 0
+    size = min(settings.batch_size, task.at_once(program, settings.batch_size, 1))
+
+    def stream() -> Iterator[tuple[Tensor, ...]]:
+        left = skipped
+        for inputs, labels in data.read(size, None):
+            given = (*inputs, labels) if labelled and labels is not None else inputs
+            count = len(inputs[0])
+            if count > left:
+                yield tuple(value[left:] for value in given)
+            left = max(left - count, 0)
+
+    return stream
 
 
 def known_data(program: Program, settings: Settings) -> str:
