@@ -134,7 +134,7 @@ def advice(metrics: dict[str, Any], hurt: Fidelity | None) -> list[str]:
     """What a person could do next, where the SNN is worse than the ANN."""
     lost, said = loss(metrics), list[str]()
     if lost is not None:
-        said.append(f"The SNN{lost}: more levels (--levels) or steps (--timesteps) bring it closer.")
+        said.append(f"The SNN{lost}: more levels (--levels) or steps (--timesteps) bring it closer, and so does `spikeloom finetune`.")
         if hurt is not None:
             said.append(
                 f"{hurt.node} loses most ({hurt.drop_db:.1f} dB against what feeds it, {hurt.sqnr_db:.1f} dB in all): look there first."
@@ -144,7 +144,7 @@ def advice(metrics: dict[str, Any], hurt: Fidelity | None) -> list[str]:
     energy_pj = metrics["energy_pj"]
     if energy_pj["snn"] > energy_pj["ann_int8"]:
         said.append(
-            "By these prices the ANN in int8 needs less energy than this SNN; quantised weights and sparser spikes would change that."
+            "By these prices the ANN in int8 needs less energy than this SNN; `spikeloom compress` (--weights 4 --sparsity 0.5) changes that."
         )
     return said
 
