@@ -172,3 +172,13 @@ def test_fine_tuning_without_labels_follows_the_ann(converted: Path, tmp_path: P
     assert found.metrics["agreement"] > found.metrics["before"]["agreement"] - 0.02
     with pytest.raises(UserError):
         finetune(converted, asked(tmp_path / "none"), FineTune(labels=0.0, distil=0.0))
+
+
+def test_bio_calibration_in_a_conversion_resumes_to_the_same(tmp_path: Path) -> None:
+    asked_for = dataclasses.replace(settings(tmp_path), bio_calibration=True, population_size=5, generations=1)
+    made = convert(asked_for)
+    names = [record.name for record in made.snn.program.records]
+    assert names[-3:] == ["Compensate", "LearnCompensation", "Evolve"]
+    again = convert(dataclasses.replace(asked_for, resume=True))
+    assert again.metrics["accuracy"] == made.metrics["accuracy"]
+    assert (tmp_path / "out" / "phases" / "3_calibrated" / "phase.json").is_file()

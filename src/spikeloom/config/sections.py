@@ -84,7 +84,7 @@ class ConversionSection(Section):
     rotation: Literal["none", "auto", "all"] = "none"
     tau_mem_ms: Positive = 20.0
     dt_ms: Positive = 1.0
-    enable_bio_calibration: Unbuilt = False
+    enable_bio_calibration: bool = False
 
     @field_validator("method")
     @classmethod

@@ -14,6 +14,7 @@ import torch
 
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
+from spikeloom.pipeline.bio import bio_calibrated
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -64,6 +65,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     began = time.perf_counter()
     spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
     spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
+    if settings.bio_calibration:
+        spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, spiking, ann, context))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     snn = network_of(spiking, ann, control, settings)
@@ -84,7 +87,8 @@ def network_of(spiking: Program, ann: Program, control: Program, settings: Setti
 def converted(settings: Settings, ann: Program, context: Context) -> Program:
     """The spiking program of a captured ANN."""
     first, _ = passes_of(settings, choose(settings, ann, context))
-    return compensated(settings, run(first, ann, context), ann, context)
+    made = compensated(settings, run(first, ann, context), ann, context)
+    return bio_calibrated(settings, made, ann, context) if settings.bio_calibration else made
 
 
 def compensated(settings: Settings, spiking: Program, ann: Program, context: Context) -> Program:

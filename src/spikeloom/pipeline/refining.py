@@ -10,16 +10,15 @@ Refining: a saved network made better or smaller, measured before and after on t
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from spikeloom.calibrate import Compensate, Device, LearnCompensation
 from spikeloom.errors import ConfigError, DataError, ProgramError
 from spikeloom.evolve import Evolve
-from spikeloom.ir import Batches, Context, Examples, Pass, Program, Progress, run, silent
+from spikeloom.ir import Context, Examples, Pass, Program, Progress, run, silent
+from spikeloom.pipeline.bio import fresh_stream, known_data
 from spikeloom.pipeline.conversion import Conversion, calibration_stream, control_program, judged, publish
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.passes import arranged, check_compression, nearest_passes
@@ -165,38 +164,13 @@ def tune_folder(folder: Path, settings: Settings, evolve: Evolve | None = None, 
     def work(program: Program, ann: Program, context: Context) -> Program:
         asked = Evolve() if evolve is None else evolve
         given = dataclasses.replace(asked, timesteps=_steps_of(program), samples=settings.calibration_samples)
-        fresh = _fresh(program, settings, labelled=given.objective == "task")
+        fresh = fresh_stream(program, settings, labelled=given.objective == "task")
         aimed = dataclasses.replace(context, reference=ann, calibration=fresh, scratch=scratch)
         return run([given], program, aimed)
 
     made = refine(folder, settings, work, progress)
     shutil.rmtree(scratch, ignore_errors=True)
     return made
-
-
-def _fresh(program: Program, settings: Settings, *, labelled: bool) -> Batches:
-    """Calibration samples behind those that compensation took; the first ones where there are no others. With labels as one tensor more."""
-    seen = next((int(record.numbers["samples"]) for record in program.records if record.name == "Compensate"), 0)
-    task, dataset = task_of(program.settings), known_data(program, settings)
-    data = task.samples(dataset, "calibration", program, settings, seen + settings.calibration_samples)
-    skipped = seen if data.count >= seen + settings.calibration_samples else 0
-    size = min(settings.batch_size, task.at_once(program, settings.batch_size, 1))
-
-    def stream() -> Iterator[tuple[Tensor, ...]]:
-        left = skipped
-        for inputs, labels in data.read(size, None):
-            given = (*inputs, labels) if labelled and labels is not None else inputs
-            count = len(inputs[0])
-            if count > left:
-                yield tuple(value[left:] for value in given)
-            left = max(left - count, 0)
-
-    return stream
-
-
-def known_data(program: Program, settings: Settings) -> str:
-    """The data set asked for, or the one the network was converted for."""
-    return settings.dataset or str(program.settings.get("dataset", "digits"))
 
 
 def _examples(program: Program, dataset: str, settings: Settings, limit: int | None, held_out: float) -> Examples | None:

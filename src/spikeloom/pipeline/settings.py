@@ -19,7 +19,7 @@ class Settings:
     (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
     `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
-    `calibrate.Device`, for `calibrate`.
+    `calibrate.Device`, for `calibrate`; `bio_calibration` learns and evolves after compensation (`bio`).
     """
 
     source: str = "zoo:digits-cnn"
@@ -42,6 +42,9 @@ class Settings:
     bits: float = 4.0
     group: int | None = None
     rounding: str = "second_order"
+    bio_calibration: bool = False
+    population_size: int = 20
+    generations: int = 10
     sparsity: float = 0.0
     pattern: str = "unstructured"
     prune_by: str = "spikes"

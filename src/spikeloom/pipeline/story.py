@@ -143,9 +143,7 @@ def advice(metrics: dict[str, Any], hurt: Fidelity | None) -> list[str]:
         said.append(f"{len(metrics['floating_operations'])} operations stay floating point; the plan says which, and why.")
     energy_pj = metrics["energy_pj"]
     if energy_pj["snn"] > energy_pj["ann_int8"]:
-        said.append(
-            "By these prices the ANN in int8 needs less energy than this SNN; `spikeloom compress` (--weights 4 --sparsity 0.5) changes that."
-        )
+        said.append("By these prices the ANN in int8 needs less energy than this SNN; `spikeloom compress` --weights 4 changes that.")
     return said
 
 
