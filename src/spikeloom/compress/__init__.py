@@ -4,7 +4,6 @@ from spikeloom.compress.prune import BUDGETS, PruneMagnitude, PruneSpikes, pruna
 from spikeloom.compress.quantise import Quantise, Round, bits_kept, layer_rows, quantised_layers
 from spikeloom.compress.rounding import settled
 from spikeloom.compress.second_order import Allowed, settle
-from spikeloom.compress.sensitivity import sensitivities
 from spikeloom.compress.structured import CHANNEL_BUDGETS, PruneChannels
 from spikeloom.compress.worth import WORTHS
 
@@ -22,7 +21,6 @@ __all__ = [
     "layer_rows",
     "prunable",
     "quantised_layers",
-    "sensitivities",
     "settle",
     "settled",
 ]

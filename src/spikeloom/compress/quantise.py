@@ -5,8 +5,8 @@ Quantisation: the weights of every layer go onto a grid, one layer after another
 the bias. `nearest` needs no data. Layers whose inputs are not known as rows (transposed and 3-d convolution) are rounded to the nearest,
 transposed ones with one scale. Embeddings stay as they are: they are read, not multiplied.
 
-Sources: Frantar et al. 2022, arXiv:2210.17323; Nagel et al. 2019, arXiv:1906.04721 (bias correction); `sensitivity`, `bits` for which
-layers get how many bits.
+Sources: Frantar et al. 2022, arXiv:2210.17323; Nagel et al. 2019, arXiv:1906.04721 (bias correction); `response`, `bits` for which layers
+get how many bits.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, fx
 
 from spikeloom.compress.bits import KINDS, chosen
+from spikeloom.compress.response import responses
 from spikeloom.compress.rounding import nearest, on_grid
 from spikeloom.compress.second_order import error
-from spikeloom.compress.sensitivity import sensitivities
 from spikeloom.compress.tally import first_of
 from spikeloom.errors import ConfigError
 from spikeloom.ir import (
@@ -187,13 +187,14 @@ def _nearest(node: fx.Node, weight: Tensor, grid: Grid) -> Quantised:
 
 
 def _costs(program: Program, options: Quantise, context: Context) -> dict[str, dict[str, float]]:
-    """What each kind of weights costs the network at each layer: the error of its output times what the network makes of it."""
+    """What each kind of weights costs the network at each layer: the error of its output times how much the network answers to that.
+    Layers that nobody can ask (`response`) count as those that are answered most."""
     both, generator, costs = _abreast(program, options, context), context.generator(), dict[str, dict[str, float]]()
-    with torch.enable_grad():
-        reaction = sensitivities(program.module(), both.chunks, options.samples // 4, generator)
+    answers = responses(program, both.chunks, 1, generator)
+    most = max((float(each.max()) for each in answers.values()), default=1.0)
     for node in both.nodes("weighing layers"):
         if weighted(node):
-            weight, felt = both.weights(node)[0], reaction.get(node.name, torch.zeros(1))
+            weight, felt = both.weights(node)[0], answers.get(node.name, torch.full((1,), most))
             flat = rows_of(node, weight) if solvable(node) else read(weight).reshape(1, weight.shape[0], -1)
             c = curvature(both, node, options.rows_per_weight, generator) if solvable(node) else torch.eye(flat.shape[2])[None]
             costs[node.name] = {kind: _cost(flat, c, felt, weight, grid_named(kind, options.group)) for kind in KINDS}
