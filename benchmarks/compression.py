@@ -19,7 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.rows import ROOT, SHARED, Row, write
-from spikeloom.pipeline import Settings, convert
+from spikeloom.pipeline import Settings, convert, finetune
+from spikeloom.train import FineTune
 
 WORK = ROOT / "artifacts" / "benchmarks"
 
@@ -34,6 +35,7 @@ class Run:
     most: float | None = None
     bits: float = 4.0
     group: int | None = None
+    tuned: bool = False
 
     @property
     def name(self) -> str:
@@ -41,7 +43,7 @@ class Run:
         kind = {"8": "8-bit", "4": "4-bit"}.get(self.weights, self.weights)
         kind = f"{kind} {self.bits:g}-bit" if self.weights == "hybrid" else kind
         shared = f" groups of {self.group}" if self.group else ""
-        return f"ResNet-20 {kind}{shared} N={self.levels} {self.placement}"
+        return f"ResNet-20 {kind}{shared} N={self.levels} {self.placement}{', fine-tuned' if self.tuned else ''}"
 
     @property
     def options(self) -> str:
@@ -53,6 +55,8 @@ class Run:
 
 RUNS = (
     Run("8", 15, most=0.2),
+    Run("8", 15, most=0.2, tuned=True),
+    Run("8", 7, most=1.0, tuned=True),
     Run("4", 15, most=0.7),
     Run("4", 15, group=16),
     Run("8", 7, most=1.0),
@@ -84,6 +88,9 @@ def run(run: Run, keep: bool) -> dict[str, Any]:
         calibration_samples=2048,
     )
     found = convert(settings).metrics
+    if run.tuned:  # one epoch over 20,000 training images, labels and the ANN alike
+        asked = Settings(dataset="", data_root=SHARED, output_dir=folder, batch_size=100)
+        found = finetune(folder, asked, FineTune(epochs=1), training_samples=20_000).metrics
     found["bytes"] = {"snn": (folder / "model.safetensors").stat().st_size, "ann": (folder / "ann" / "model.safetensors").stat().st_size}
     shutil.rmtree(folder / "phases", ignore_errors=True)
     kept.write_text(json.dumps(found))
@@ -94,6 +101,10 @@ def row(run: Run, found: dict[str, Any]) -> Row:
     """The run's accuracy as a row."""
     where = "--dataset cifar10 --data-root ../shared/data --weights ../shared/data/cifar10_resnet20/model.safetensors"
     command = f"spikeloom convert zoo:cifar-resnet20 {where} --calibration-samples 2048 {run.options}"
+    if run.tuned:
+        command += (
+            "; spikeloom finetune artifacts/converted_snn --epochs 1 --training-samples 20000 --batch-size 100 --data-root ../shared/data"
+        )
     accuracy = {key: round(100 * value, 2) for key, value in found["accuracy"].items()}
     beside = {
         "ann": accuracy["ann"],

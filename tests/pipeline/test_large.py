@@ -6,12 +6,13 @@ import pytest
 import torch
 from tests.pipeline.readers import VOCABULARY, llama, written
 
-from spikeloom.calibrate import Compensate, frontier
+from spikeloom.calibrate import Compensate
 from spikeloom.capture import load, resolve
 from spikeloom.ir import Context, Handle, Program, on_disk, passes, run, shards
 from spikeloom.pipeline import Settings, convert, load_model
 from spikeloom.pipeline.conversion import passes_of
 from spikeloom.pipeline.texts import structure
+from spikeloom.simulate import frontier
 
 
 @pytest.fixture(scope="module")
