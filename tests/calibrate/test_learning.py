@@ -123,3 +123,11 @@ def test_no_samples_are_refused() -> None:
 
     with pytest.raises(DataError, match="at least two"):
         run([LearnCompensation()], balanced(ann("linear")), Context(one))
+
+
+def test_few_samples_in_one_batch_are_cut_so_that_some_are_held_out() -> None:
+    exact = ann("linear")
+    worse = disturbed(balanced(exact, timesteps=1, levels=7))
+    found = run([LearnCompensation(steps=40, rate=1e-2)], worse, Context(stream_of(samples(worse, 16, 5), 16), reference=exact))
+    assert any(row["kept"] for row in found.records[-1].numbers["blocks"])
+    assert lost(found, exact, 1) < lost(worse, exact, 1)

@@ -182,3 +182,9 @@ def test_bio_calibration_in_a_conversion_resumes_to_the_same(tmp_path: Path) -> 
     again = convert(dataclasses.replace(asked_for, resume=True))
     assert again.metrics["accuracy"] == made.metrics["accuracy"]
     assert (tmp_path / "out" / "phases" / "3_calibrated" / "phase.json").is_file()
+
+
+def test_a_chip_is_refused_where_it_would_be_ignored(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a chip is for calibrate"):
+        convert(dataclasses.replace(settings(tmp_path), chip={"dead": 0.1}))
+    assert not (tmp_path / "out" / "program.json").exists()

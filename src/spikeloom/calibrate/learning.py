@@ -69,7 +69,7 @@ class LearnCompensation(Pass):
     def _learnt(self, pair: Pair, block: Block, context: Context) -> list[dict[str, Any]]:
         """Turn one block's knobs, and keep that if it is better on the samples held out; what came of it."""
         knobs = knobs_of(block.nodes, pair.tensors, weights=self.weights)
-        if not knobs or not block.outputs or len(pair) < 2:
+        if not knobs or not block.outputs:
             return []
         judges = max(1, round(self.held_out * len(pair)))
         taught, powers = range(len(pair) - judges), pair.powers(block.outputs)

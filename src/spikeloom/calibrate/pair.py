@@ -13,11 +13,15 @@ from spikeloom.errors import DataError
 from spikeloom.ir import OPERATIONS, Context, Program, batches_of, checked, constant_name, driven_by, note, source_of, target_of
 from spikeloom.simulate import Frontier, decoded, driving, executable, float_function, repeated
 
+FEWEST = 5
+"""Chunks there are at least, as far as there are samples."""
+
 
 @final
 class Pair:
     """Both networks at the frontier. `tensors` are those of the spiking one, and may be changed between blocks; the ANN has the weights
-    of the context's reference where it has one. Samples are held in chunks of `batch`; `len` is how many chunks there are."""
+    of the context's reference where it has one. Samples are held in chunks of `batch`, of fewer where they are few; `len` is how many
+    chunks there are."""
 
     def __init__(self, program: Program, context: Context, timesteps: int, batch: int, memory_bytes: int) -> None:
         self.program, self.graph, self.tensors, self.timesteps = program, program.graph, dict(program.tensors), timesteps
@@ -33,6 +37,9 @@ class Pair:
         self.samples = sum(chunk[0].shape[0] for chunk in self.chunks)
         if self.samples < 2:
             raise DataError("calibration needs at least two samples", found=self.samples, todo="give more calibration data")
+        if len(self.chunks) < FEWEST:  # few samples are cut finer, so that some can be held out
+            size = max(self.samples // FEWEST, 1)
+            self.chunks = [part for chunk in self.chunks for part in zip(*(value.split(size) for value in chunk), strict=True)]
 
     def __len__(self) -> int:
         return len(self.chunks)

@@ -82,8 +82,6 @@ class Executor:
         tasks = [joblib.delayed(_numbered)(place, function, calls[place]) for place in missing]
         ordered = self.backend == "ray"  # its backend has no generators
         try:
-            options: dict[str, Any] = {"n_jobs": self.workers, "batch_size": 1}
-            options["return_as"] = "list" if ordered else "generator_unordered"
             options: dict[str, Any] = {"batch_size": 1, "return_as": "list" if ordered else "generator_unordered"}
             parallel: Any = joblib.Parallel(n_jobs=self.workers, **options)
             for place, result in parallel(tasks):

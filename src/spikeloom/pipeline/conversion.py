@@ -23,7 +23,7 @@ from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.passes import levels_of, nearest_passes, passes_of, resolution_of
+from spikeloom.pipeline.passes import check_compression, levels_of, nearest_passes, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
 from spikeloom.pipeline.reference import towards
 from spikeloom.pipeline.samples import largest
@@ -56,6 +56,9 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     folder = settings.output_dir
     check_device(settings.device)
     check_sweep(settings)
+    check_compression(settings)
+    if settings.chip is not None:
+        raise ConfigError("a chip is for calibrate", found="chip.enable: true", todo="convert without, then `spikeloom calibrate --config`")
     _check_folder(folder)
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)

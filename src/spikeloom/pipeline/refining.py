@@ -134,6 +134,8 @@ def finetune_folder(
 
     A checkpoint lies in the output folder until the end; with `settings.resume` a stopped run goes on from it, to the same result.
     """
+    if training_samples is not None:  # of data without labels too
+        settings = dataclasses.replace(settings, calibration_samples=training_samples)
     checkpoint = settings.output_dir / "finetune.safetensors"
     if not settings.resume:
         checkpoint.unlink(missing_ok=True)
