@@ -169,7 +169,7 @@ REFUSED = [
     ("robustness: {noise_range: [0, 2]}\n", "line 1, column 31: robustness.noise_range.1", "found: 2", "from 0 to 1"),
     ("calibration: {percentile: 101}\n", "calibration.percentile", "found: 101", "above 0, at most 100"),
     ("calibration: {thresholds: mean}\n", "calibration.thresholds", "found: 'mean'", "mse, maximum, percentile, hmt"),
-    ("bio_calibration: {population_size: 1}\n", "bio_calibration.population_size", "found: 1", "from 2 on"),
+    ("bio_calibration: {population_size: 4}\n", "bio_calibration.population_size", "found: 4", "from 5 on"),
     ("evaluation: {samples: 0}\n", "evaluation.samples", "found: 0", "a whole number from 1 on, or null"),
     ("text: {length: 1}\n", "text.length", "found: 1", "a whole number from 2 on, or null"),
     ("evaluation: {early_exit: 1}\n", "evaluation.early_exit", "found: 1", "true or false"),

@@ -139,7 +139,7 @@ class BioCalibrationSection(Section):
     """The search of Deep Bio-Calibration, when `conversion.enable_bio_calibration` is on."""
 
     algorithm: Literal["hseo"] = "hseo"
-    population_size: Annotated[int, Field(ge=2)] = 20
+    population_size: Annotated[int, Field(ge=5)] = 20
     generations: Count = 10
 
 

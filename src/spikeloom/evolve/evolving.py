@@ -19,7 +19,7 @@ import numpy as np
 from spikeloom.errors import ConfigError
 from spikeloom.evolve.bench import Bench
 from spikeloom.evolve.executor import check_executor, opened
-from spikeloom.evolve.front import pick
+from spikeloom.evolve.front import budget_of, pick
 from spikeloom.evolve.limits import Limits
 from spikeloom.evolve.search import Plan, Search
 from spikeloom.evolve.setting import set_up
@@ -97,6 +97,8 @@ class Evolve(Pass):
             raise ConfigError("samples and batch_size are out of range", found=(self.samples, self.batch_size), allowed="1 or more")
         if self.budget is not None and not self.front:
             raise ConfigError("a budget chooses from a front", found=f"budget {self.budget!r}, no front", todo="ask for a front too")
+        if self.budget is not None:
+            budget_of(self.budget)
         plan = Plan(self.population_size, self.generations, self.weight, self.front, self.polish, self.rate, context.seed)
         return plan, Limits(self.threshold_bits, self.leak_bits, self.decay, self.min_rate, self.max_rate)
 

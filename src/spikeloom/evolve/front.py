@@ -68,10 +68,7 @@ def pick(front: Sequence[Point], budget: str) -> Point:
 
     Raises ConfigError for a budget that is none, or that no point keeps.
     """
-    name, equals, told = budget.partition("=")
-    limit = _number(told)
-    if name not in BUDGETS or not equals or limit is None:
-        raise ConfigError("unknown budget", found=budget, allowed=", ".join(f"{each}=NUMBER" for each in BUDGETS))
+    name, limit = budget_of(budget)
     if name == "accuracy":
         kept = [point for point in front if point.accuracy >= limit]
         best = min(kept, key=lambda point: (point.energy_pj, point.divergence), default=None)
@@ -81,6 +78,15 @@ def pick(front: Sequence[Point], budget: str) -> Point:
     if best is None:
         raise ConfigError(f"no network of the front keeps {budget}", found=_reached(front, name), todo="ask for less, or search longer")
     return best
+
+
+def budget_of(text: str) -> tuple[str, float]:
+    """What a budget bounds, and at what. Raises ConfigError for a text that is none."""
+    name, equals, told = text.partition("=")
+    limit = _number(told)
+    if name not in BUDGETS or not equals or limit is None:
+        raise ConfigError("unknown budget", found=text, allowed=", ".join(f"{each}=NUMBER" for each in BUDGETS))
+    return name, limit
 
 
 def _number(text: str) -> float | None:

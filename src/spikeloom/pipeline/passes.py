@@ -91,7 +91,9 @@ def arranged(
 
 
 def check_compression(settings: Settings) -> None:
-    """Raises ConfigError for a sparsity out of range, or what cannot be had together."""
+    """Raises ConfigError for unknown weights, a sparsity out of range, or what cannot be had together."""
+    if settings.compress not in (kinds := ("none", *WEIGHTS, "hybrid")):
+        raise ConfigError("compression.weights is unknown", found=settings.compress, allowed=", ".join(kinds))
     if not 0 <= settings.sparsity < 1:
         raise ConfigError("compression.sparsity is out of range", found=settings.sparsity, allowed="0 up to 1")
     if settings.prune_by not in PRUNERS:
