@@ -5,7 +5,7 @@ A trained logic-gated network as a spiking program: ternary weights on their gri
     Gate, Bits                      staircases of one threshold: 0 below it, 1 from it on
     Readout                         a whole-number offset; the scale of the logits stays in `settings["logit_scale"]`
     OrPool2d                        max_pool2d of spikes
-    Residual, +, flatten, Sequential    as torch.fx traces them
+    Residual, +, flatten, Sequential    as torch.fx traces them, and ATen's operations that move or add values
 
 The program gives whole numbers, the network's logits divided by that scale: the same answers.
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeloom.errors import NumericError, ProgramError
-from spikeloom.ir import Dialect, Grid, Program, TensorSpec, quantised, shaped, staircase, swept, verify
+from spikeloom.ir import RULES, Dialect, Grid, Kind, Program, TensorSpec, name_of, quantised, shaped, staircase, swept, verify
 from spikeloom.logic.layers import LEAVES, Bits, Gate, OrPool2d, Readout, TernaryConv2d, TernaryLinear
 from spikeloom.logic.ternary import ternary
 
@@ -26,6 +26,7 @@ TERNARY = Grid(-1, 1)
 _aten = torch.ops.aten
 _ADDS = (operator.add, torch.add)
 _FLATTENS = (torch.flatten,)
+_PASSED = frozenset({Kind.MOVE, Kind.ADD, Kind.SHAPE})
 
 
 @final
@@ -117,8 +118,13 @@ class _Freezer(fx.Interpreter):
             return self.writer.graph.call_function(_aten.add.Tensor, (self.of(n.args[0]), self.of(n.args[1])))
         if n.target in _FLATTENS or (n.op == "call_method" and n.target == "flatten"):
             return self.flat(self.of(n.args[0]), *n.args[1:])
+        if n.op == "call_function" and (rule := RULES.get(name_of(n.target))) is not None and rule.kind in _PASSED:
+            args, kwargs = fx.map_arg((n.args, dict(n.kwargs)), self.of)
+            return self.writer.graph.call_function(n.target, args, kwargs)  # pyright: ignore[reportArgumentType]
         raise ProgramError(
-            "a logic-gated network does more than counting and comparing", found=f"{n.op} {n.target}", allowed="its layers, +, flatten"
+            "a logic-gated network does more than counting and comparing",
+            found=f"{n.op} {n.target}",
+            allowed="its layers, sums, and operations that move values",
         )
 
     def layer(self, n: fx.Node, layer: nn.Module) -> fx.Node:
