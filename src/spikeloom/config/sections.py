@@ -76,7 +76,9 @@ class Section(BaseModel):
 class ConversionSection(Section):
     """How activations become neurons: `levels` is N per step, `target_timesteps` is T."""
 
-    method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif")] = "scale_and_fire"
+    method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif, logic_gated")] = (
+        "scale_and_fire"
+    )
     target_timesteps: Annotated[int, Field(ge=1, le=4096)] = 4
     levels: Annotated[int, Field(ge=1, le=65535)] = 15
     per_channel: bool = True
@@ -86,13 +88,6 @@ class ConversionSection(Section):
     dt_ms: Positive = 1.0
     enable_bio_calibration: bool = False
 
-    @field_validator("method")
-    @classmethod
-    def _built(cls, value: str) -> str:
-        if value == "logic_gated":
-            raise refused("names a method that is not built yet", "scale_and_fire, if, lif")
-        return value
-
     @field_validator("placement")
     @classmethod
     def _of_levels(cls, value: str, info: Any) -> str:
@@ -100,6 +95,16 @@ class ConversionSection(Section):
         if value != "uniform" and method != "scale_and_fire":
             raise refused(f"places levels, of which a neuron of the method {method} has only one", "uniform")
         return value
+
+
+@final
+class LogicGatedSection(Section):
+    """The method logic_gated: `input_bits` thresholds an input value, `gates` of a neuron, the layer from which on (null: whole)."""
+
+    input_bits: Annotated[int, Field(ge=1, le=64)] = 1
+    gates: Annotated[int, Field(ge=1, le=64)] = 1
+    from_layer: Annotated[str, Field(min_length=1)] | None = None
+    epochs: Count = 20
 
 
 @final

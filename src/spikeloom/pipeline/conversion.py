@@ -20,6 +20,7 @@ from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
 from spikeloom.pipeline.evaluation import evaluate
 from spikeloom.pipeline.ingest import ingest
+from spikeloom.pipeline.logic_gated import check_gated, logic_gated
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
@@ -57,6 +58,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     check_device(settings.device)
     check_sweep(settings)
     check_compression(settings)
+    check_gated(settings)
     if settings.chip is not None:
         raise ConfigError("a chip is for calibrate", found="chip.enable: true", todo="convert without, then `spikeloom calibrate --config`")
     _check_folder(folder)
@@ -66,8 +68,11 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
-    spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
-    spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
+    if settings.method == "logic_gated":
+        spiking = phases.program("2_gated", {}, lambda: logic_gated(settings, ann, context, phases.place("2_teaching")))
+    else:
+        spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
+        spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
     if settings.bio_calibration:
         spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, spiking, ann, context))
     seconds = time.perf_counter() - began
@@ -114,6 +119,8 @@ def control_program(
 ) -> Program:
     """The control for these settings: as many levels as the network has in all its steps together, weights of as many bits."""
     progress("quantising the control", 0, 0)
+    if settings.method == "logic_gated":
+        settings = dataclasses.replace(settings, compress="ternary")
     return control_of(
         ann,
         dataclasses.replace(context, progress=silent),

@@ -58,13 +58,27 @@ class Rows:
             return (x if self.front is None else self.front(x)), y
 
 
+def check_gated(settings: Settings) -> None:
+    """Raises ConfigError for what does not go with the method logic_gated."""
+    if settings.method != "logic_gated":
+        return
+    checks: tuple[tuple[str, bool, object, str], ...] = (
+        ("conversion.target_timesteps", settings.timesteps == 1, settings.timesteps, "1: a gate has no memory"),
+        ("compression.weights", settings.compress == "none", settings.compress, "none: weights are ternary already"),
+        ("compression.sparsity", settings.sparsity == 0, settings.sparsity, "0: teaching decides which weights are 0"),
+        ("conversion.enable_bio_calibration", not settings.bio_calibration, True, "false: there are whole thresholds alone"),
+        ("sweep.enable", not settings.sweep, True, "false: there is one level and one step"),
+    )
+    for key, holds, found, allowed in checks:
+        if not holds:
+            raise ConfigError(f"{key} does not go with the method logic_gated", found=found, allowed=allowed)
+
+
 def logic_gated(settings: Settings, ann: Program, context: Context, checkpoint: Path) -> Program:
     """The captured ANN as a spiking program that counts and compares, whole or from `settings.logic_from` on; resumes from the checkpoint.
 
     Raises UnsupportedError for operations without such a form, ConfigError for a layer that does not divide the network.
     """
-    if settings.timesteps != 1:
-        raise ConfigError("a logic-gated network runs one step", found=f"T={settings.timesteps}", allowed="1", todo="give --timesteps 1")
     fused = run([Plan(), Fuse()], ann, context)
     if settings.logic_from is None:
         return _recorded(settings, *_learnt(settings, fused, None, context, checkpoint))

@@ -20,8 +20,8 @@ class Settings:
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
     `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
     `calibrate.Device`, for `calibrate`; `bio_calibration` learns and evolves after compensation (`bio`). A `logic_gated` network compares
-    its input with `logic_bits` thresholds, has `logic_gates` gates for each neuron of the ANN, from the layer `logic_from` on (None: whole),
-    and is taught for `logic_epochs`.
+    its input with `logic_bits` thresholds, has `logic_gates` gates for each neuron of the ANN, from the layer `logic_from` on (None:
+    whole), and is taught for `logic_epochs`.
     """
 
     source: str = "zoo:digits-cnn"
