@@ -1,0 +1,131 @@
+"""Packed layers give what plain integer layers give, on any shape; what they cannot count they refuse."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from spikeloom.errors import NumericError
+from spikeloom.ir.quantised import grid_named, packed
+from spikeloom.kernels.packed import (
+    activity,
+    check_range,
+    codes_of_planes,
+    pack_spikes,
+    pack_ternary,
+    planes_of_codes,
+    unpack_spikes,
+    unpack_ternary,
+    words,
+)
+from spikeloom.kernels.packed_rows import count, fire, gate
+
+SIZES = st.one_of(st.integers(1, 200), st.sampled_from([64, 127, 512, 513, 1024, 1100]))
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        "batch": draw(st.sampled_from([0, 1, 2, 3, 4, 5, 9, 40])),
+        "inputs": draw(SIZES),
+        "outputs": draw(SIZES),
+        "density": draw(st.sampled_from([0.0, 0.1, 0.67, 1.0])),
+        "activity": draw(st.sampled_from([0.0, 0.03, 0.5, 1.0])),
+        "threads": draw(st.sampled_from([1, 3])),
+        "added": draw(st.booleans()),
+        "seed": draw(st.integers(0, 10**6)),
+    }
+
+
+def drawn(case: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Weights [o, n], spikes [b, n], thresholds [o] near the counts there are and far from them, and what is added."""
+    g = torch.Generator().manual_seed(case["seed"])
+    o, n, b = case["outputs"], case["inputs"], case["batch"]
+    signs = torch.randint(0, 2, (o, n), generator=g, dtype=torch.int8) * 2 - 1
+    weights = torch.where(torch.rand(o, n, generator=g) < case["density"], signs, 0).to(torch.int8)
+    spikes = (torch.rand(b, n, generator=g) < case["activity"]).to(torch.uint8)
+    thresholds = torch.randint(-4, 5, (o,), generator=g, dtype=torch.int32)
+    far = torch.tensor([-(2**31), 2**31 - 1, -n, n, n + 1], dtype=torch.int32)
+    thresholds = torch.where(torch.rand(o, generator=g) < 0.2, far[torch.randint(0, 5, (o,), generator=g)], thresholds)
+    added = torch.randint(-5, 6, (b, o), generator=g, dtype=torch.int32) if case["added"] else None
+    return weights, spikes, thresholds, added
+
+
+def counted(weights: Tensor, spikes: Tensor) -> Tensor:
+    """The plain count."""
+    return (spikes.int() @ weights.int().T).int()
+
+
+def fired(counts: Tensor, thresholds: Tensor, added: Tensor | None) -> Tensor:
+    """The plain spikes."""
+    return (counts.long() + (0 if added is None else added.long()) >= thresholds.long()).to(torch.uint8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(layers())
+def test_dense_layers_are_those_of_plain_integers(case: dict[str, Any]) -> None:
+    weights, spikes, thresholds, added = drawn(case)
+    planes, x, before = pack_ternary(weights), pack_spikes(spikes), torch.get_num_threads()
+    expected = counted(weights, spikes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikeloom.kernels.packed_rows.SHARE", 1 << 6)
+        patch.setattr(torch, "get_num_threads", lambda: case["threads"])
+        assert torch.equal(count(*planes, x), expected)
+        out = fire(*planes, thresholds, x, added)
+    assert torch.get_num_threads() == before
+    assert torch.equal(unpack_spikes(out, case["outputs"]), fired(expected, thresholds, added))
+    assert torch.equal(gate(expected, thresholds, added).view(torch.int64), out.view(torch.int64))
+    assert not bool(unpack_spikes(out, out.shape[1] * 64)[:, case["outputs"] :].any())
+
+
+@settings(deadline=None, max_examples=100)
+@given(layers())
+def test_packing_keeps_every_bit_and_fills_up_with_zeros(case: dict[str, Any]) -> None:
+    weights, spikes, _, _ = drawn(case)
+    n, planes = case["inputs"], pack_ternary(weights)
+    assert torch.equal(unpack_spikes(pack_spikes(spikes), n), spikes)
+    assert torch.equal(pack_spikes(spikes.bool()).view(torch.int64), pack_spikes(spikes).view(torch.int64))
+    assert torch.equal(unpack_ternary(*planes, n), weights)
+    assert activity(pack_spikes(spikes), n) == pytest.approx(spikes.float().mean().nan_to_num().item())
+    for plane in planes:
+        assert not bool(unpack_spikes(plane, words(n) * 64)[:, n:].any())
+    kept = packed(weights.flatten(), grid_named("ternary"))
+    assert torch.equal(codes_of_planes(*planes, n), kept)
+    for plane, found in zip(planes, planes_of_codes(kept, *weights.shape), strict=True):
+        assert torch.equal(plane.view(torch.int64), found.view(torch.int64))
+
+
+@pytest.mark.parametrize("n", [3, 64, 70, 200])
+def test_what_is_no_bit_and_no_weight_is_refused(n: int) -> None:
+    for place in (0, n - 1):
+        for value in (2, 255):
+            bits = torch.zeros(2, n, dtype=torch.uint8)
+            bits[1, place] = value
+            with pytest.raises(NumericError, match="0 or 1"):
+                pack_spikes(bits)
+        for value in (2, -2, 127, -128):
+            weights = torch.zeros(2, n, dtype=torch.int8)
+            weights[1, place] = value
+            with pytest.raises(NumericError, match="-1, 0 or 1"):
+                pack_ternary(weights)
+    kept = torch.zeros(-(-2 * n // 4), dtype=torch.uint8)
+    kept[0] = 3
+    with pytest.raises(NumericError, match="codes"):
+        planes_of_codes(kept, 2, n)
+    with pytest.raises(NumericError, match="fit"):
+        planes_of_codes(kept[1:], 2, n)
+    with pytest.raises(NumericError, match="words"):
+        unpack_spikes(torch.zeros(2, words(n) + 1, dtype=torch.uint64), n)
+
+
+def test_counts_that_32_bits_cannot_hold_are_refused() -> None:
+    check_range(2**31 - 2)
+    check_range(2**31 - 12, 10)
+    for fan_in, added in ((2**31 - 1, 0), (2**31 - 12, 11)):
+        with pytest.raises(NumericError, match="accumulator"):
+            check_range(fan_in, added)
+    with pytest.raises(NumericError, match="added"):
+        gate(torch.zeros(2, 3, dtype=torch.int32), torch.zeros(3, dtype=torch.int32), torch.zeros(3, 2, dtype=torch.int32))
