@@ -21,6 +21,7 @@ from spikeloom.kernels.packed import (
     unpack_ternary,
     words,
 )
+from spikeloom.kernels.packed_events import columns_of, count_events, fire_events, prefers_events
 from spikeloom.kernels.packed_rows import count, fire, gate
 
 SIZES = st.one_of(st.integers(1, 200), st.sampled_from([64, 127, 512, 513, 1024, 1100]))
@@ -79,6 +80,22 @@ def test_dense_layers_are_those_of_plain_integers(case: dict[str, Any]) -> None:
     assert torch.equal(unpack_spikes(out, case["outputs"]), fired(expected, thresholds, added))
     assert torch.equal(gate(expected, thresholds, added).view(torch.int64), out.view(torch.int64))
     assert not bool(unpack_spikes(out, out.shape[1] * 64)[:, case["outputs"] :].any())
+
+
+@settings(deadline=None, max_examples=150)
+@given(layers(), st.sampled_from([1, 3, 8, 1000]))
+def test_event_driven_layers_are_those_of_plain_integers(case: dict[str, Any], together: int) -> None:
+    weights, spikes, thresholds, added = drawn(case)
+    x, expected = pack_spikes(spikes), counted(weights, spikes)
+    columns = columns_of(*pack_ternary(weights), case["inputs"], thresholds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikeloom.kernels.packed_events.SHARE", 1 << 6)
+        patch.setattr("spikeloom.kernels.packed_events.TOGETHER", together)
+        patch.setattr(torch, "get_num_threads", lambda: case["threads"])
+        assert torch.equal(count_events(columns, x), expected)
+        out, alone = fire_events(columns, x, added), fire_events(columns, x)
+    assert torch.equal(unpack_spikes(out, case["outputs"]), fired(expected, thresholds, added))
+    assert torch.equal(alone.view(torch.int64), fire(*pack_ternary(weights), thresholds, x).view(torch.int64))
 
 
 @settings(deadline=None, max_examples=100)
