@@ -1,8 +1,8 @@
 """
 What compiled kernels are made of: their machine code on this machine, and LLVM's code, the same on every machine.
 
-A kernel is compiled anew, without the copy on disk, and read whole: with every part that is compiled into it, its indices and addresses, and
-the wrapper that Python calls it by.
+A kernel is compiled anew, without the copy on disk, and read whole: with every part that is compiled into it, its indices and addresses,
+and the wrapper that Python calls it by.
 """
 
 import re
@@ -11,9 +11,13 @@ from typing import Any
 
 from numba import njit
 
-MULTIPLY = re.compile(r"v?p?(mul|imul|madd|dpbus|dpbss|dpwss|pclmul|gf2p8mul|fmadd|fmsub|fnmadd|fnmsub)\w*|mulx|umull|smull|madd|msub|smadd\w*|umadd\w*|mla|mls")
+MULTIPLY = re.compile(
+    r"v?p?(mul|imul|madd|dpbus|dpbss|dpwss|pclmul|gf2p8mul|fmadd|fmsub|fnmadd|fnmsub)\w*|mulx|umull|smull|madd|msub|smadd\w*|umadd\w*|mla|mls"
+)
 """Instructions that multiply: x86's and ARM's, of any width, of whole numbers and others."""
-FLOATING = re.compile(r"v?(add|sub|mul|div|sqrt|min|max|cmp\w*|round|rcp\w*|rsqrt\w*|dp|hadd|hsub|cvt\w+|u?comi\w*|f\w+)[sp][sdh]|f[a-z]+|scvtf|ucvtf")
+FLOATING = re.compile(
+    r"v?(add|sub|mul|div|sqrt|min|max|cmp\w*|round|rcp\w*|rsqrt\w*|dp|hadd|hsub|cvt\w+|u?comi\w*|f\w+)[sp][sdh]|f[a-z]+|scvtf|ucvtf"
+)
 """Instructions that calculate with floating-point numbers; such as move bits about (movaps, xorps, andps) do not."""
 
 
@@ -47,7 +51,7 @@ def lines(kernel: Any) -> Iterator[str]:
 
 
 def products(kernel: Any) -> list[str]:
-    """The products in LLVM's code that hold something read from memory, or derived from it: `mul` of any kind, with `load` as what taints."""
+    """The products in LLVM's code that something read from memory goes into, or what derives from it."""
     found, body = list[str](), list[str]()
     for line in lines(kernel):
         if line.startswith("define"):

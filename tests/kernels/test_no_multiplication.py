@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
+from tests.kernels.machine import afresh, floating, floats, instructions, multiplying, products
 
 from spikeloom.kernels import loops, packed_event_loops, packed_loops, packed_window_loops
 from spikeloom.kernels.lanes import WIDTH, half_at, load, ones_in, put_half, put_word, store, word_at
-from tests.kernels.machine import afresh, floating, floats, instructions, multiplying, products
 
 KERNELS = {
     f"{module.__name__.rsplit('.', 1)[1]}.{name}": kernel

@@ -1,7 +1,11 @@
 """Packed layers give what plain integer layers give, on any shape; what they cannot count they refuse."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,7 +25,8 @@ from spikeloom.kernels.packed import (
     unpack_ternary,
     words,
 )
-from spikeloom.kernels.packed_events import columns_of, count_events, fire_events, prefers_events
+from spikeloom.kernels.packed_events import Columns, columns_of, count_events, fire_events, prefers_events
+from spikeloom.kernels.packed_layers import Rows, count_layer, fire_layer, layer_of
 from spikeloom.kernels.packed_rows import count, fire, gate
 
 SIZES = st.one_of(st.integers(1, 200), st.sampled_from([64, 127, 512, 513, 1024, 1100]))
@@ -134,7 +139,7 @@ def test_what_is_no_bit_and_no_weight_is_refused(n: int) -> None:
         planes_of_codes(kept, 2, n)
     with pytest.raises(NumericError, match="fit"):
         planes_of_codes(kept[1:], 2, n)
-    with pytest.raises(NumericError, match="words"):
+    with pytest.raises(NumericError, match="fit"):
         unpack_spikes(torch.zeros(2, words(n) + 1, dtype=torch.uint64), n)
 
 
@@ -144,5 +149,66 @@ def test_counts_that_32_bits_cannot_hold_are_refused() -> None:
     for fan_in, added in ((2**31 - 1, 0), (2**31 - 12, 11)):
         with pytest.raises(NumericError, match="accumulator"):
             check_range(fan_in, added)
-    with pytest.raises(NumericError, match="added"):
-        gate(torch.zeros(2, 3, dtype=torch.int32), torch.zeros(3, dtype=torch.int32), torch.zeros(3, 2, dtype=torch.int32))
+
+
+def test_tensors_that_do_not_fit_are_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is where users run it
+    plus, minus = pack_ternary(torch.ones(3, 70, dtype=torch.int8))
+    x, limits, added = (
+        pack_spikes(torch.ones(2, 70, dtype=torch.uint8)),
+        torch.zeros(3, dtype=torch.int32),
+        torch.zeros(2, 3, dtype=torch.int32),
+    )
+    columns = columns_of(plus, minus, 70, limits)
+    short = x[:, :1]
+    wrong: list[Callable[[], object]] = [
+        lambda: count(plus, minus, short),
+        lambda: count(plus, minus[:2], x),
+        lambda: fire(plus, minus, limits[:2], x),
+        lambda: fire(plus, minus, limits.long(), x),
+        lambda: fire(plus, minus, limits, x, added[:1]),
+        lambda: fire(plus, minus, limits, x.view(torch.int64)),
+        lambda: gate(added, limits, added.T),
+        lambda: gate(added, limits[:2]),
+        lambda: count_events(columns, short),
+        lambda: fire_events(columns, x, added[:1]),
+        lambda: columns_of(plus, minus, 70, limits[:2]),
+        lambda: columns_of(plus, minus, 60, limits),
+        lambda: pack_spikes(torch.ones(2, 3)),
+        lambda: pack_ternary(torch.ones(2, 3)),
+        lambda: activity(x, 60),
+    ]
+    for call in wrong:
+        with pytest.raises(NumericError):
+            call()
+    with pytest.raises(NumericError, match="thresholds"):
+        fire_events(columns_of(plus, minus, 70), x)
+
+
+def test_a_layer_takes_the_way_that_suits_it() -> None:
+    planes, limits = pack_ternary(torch.ones(600, 128, dtype=torch.int8)), torch.zeros(600, dtype=torch.int32)
+    assert isinstance(layer_of(*planes, 128, limits, active=0.02), Columns)
+    assert isinstance(layer_of(planes[0][:10], planes[1][:10], 128, limits[:10], active=0.5), Rows)
+    assert not prefers_events(10, 4096, 0.5)
+    assert prefers_events(4096, 4096, 0.05)
+    x = pack_spikes(torch.randint(0, 2, (5, 128), dtype=torch.uint8))
+    by_rows, by_columns = layer_of(*planes, 128, limits, active=1.0), layer_of(*planes, 128, limits, active=0.02)
+    added = torch.randint(-9, 9, (5, 600), dtype=torch.int32)
+    for one, other in (
+        (count_layer(by_rows, x), count_layer(by_columns, x)),
+        (fire_layer(by_rows, x, added), fire_layer(by_columns, x, added)),
+    ):
+        assert torch.equal(one.view(torch.uint8), other.view(torch.uint8))
+    with pytest.raises(NumericError, match="thresholds"):
+        fire_layer(layer_of(*planes, 128), x)
+
+
+def test_a_layer_by_columns_takes_no_more_memory_than_its_planes() -> None:
+    for outputs, inputs in ((4096, 512), (128, 576), (600, 300)):
+        columns = columns_of(*pack_ternary(torch.ones(outputs, inputs, dtype=torch.int8)), inputs)
+        assert columns.records.numel() * 8 <= 2 * (inputs + 1) * words(outputs) * 8 + 64
+
+
+def test_nothing_is_compiled_before_a_layer_runs() -> None:
+    told = "import sys, spikeloom.kernels.packed_layers, spikeloom.kernels.packed_windows; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0

@@ -26,7 +26,9 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "channels": groups * draw(st.sampled_from([1, 3, 21, 32, 43, 64, 65, 130])),
         "outputs": groups * draw(st.sampled_from([1, 5, 64, 70])),
         "picture": (draw(st.integers(3, 9)), draw(st.integers(3, 9))),
-        "window": Window(draw(PAIRS), draw(PAIRS), draw(st.tuples(st.integers(0, 2), st.integers(0, 2))), draw(st.sampled_from([(1, 1), (1, 2), (2, 1)]))),
+        "window": Window(
+            draw(PAIRS), draw(PAIRS), draw(st.tuples(st.integers(0, 2), st.integers(0, 2))), draw(st.sampled_from([(1, 1), (1, 2), (2, 1)]))
+        ),
         "columns": draw(st.booleans()),
         "added": draw(st.booleans()),
         "pixels": draw(st.sampled_from([1, 20, 1000])),

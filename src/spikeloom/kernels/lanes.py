@@ -53,7 +53,7 @@ def _operator(function: Callable[..., Any], kind: Vector, method: str) -> None:
         key = function
         cases = [signature(kind, kind, kind)]  # noqa: RUF012 (numba reads it from the class)
 
-    infer_global(function)(Between)
+    infer_global(function)(Between)  # pyright: ignore[reportOptionalCall]
     lower_builtin(function, kind, kind)(lambda _, builder, __, arguments: getattr(builder, method)(*arguments))
 
 

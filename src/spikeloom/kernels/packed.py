@@ -42,7 +42,9 @@ def check_range(fan_in: int, added: int = 0) -> None:
 
 def pack_spikes(bits: UInt8[Tensor, "*batch n"] | Bool[Tensor, "*batch n"]) -> UInt64[Tensor, "*batch words"]:
     """Spikes along the last axis in words. Raises NumericError where one is neither 0 nor 1."""
-    bits, size = bits.contiguous(), bits.shape[-1]
+    if bits.dtype not in (torch.uint8, torch.bool):
+        raise NumericError("spikes are bits", found=bits.dtype, allowed="uint8 or bool, 0 or 1", todo="threshold the input first")
+    bits, size = fitting("spikes", bits, bits.dtype, *bits.shape), bits.shape[-1]
     packed = torch.empty(*bits.shape[:-1], words(size), dtype=torch.uint64)
     told = (bits.data_ptr(), packed.data_ptr(), size, words(size) * 8, math.prod(bits.shape[:-1]))
     if loops().pack_bits(*told):
@@ -52,7 +54,7 @@ def pack_spikes(bits: UInt8[Tensor, "*batch n"] | Bool[Tensor, "*batch n"]) -> U
 
 def unpack_spikes(packed: UInt64[Tensor, "*batch words"], size: int) -> UInt8[Tensor, "*batch n"]:
     """The `size` spikes that `pack_spikes` packed."""
-    packed = _fitting(packed, size)
+    packed = _held(packed, size)
     bits = torch.empty(*packed.shape[:-1], size, dtype=torch.uint8)
     loops().unpack_bits(packed.data_ptr(), 0, bits.data_ptr(), size, words(size) * 8, math.prod(packed.shape[:-1]))
     return bits
@@ -60,7 +62,7 @@ def unpack_spikes(packed: UInt64[Tensor, "*batch words"], size: int) -> UInt8[Te
 
 def pack_ternary(weights: Int8[Tensor, "o n"]) -> tuple[UInt64[Tensor, "o words"], UInt64[Tensor, "o words"]]:
     """The planes of weights: where they are +1, and where −1. Raises NumericError where one is something else."""
-    weights, size = weights.contiguous(), weights.shape[1]
+    weights, size = fitting("weights", weights, torch.int8, *weights.shape), weights.shape[1]
     plus = torch.empty(weights.shape[0], words(size), dtype=torch.uint64)
     minus = torch.empty_like(plus)
     if loops().pack_signs(weights.data_ptr(), plus.data_ptr(), minus.data_ptr(), size, words(size) * 8, weights.shape[0]):
@@ -71,7 +73,7 @@ def pack_ternary(weights: Int8[Tensor, "o n"]) -> tuple[UInt64[Tensor, "o words"
 
 def unpack_ternary(plus: UInt64[Tensor, "o words"], minus: UInt64[Tensor, "o words"], size: int) -> Int8[Tensor, "o n"]:
     """The weights, `size` of each output, whose planes these are."""
-    plus, minus = _fitting(plus, size), _fitting(minus, size)
+    plus, minus = _held(plus, size), _held(minus, size)
     weights = torch.empty(plus.shape[0], size, dtype=torch.int8)
     loops().unpack_bits(plus.data_ptr(), minus.data_ptr(), weights.data_ptr(), size, words(size) * 8, plus.shape[0])
     return weights
@@ -80,8 +82,7 @@ def unpack_ternary(plus: UInt64[Tensor, "o words"], minus: UInt64[Tensor, "o wor
 def planes_of_codes(kept: UInt8[Tensor, " bytes"], outputs: int, size: int) -> tuple[UInt64[Tensor, "o words"], UInt64[Tensor, "o words"]]:
     """The planes of weights as files hold them: codes of 2 bits, four in a byte (`ir.quantised.packed` of the ternary grid). Raises
     NumericError where there are too few of them, or one is the code of no weight."""
-    if kept.numel() != -(-outputs * size // 4):
-        raise NumericError("the codes do not fit the weights", found=f"{kept.numel()} bytes", allowed=f"{-(-outputs * size // 4)} bytes")
+    kept = fitting("codes", kept, torch.uint8, -(-outputs * size // 4))
     plus = torch.empty(outputs, words(size), dtype=torch.uint64)
     minus = torch.empty_like(plus)
     codes = torch.cat([kept, kept.new_zeros(32)])  # the last words are read whole
@@ -92,7 +93,7 @@ def planes_of_codes(kept: UInt8[Tensor, " bytes"], outputs: int, size: int) -> t
 
 def codes_of_planes(plus: UInt64[Tensor, "o words"], minus: UInt64[Tensor, "o words"], size: int) -> UInt8[Tensor, " bytes"]:
     """The inverse of `planes_of_codes`."""
-    plus, minus = _fitting(plus, size), _fitting(minus, size)
+    plus, minus = _held(plus, size), _held(minus, size)
     count = -(-plus.shape[0] * size // 4)
     kept = torch.zeros(count + 32, dtype=torch.uint8)
     loops().codes_of_planes(plus.data_ptr(), minus.data_ptr(), kept.data_ptr(), size, words(size) * 8, plus.shape[0])
@@ -101,7 +102,7 @@ def codes_of_planes(plus: UInt64[Tensor, "o words"], minus: UInt64[Tensor, "o wo
 
 def activity(spikes: UInt64[Tensor, "*batch words"], size: int) -> float:
     """The share of `size` inputs that spike."""
-    spikes, places = spikes.contiguous(), math.prod(spikes.shape[:-1]) * size
+    spikes, places = _held(spikes, size), math.prod(spikes.shape[:-1]) * size
     if not places:
         return 0.0
     total = torch.zeros(1, dtype=torch.int64)
@@ -109,10 +110,16 @@ def activity(spikes: UInt64[Tensor, "*batch words"], size: int) -> float:
     return int(total) / places
 
 
-def _fitting(packed: Tensor, size: int) -> Tensor:
-    if packed.shape[-1] != words(size):
-        raise NumericError("words do not hold so many", found=f"{packed.shape[-1]} words for {size}", allowed=f"{words(size)} words")
-    return packed.contiguous()
+def fitting(what: str, tensor: Tensor, kind: torch.dtype, *shape: int) -> Tensor:
+    """The tensor, in one stretch of memory, for kernels read from addresses. Raises NumericError where it is of another kind or shape."""
+    if tensor.dtype is not kind or tensor.shape != shape or not tensor.is_cpu:
+        found = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+        raise NumericError(f"{what} do not fit the layer", found=found, allowed=f"{kind} {shape} on cpu")
+    return tensor.contiguous()
+
+
+def _held(packed: Tensor, size: int) -> Tensor:
+    return fitting("packed bits", packed, torch.uint64, *packed.shape[:-1], words(size))
 
 
 @cache

@@ -122,7 +122,7 @@ def _accumulate(records, wide, listed, end, planes, top):
 @no_type_check
 def _list(spikes, row, mask, stretch, steps, listed, ends):
     """The records of the inputs that spike, as their places in bytes; at `ends`, where the list begins, where it ends after each stretch of
-    `stretch` bytes of spikes, and how many records there are. Each stretch is filled up to fours with the record that counts as weight 0."""
+    `stretch` bytes of spikes, and how many records there are. A stretch is filled up to fours with the record that counts as weight 0."""
     start, begin, stop, pad = ZERO, listed, spikes + row, half_at(steps + CHUNK + FOUR)
     put_word(ends, listed)
     while spikes < stop:
@@ -205,11 +205,12 @@ def events(
     planes_at, lists_at, ends_at,
     list_size, wide_out, block_out,
 ):  # fmt: skip
-    """Spikes where there are thresholds (address 0: none), else counts, of `blocks` blocks of outputs: `records` bytes of records each, whose
-    vectors have `words` bytes. Counters of a block have `size` bytes of planes. Samples, `row` bytes of spikes each, go in tiles of `tile`
-    bytes, and these in stretches of `stretch` bytes of each sample, so that records stay in the cache while a tile passes. At `steps_at`:
-    where the records of 64 inputs lie, those of the 65th, and the record that counts as weight 0. Rows of what comes out are `wide_out`
-    bytes apart, blocks `block_out`."""
+    """Spikes where there are thresholds (address 0: none), else counts, of `blocks` blocks of outputs.
+
+    A block has `records` bytes of records, whose vectors have `words` bytes; its counters have `size` bytes of planes. Samples, `row` bytes
+    of spikes each, go in tiles of `tile` bytes, and these in stretches of `stretch` bytes of each sample, so that records stay in the cache
+    while a tile passes. At `steps_at`: where the records of 64 inputs lie, those of the 65th, and the record that counts as weight 0. Rows
+    of what comes out are `wide_out` bytes apart, blocks `block_out`."""
     stop, mask = spikes_at + spikes, ALL >> ((ZERO - inputs) & (BITS - ONE))
     while spikes_at < stop:
         tile_end = min(spikes_at + tile, stop)

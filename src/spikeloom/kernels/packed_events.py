@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeloom.errors import NumericError
-from spikeloom.kernels.packed import WORD, activity, pack_spikes, unpack_spikes, words
+from spikeloom.kernels.packed import WORD, activity, fitting, pack_spikes, unpack_spikes, words
 from spikeloom.kernels.packed_rows import gate
 from spikeloom.kernels.threads import together
 
@@ -55,6 +55,7 @@ def columns_of(
     if inputs > MOST_INPUTS:
         raise NumericError("a layer by columns has too many inputs", found=inputs, allowed=f"at most {MOST_INPUTS}", todo="keep it by rows")
     outputs = plus.shape[0]
+    thresholds = None if thresholds is None else fitting("thresholds", thresholds, torch.int32, outputs)
     bits = torch.zeros(inputs + 1, 2, words(outputs) * WORD, dtype=torch.uint8)  # weights of 0, one more input, outputs that fill words
     bits[:, 1] = 1
     bits[:inputs, 0, :outputs] = unpack_spikes(plus, inputs).T
@@ -111,9 +112,8 @@ def _planes(thresholds: Tensor, inputs: int) -> Tensor:
 
 def _run(columns: Columns, planes: Tensor | None, spikes: Tensor, out: Tensor, per_word: int) -> None:
     """The kernel on all samples and blocks; a word of outputs has `per_word` bytes of what comes out."""
-    spikes, batch = spikes.contiguous(), spikes.shape[0]
-    if spikes.shape[1] != words(columns.inputs):
-        raise NumericError("spikes do not fit the layer", found=f"{spikes.shape[1]} words", allowed=f"{words(columns.inputs)} words")
+    batch = spikes.shape[0]
+    spikes = fitting("spikes", spikes, torch.uint64, batch, words(columns.inputs))
     if not out.numel():
         return
     stretch = _stretch(spikes, columns.inputs)
@@ -143,14 +143,15 @@ def _blocks(
     scratch = torch.empty(tile * (size // 8 + listed // 2 + stretches + 2), dtype=torch.int64)
     lists = scratch.data_ptr() + tile * size
     ends = lists + tile * listed * 4
-    before, outputs = block * LANES * WORD, min(many * lanes * WORD, columns.outputs - block * LANES * WORD)
+    before, wide = block * LANES * WORD, out.shape[1] * out.itemsize
+    outputs = min(many * lanes * WORD, columns.outputs - before)
     _loops().events(
         columns.records.data_ptr() + block * (inputs + 1) * 2 * LANES * 8, 0 if planes is None else planes.data_ptr() + block * size,
-        spikes.data_ptr() + first * row, steps.ctypes.data, out.data_ptr() + first * out.shape[1] * out.itemsize + before // WORD * per_word,
+        spikes.data_ptr() + first * row, steps.ctypes.data, out.data_ptr() + first * wide + before // WORD * per_word,
         many, (inputs + 1) * record, lanes * 8, inputs, outputs, size,
         row, samples * row, tile * row, stretch * 8, (stretches + 1) * 8,
         scratch.data_ptr(), lists, ends,
-        listed * 4, out.shape[1] * out.itemsize, lanes * per_word,
+        listed * 4, wide, lanes * per_word,
     )  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def _steps(record: int, inputs: int) -> NDArray[np.uint32]:
 def _parts(columns: Columns, batch: int, blocks: int) -> list[tuple[int, int, int, int]]:
     """Samples and blocks for each thread: first and how many."""
     worth = batch * blocks * columns.inputs // SHARE
-    threads = min(torch.get_num_threads(), max(worth, 1))
+    threads = min(torch.get_num_threads(), worth) if worth > 1 else 1
     along = batch if batch >= threads else blocks
     ends = [along * thread // threads for thread in range(threads + 1)]
     pieces = [(low, high - low) for low, high in pairwise(ends) if high > low]

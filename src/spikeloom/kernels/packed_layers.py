@@ -49,9 +49,7 @@ def count_layer(layer: Layer, spikes: UInt64[Tensor, "b words"]) -> Int32[Tensor
     return count_events(layer, spikes) if isinstance(layer, Columns) else count(layer.plus, layer.minus, spikes)
 
 
-def fire_layer(
-    layer: Layer, spikes: UInt64[Tensor, "b words"], add: Int32[Tensor, "b o"] | None = None
-) -> UInt64[Tensor, "b out_words"]:
+def fire_layer(layer: Layer, spikes: UInt64[Tensor, "b words"], add: Int32[Tensor, "b o"] | None = None) -> UInt64[Tensor, "b out_words"]:
     """The spikes of neurons whose count, with `add` where it is given, reaches their threshold. Raises NumericError where the layer has
     no thresholds."""
     if layer.thresholds is None:

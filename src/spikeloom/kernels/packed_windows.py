@@ -1,9 +1,9 @@
 """
 Packed convolutions and pooling: spikes are packed along the channels of each pixel, words [b, h, w, ⌈c/64⌉].
 
-A convolution is a layer on patches: the bits of a window's pixels, one pixel after another without gaps, so that 3×3 windows of one channel
-are 9 bits of a word, and those of 64 channels 9 words. Weights lie in the same order (`pack_filters`). Beyond the edge nothing spikes. Patches
-are made for some rows of pixels at a time, and stay in the cache.
+A convolution is a layer on patches: the bits of a window's pixels, one pixel after another without gaps, so that 3×3 windows of one
+channel are 9 bits of a word, and those of 64 channels 9 words. Weights lie in the same order (`pack_filters`). Beyond the edge nothing
+spikes. Patches are made for some rows of pixels at a time, and stay in the cache.
 
     pool    a neuron spikes where any of its window does: max-pooling of spikes, OR
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeloom.errors import NumericError
-from spikeloom.kernels.packed import pack_spikes, pack_ternary, unpack_spikes, words
+from spikeloom.kernels.packed import fitting, pack_spikes, pack_ternary, unpack_spikes, words
 from spikeloom.kernels.packed_layers import Layer, count_layer, fire_layer
 from spikeloom.kernels.packed_rows import gate
 
@@ -42,7 +42,9 @@ class Window(NamedTuple):
         spans = [gap * (side - 1) + 1 for gap, side in zip(self.dilation, self.kernel, strict=True)]
         room = [side + 2 * edge - span for side, edge, span in zip((height, width), self.padding, spans, strict=True)]
         if min(room) < 0:
-            raise NumericError("a window is larger than the picture", found=(height, width), allowed=f"at least {tuple(spans)} with the edge")
+            raise NumericError(
+                "a window is larger than the picture", found=(height, width), allowed=f"at least {tuple(spans)} with the edge"
+            )
         return room[0] // self.stride[0] + 1, room[1] // self.stride[1] + 1
 
 
@@ -104,7 +106,7 @@ def fire_conv(
 
 def pool(spikes: UInt64[Tensor, "b h w words"], window: Window) -> UInt64[Tensor, "b oh ow words"]:
     """Where any spike of a window is, channel by channel."""
-    spikes = spikes.contiguous()
+    spikes = fitting("spikes", spikes, torch.uint64, *spikes.shape)
     batch, height, width, wide = spikes.shape
     size = (batch, *window.size(height, width))
     pooled = torch.empty(*size, wide, dtype=torch.uint64)
@@ -129,7 +131,7 @@ def _firsts(groups: list[Layer], channels: int, window: Window) -> range:
 
 def _patches(spikes: Tensor, first: int, channels: int, window: Window, size: tuple[int, int, int]) -> Iterator[tuple[int, Tensor]]:
     """Where patches begin among the pixels, and patches, some rows of pixels at a time."""
-    spikes = spikes.contiguous()
+    spikes = fitting("spikes", spikes, torch.uint64, *spikes.shape)
     if spikes.shape[3] < words(first + channels):
         raise NumericError("pixels do not hold so many channels", found=f"{spikes.shape[3]} words", allowed=f"{words(first + channels)}")
     plan = _plan(window, tuple(spikes.shape[1:]), size[1:], first, channels)
@@ -152,7 +154,7 @@ def _start(spikes: Tensor, window: Window, row: int) -> tuple[int, int, int]:
 @lru_cache(maxsize=256)
 def _plan(window: Window, picture: tuple[int, ...], size: Pair, first: int, channels: int) -> NDArray[np.uint64]:
     """What a kernel is told of windows on pictures (h, w, words): sizes, and how far in bytes one step of each kind leads."""
-    (height, width, wide), pixel = picture, picture[2] * 8
+    (height, width), pixel = picture[:2], picture[2] * 8
     line = width * pixel
     (tall, broad), (down, right), (above, before), (apart, gap) = window
     told = (
