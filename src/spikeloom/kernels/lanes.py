@@ -89,6 +89,18 @@ def _called(builder: Any, name: str, answer: Any, argument: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [argument])
 
 
+@intrinsic
+@no_type_check
+def room(_):
+    """Where there is room for 256 rows of 64 numbers of 32 bits while a kernel runs."""
+
+    def build(context: Any, builder: Any, __: Any, ___: Any) -> Any:
+        with builder.goto_entry_block():
+            return builder.ptrtoint(builder.alloca(ir.ArrayType(_I32, 256 * 64)), _I64)
+
+    return WORD(), build
+
+
 # --- words ---------------------------------------------------------------------------------------------------------------
 
 

@@ -4,8 +4,7 @@ Event-driven packed layers: work only for inputs that spike (`packed_event_loops
     blocks of 512 outputs, the last one of as many words as remain; in a block, a record for each input and one of weight 0:
         words where w = +1, then words where w ≠ −1
 
-Dense layers (`packed_rows`) cost the same whatever spikes, these in proportion to it, and less an output: `prefers_events` says which
-is the faster.
+Dense layers (`packed_rows`) cost the same whatever spikes, these in proportion to it: `prefers_events` says which is the faster.
 """
 
 from functools import cache, lru_cache
@@ -31,8 +30,6 @@ TOGETHER = 256
 """Active inputs of a stretch, as many as are worth carrying once through all planes."""
 MOST_INPUTS = (1 << 25) - 2
 """Inputs whose records lie in 32 bits of bytes."""
-FIXED = 48
-"""What it costs to turn a block's counters into spikes, in inputs' vectors."""
 SHARE = 1 << 16
 """How many records that are read are worth a thread."""
 
@@ -68,11 +65,13 @@ def columns_of(
 
 
 def prefers_events(outputs: int, inputs: int, active: float) -> bool:
-    """Whether a layer by columns is the faster where a share `active` of its inputs spikes: each costs its vectors of 512 outputs, against
-    all words of all outputs (the ratio measured on AVX-512, benchmarks/logic_gated.py)."""
-    by_columns = -(-outputs // (LANES * WORD)) * (active * inputs * 2 + FIXED)
-    by_rows = outputs * (-(-words(inputs) // LANES) * 2 + 2)
-    return by_columns < by_rows
+    """Whether a layer by columns is the faster where a share `active` of its inputs spikes.
+
+    By columns a block of 512 outputs costs its active inputs, by rows an output costs its vectors and the words that fill none, both beside
+    something fixed; in nanoseconds of a Zen 4 core, whose ratios decide (LOG.md)."""
+    by_columns = -(-outputs // (LANES * WORD)) * (90 + 2.3 * active * inputs)
+    vectors, rest = divmod(words(inputs), LANES)
+    return by_columns < outputs * (1.1 + 0.85 * vectors + 0.45 * rest)
 
 
 def count_events(columns: Columns, spikes: UInt64[Tensor, "b words"]) -> Int32[Tensor, "b o"]:

@@ -32,6 +32,7 @@ from spikeloom.kernels.lanes import (
     put_half,
     put_word,
     reach,
+    room,
     total_of,
     word_at,
 )
@@ -261,11 +262,12 @@ def gate(counts_at, thresholds_at, added_at, words_at, outputs, rows):
     return False
 
 
-@compiled("ppppppp" + "nnnn" + "nn")
+@compiled("pppppp" + "nnnnnn")
 @no_type_check
-def fire(plus_at, minus_at, spikes_at, thresholds_at, added_at, words_at, counts_at, row, outputs, spikes, block, wide, wide_added):
-    """(1) and (2) at once: counts of 64 outputs and a block of spikes stay in the cache, at `counts_at`, 256 bytes a row. Rows of spikes
-    that come out are `wide` bytes apart, rows of what is added `wide_added`."""
+def fire(plus_at, minus_at, spikes_at, thresholds_at, added_at, words_at, row, outputs, spikes, block, wide, wide_added):
+    """(1) and (2) at once: counts of 64 outputs and a block of spikes stay in the cache, 256 bytes a row. Rows of spikes that come out
+    are `wide` bytes apart, rows of what is added `wide_added`."""
+    counts_at = room()
     whole, end = row & (ALL - LINE + ONE), spikes_at + spikes
     while spikes_at < end:
         stop, plus, minus = min(spikes_at + block, end), plus_at, minus_at

@@ -15,6 +15,8 @@ from spikeloom.kernels.threads import together
 
 BLOCK = 16 << 10
 """Bytes of spikes that stay in the first cache while all weights pass."""
+MOST = 256
+"""Samples that there is room for together (`lanes.room`)."""
 SHARE = 1 << 17
 """How many words of weights and spikes that meet are worth a thread."""
 
@@ -61,11 +63,11 @@ def fire(
     row, out_row, block = wide * 8, words(outputs) * 8, _block(wide, batch)
 
     def part(sample: int, samples: int, output: int, many: int) -> None:
-        at, scratch = output * row, torch.empty(block, WORD, dtype=torch.int32)
+        at = output * row
         added, added_row = (0, 0) if add is None else (add.data_ptr() + 4 * (sample * outputs + output), outputs * 4)
         loops().fire(
             plus.data_ptr() + at, minus.data_ptr() + at, spikes.data_ptr() + sample * row, thresholds.data_ptr() + 4 * output, added,
-            fired.data_ptr() + sample * out_row + output // WORD * 8, scratch.data_ptr(),
+            fired.data_ptr() + sample * out_row + output // WORD * 8,
             row, many, samples * row, block * row, out_row, added_row,
         )  # fmt: skip
 
@@ -90,7 +92,7 @@ def gate(
 
 def _block(wide: int, batch: int) -> int:
     """How many samples pass together: whole fours that fill `BLOCK`."""
-    return min(max(BLOCK // (wide * 8) // 4 * 4, 4), 256, max(batch, 1))
+    return min(max(BLOCK // (wide * 8) // 4 * 4, 4), MOST, max(batch, 1))
 
 
 def _parts(batch: int, outputs: int, wide: int) -> list[tuple[int, int, int, int]]:
