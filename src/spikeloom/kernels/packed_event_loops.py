@@ -6,7 +6,7 @@ A block of outputs has a record for each input: where weights are +1, and where 
     t = Σ over active inputs of ([w = +1] + [w ≠ −1]) = count + active                   (1)
 
 Counters are bit planes: plane k holds bit k of all outputs' counters. Three bits of one weight are two bits, a sum and a carry (2), so that
-32 words go into the planes by 31 such steps, none of which multiplies or looks at a single output. They begin at n − active, so that they
+64 words go into the planes by 63 such steps, none of which multiplies or looks at a single output. They begin at n − active, so that they
 end at count + n; a neuron fires where that reaches its threshold + n, compared plane by plane (3).
 
     sum = a ^ b ^ c        carry = a ^ ((a ^ b) & (a ^ c))                               (2)
@@ -35,7 +35,7 @@ from spikeloom.kernels.lanes import (
 )
 
 ZERO, ONE, TWO, FOUR, WORD, BITS, LINE, CHUNK = (np.uint64(n) for n in (0, 1, 2, 4, 8, 64, 64, 256))
-GROUP, SMALL = np.uint64(64), np.uint64(16)  # bytes of a list that go into the planes together: 16 inputs, or 4
+GROUP, HALF, SMALL = np.uint64(128), np.uint64(64), np.uint64(16)  # bytes of a list that go into the planes together: 32 inputs, or 4
 ALL = np.uint64(2**64 - 1)
 
 
@@ -86,6 +86,16 @@ def _inputs8(ones, twos, fours, eights, records, wide, listed):
 
 @inlined
 @no_type_check
+def _inputs16(ones, twos, fours, eights, sixteens, records, wide, listed):
+    """Sixteen inputs into planes 0 to 4."""
+    ones, twos, fours, eights, first = _inputs8(ones, twos, fours, eights, records, wide, listed)
+    ones, twos, fours, eights, second = _inputs8(ones, twos, fours, eights, records, wide, listed + SMALL + SMALL)
+    sixteens, carry = _full(sixteens, first, second)
+    return ones, twos, fours, eights, sixteens, carry
+
+
+@inlined
+@no_type_check
 def _carry_on(carry, plane, top):
     """A carry into a plane and those above it."""
     while plane < top:
@@ -102,10 +112,11 @@ def _accumulate(records, wide, listed, end, planes, top):
     ones, twos, fours = load(planes), load(planes + LINE), load(planes + LINE + LINE)
     eights, sixteens, above = load(planes + LINE + LINE + LINE), load(planes + CHUNK), planes + CHUNK + LINE
     while listed + GROUP <= end:
-        ones, twos, fours, eights, first = _inputs8(ones, twos, fours, eights, records, wide, listed)
-        ones, twos, fours, eights, second = _inputs8(ones, twos, fours, eights, records, wide, listed + SMALL + SMALL)
-        sixteens, carry = _full(sixteens, first, second)
-        _carry_on(carry, above, top)
+        ones, twos, fours, eights, sixteens, first = _inputs16(ones, twos, fours, eights, sixteens, records, wide, listed)
+        ones, twos, fours, eights, sixteens, second = _inputs16(ones, twos, fours, eights, sixteens, records, wide, listed + HALF)
+        x, carry = _full(load(above), first, second)
+        store(above, x)
+        _carry_on(carry, above + LINE, top)
         listed += GROUP
     store(planes + LINE + LINE + LINE, eights)
     store(planes + CHUNK, sixteens)

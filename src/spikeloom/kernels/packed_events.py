@@ -64,14 +64,14 @@ def columns_of(
     return Columns(records.view(torch.uint64), thresholds, planes, inputs, outputs)
 
 
-def prefers_events(outputs: int, inputs: int, active: float) -> bool:
+def prefers_events(outputs: int, inputs: int, active: float, batch: int = 64) -> bool:
     """Whether a layer by columns is the faster where a share `active` of its inputs spikes.
 
-    By columns a block of 512 outputs costs its active inputs, by rows an output costs its vectors and the words that fill none, both beside
-    something fixed; in nanoseconds of a Zen 4 core, whose ratios decide (LOG.md)."""
+    By columns a block of 512 outputs costs its active inputs, by rows an output costs its vectors (fewer than four samples do not share
+    them) and the words that fill none, both beside something fixed; in nanoseconds of a Zen 4 core, whose ratios decide (LOG.md)."""
     by_columns = -(-outputs // (LANES * WORD)) * (90 + 2.3 * active * inputs)
     vectors, rest = divmod(words(inputs), LANES)
-    return by_columns < outputs * (1.1 + 0.85 * vectors + 0.45 * rest)
+    return by_columns < outputs * (1.1 + (0.85 if batch >= 4 else 1.4) * vectors + 0.45 * rest)
 
 
 def count_events(columns: Columns, spikes: UInt64[Tensor, "b words"]) -> Int32[Tensor, "b o"]:
@@ -137,7 +137,7 @@ def _blocks(
     inputs, row, tile = columns.inputs, spikes.shape[1] * 8, min(samples, TILE)
     stretches = -(-spikes.shape[1] // stretch)
     size, record = _depth(inputs) * LANES * 8, 2 * lanes * 8
-    steps = _steps(record, inputs)
+    _, steps = _steps(record, inputs)
     listed = (inputs + 4 * stretches + 4) // 2 * 2
     scratch = torch.empty(tile * (size // 8 + listed // 2 + stretches + 2), dtype=torch.int64)
     lists = scratch.data_ptr() + tile * size
@@ -146,7 +146,7 @@ def _blocks(
     outputs = min(many * lanes * WORD, columns.outputs - before)
     _loops().events(
         columns.records.data_ptr() + block * (inputs + 1) * 2 * LANES * 8, 0 if planes is None else planes.data_ptr() + block * size,
-        spikes.data_ptr() + first * row, steps.ctypes.data, out.data_ptr() + first * wide + before // WORD * per_word,
+        spikes.data_ptr() + first * row, steps, out.data_ptr() + first * wide + before // WORD * per_word,
         many, (inputs + 1) * record, lanes * 8, inputs, outputs, size,
         row, samples * row, tile * row, stretch * 8, (stretches + 1) * 8,
         scratch.data_ptr(), lists, ends,
@@ -163,9 +163,10 @@ def _stretch(spikes: Tensor, inputs: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _steps(record: int, inputs: int) -> NDArray[np.uint32]:
-    """Where the records of 64 inputs lie, that of the next, and the one that counts as weight 0."""
-    return np.array([*range(0, 65 * record, record), inputs * record], np.uint32)
+def _steps(record: int, inputs: int) -> tuple[NDArray[np.uint32], int]:
+    """Where the records of 64 inputs lie, that of the next, and the one that counts as weight 0; and the address of this."""
+    told = np.array([*range(0, 65 * record, record), inputs * record], np.uint32)
+    return told, told.ctypes.data
 
 
 def _parts(columns: Columns, batch: int, blocks: int) -> list[tuple[int, int, int, int]]:

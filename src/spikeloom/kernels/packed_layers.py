@@ -36,10 +36,13 @@ def layer_of(
     inputs: int,
     thresholds: Int32[Tensor, " o"] | None = None,
     active: float = 0.5,
+    batch: int = 64,
 ) -> Layer:
-    """A layer for inputs of which a share `active` spikes. Raises NumericError where its counts may leave 32 bits."""
+    """A layer for so many samples at a time, of whose inputs a share `active` spikes.
+
+    Raises NumericError where its counts may leave 32 bits."""
     check_range(inputs)
-    if prefers_events(plus.shape[0], inputs, active):
+    if prefers_events(plus.shape[0], inputs, active, batch):
         return columns_of(plus, minus, inputs, thresholds)
     return Rows(plus.contiguous(), minus.contiguous(), thresholds, inputs, plus.shape[0])
 
