@@ -6,7 +6,9 @@ Logic-gated layers (weights −1, 0, +1, spikes 0 or 1, integer thresholds) agai
 Part `speed`: a layer 4096 × 4096 with random ternary weights, from packed spikes to packed spikes, against torch's linear layer in fp32 and
 onnxruntime's MatMulInteger of uint8 inputs and int8 weights (its fastest form, as fast as QLinearMatMul): all with the same weights and
 inputs, each given its inputs in its own form. They take turns of twenty calls each, so that a layer finds its weights in the cache if they
-fit there (4 MiB packed, 16 MiB int8, 64 MiB fp32); rows called cold have turns of one call, each after the others have filled the caches.
+fit there (4 MiB packed, 16 MiB int8, 64 MiB fp32). Targets are for the layer as `layer_of` makes it, in the order that suits batch and
+activity; rows called dense are by rows, where every word of weights is read whatever spikes; rows called cold have turns of one call, each
+after the others have filled the caches.
 """
 
 import argparse
@@ -86,7 +88,7 @@ def speed(seconds: float) -> list[Row]:
                 rows += ratio_rows(name, way, fastest(functions, seconds, CALLS), TARGETS[batch] if active == 0.5 else None)
                 if active == 0.5:
                     functions["packed"] = lambda dense=dense, packed=packed: fire_layer(dense, packed)
-                    rows += ratio_rows(f"{name}, dense", "rows", fastest(functions, seconds, CALLS), TARGETS[batch])
+                    rows += ratio_rows(f"{name}, dense", "rows", fastest(functions, seconds, CALLS), None)
                     rows += ratio_rows(f"{name}, dense, cold", "rows", fastest(functions, seconds / 2), None)
     return [*rows, memory(plain, planes, columns_of(*planes, SIZE).records)]
 

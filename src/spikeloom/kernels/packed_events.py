@@ -173,6 +173,8 @@ def _parts(columns: Columns, batch: int, blocks: int) -> list[tuple[int, int, in
     """Samples and blocks for each thread: first and how many."""
     worth = batch * blocks * columns.inputs // SHARE
     threads = min(torch.get_num_threads(), worth) if worth > 1 else 1
+    if threads == 1:
+        return [(0, batch, 0, blocks)]
     along = batch if batch >= threads else blocks
     ends = [along * thread // threads for thread in range(threads + 1)]
     pieces = [(low, high - low) for low, high in pairwise(ends) if high > low]

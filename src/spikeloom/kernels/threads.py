@@ -9,6 +9,8 @@ from typing import Any
 
 def together(task: Callable[..., Any], pieces: Sequence[tuple[Any, ...]]) -> list[Any]:
     """What the task answers for each piece of the work, a thread for each; the first is done by the caller's own."""
+    if len(pieces) == 1:
+        return [task(*pieces[0])]
     others = [_pool().submit(task, *piece) for piece in pieces[1:]]
     return [task(*pieces[0]), *(other.result() for other in others)]
 
