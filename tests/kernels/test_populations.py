@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikeloom import kernels
 from spikeloom.kernels import Place, driven
-from spikeloom.kernels.loops import compiled
+from spikeloom.kernels.compilation import compiled
 from spikeloom.neuron import look_up as search
 from spikeloom.neuron import on_grid, read_table
 from spikeloom.neuron import run_uniform as by_steps

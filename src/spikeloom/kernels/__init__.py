@@ -1,11 +1,17 @@
 """
-Kernels: populations in one pass over memory, on a CPU by numba (floor 2, beside `neuron`, whose numbers they give bit for bit).
+Kernels, on a CPU by numba (floor 2, beside `neuron`): populations in one pass over memory, whose numbers are `neuron`'s bit for bit, and
+layers of weights −1, 0, +1 on packed spikes, which multiply nothing.
 
-    populations  `run_uniform`, `look_up` on tensors, where `serves` says so
-    bank         the tables of many populations in one stretch of memory
-    layout       how a kernel walks a tensor's channels
-    operators    the same as operators of torch, so that compiled graphs hold them whole
-    loops        the loops that numba compiles; imported at the first call
+    populations      `run_uniform`, `look_up` on tensors, where `serves` says so
+    bank             the tables of many populations in one stretch of memory
+    layout           how a kernel walks a tensor's channels
+    operators        the same as operators of torch, so that compiled graphs hold them whole
+    packed           spikes and ternary weights in words, and back; files' codes
+    packed_rows      dense layers: AND and population count
+    packed_events    layers driven by events: only inputs that spike
+    packed_layers    a layer in the way that suits it
+    packed_windows   convolutions and pooling
+    *loops           what numba compiles; imported at the first call (`compilation`, `lanes`: vectors inside kernels, `threads`)
 
 `simulate.kernel` chooses between these and `neuron`. A kernel for another device serves the same calls.
 """

@@ -2,44 +2,21 @@
 The kernels themselves: loops over memory that LLVM turns into SIMD, the same arithmetic in the same order as `neuron`'s, so that every
 number is the same bit for bit (no fast-math; a division is a true one).
 
-A kernel gets addresses, not arrays: to take an array apart costs more than to run a small population. It walks a tensor (`layout`) in
-pieces of at most `PIECE` neighbours, whose membranes stay in the first cache; pieces `first` to `last` of all, so that threads can share
-them. Outputs may lie where the inputs do.
-
-Compiled by numba when this module is first imported, and kept on disk where numba finds a place to write (beside this file, or in the
-user's cache).
+A kernel (`compilation`) walks a tensor (`layout`) in pieces of at most `PIECE` neighbours, whose membranes stay in the first cache; pieces
+`first` to `last` of all, so that threads can share them. Outputs may lie where the inputs do.
 """
 
-from collections.abc import Callable
 from typing import Any, no_type_check
 
 import numpy as np
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
+
+from spikeloom.kernels.compilation import compiled, inlined
 
 PIECE, LINE = np.uint64(1024), np.uint64(64)
 ZERO, ONE, FOUR, NONE = np.uint64(0), np.uint64(1), np.uint64(4), np.uint64(2**64 - 1)
 NOTHING = np.float32(0.0)  # what is subtracted where nothing is: x - 0 is x, bit for bit
-_LETTERS = {"p": types.uint64, "n": types.uint64, "f": types.float32, "b": types.boolean}
-
-
-def compiled(arguments: str) -> Callable[[Callable[..., Any]], Any]:
-    """A function compiled for arguments written as letters: p an address, n a whole number, f a float32, b a truth value; it answers
-    with a truth value, and lets go of the interpreter's lock."""
-    signature = types.boolean(*(_LETTERS[letter] for letter in arguments))
-
-    def compile_it(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(signature, error_model="numpy", nogil=True, cache=True)(function)
-        except RuntimeError:  # nowhere to keep it
-            return njit(signature, error_model="numpy", nogil=True)(function)
-
-    return compile_it
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """A part of a kernel, compiled with it."""
-    return njit(error_model="numpy")(function)
 
 
 @intrinsic

@@ -6,10 +6,9 @@ without. Results are those of `neuron.run_uniform` and `neuron.look_up`, bit for
 """
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from spikeloom.kernels.bank import Place
 from spikeloom.kernels.layout import Layout, layout_of
+from spikeloom.kernels.threads import together
 
 PIECE = 1024
 """How many neighbours a kernel works on together (`loops.PIECE`)."""
@@ -173,14 +173,7 @@ def _share(kernel: Callable[..., bool], arguments: tuple[Any, ...], plan: Plan, 
     if threads == 1:
         return kernel(*arguments, 0, plan.pieces)
     ends = [plan.pieces * thread // threads for thread in range(threads + 1)]
-    others = [_pool().submit(kernel, *arguments, *ends[thread : thread + 2]) for thread in range(1, threads)]
-    answers = [kernel(*arguments, 0, ends[1]), *(other.result() for other in others)]
-    return any(answers)
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="spikeloom-kernel")
+    return any(together(lambda *piece: kernel(*arguments, *piece), list(pairwise(ends))))
 
 
 @cache
@@ -189,6 +182,3 @@ def _loops() -> Any:
     from spikeloom.kernels import loops
 
     return loops
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
