@@ -4,6 +4,8 @@ Logic-gated networks: weights -1, 0, 1 and spikes 0, 1, so that inference counts
     layers    `TernaryLinear`, `TernaryConv2d`, `Gate`, `Readout`, `Bits`, `OrPool2d`, `Residual`: trained as they run
     build     small networks by their shape
     freeze    a trained network as a spiking program
+    netlist   what such a program does, step by step in whole numbers
+    packed    `PackedNetwork`: run on words of 64 spikes and two planes of weights
     turn      an ANN's form in these layers
     twin      the floating network it is judged against
 """
@@ -11,6 +13,8 @@ Logic-gated networks: weights -1, 0, 1 and spikes 0, 1, so that inference counts
 from spikeloom.logic.build import convolutional, fully_connected
 from spikeloom.logic.freeze import freeze
 from spikeloom.logic.layers import Bits, Gate, OrPool2d, Readout, Residual, TernaryConv2d, TernaryLinear
+from spikeloom.logic.netlist import Netlist, netlist
+from spikeloom.logic.packed import PackedNetwork
 from spikeloom.logic.ternary import ternary
 from spikeloom.logic.turn import turned
 from spikeloom.logic.twin import floating_twin
@@ -18,7 +22,9 @@ from spikeloom.logic.twin import floating_twin
 __all__ = [
     "Bits",
     "Gate",
+    "Netlist",
     "OrPool2d",
+    "PackedNetwork",
     "Readout",
     "Residual",
     "TernaryConv2d",
@@ -27,6 +33,7 @@ __all__ = [
     "floating_twin",
     "freeze",
     "fully_connected",
+    "netlist",
     "ternary",
     "turned",
 ]
