@@ -106,7 +106,7 @@ def test_a_layer_that_is_not_there(gated: tuple[Conversion, Settings]) -> None:
         cut_before(ann, "nothing")
 
 
-@pytest.mark.parametrize("change", [{"timesteps": 4}, {"compress": "8"}, {"sparsity": 0.5}, {"bio_calibration": True}, {"sweep": True}])
+@pytest.mark.parametrize("change", [{"timesteps": 4}, {"compress": "8"}, {"sparsity": 0.5}, {"bio_calibration": True}])
 def test_what_does_not_go_with_gates(change: dict[str, object], tmp_path: Path) -> None:
     asked = Settings(**{"method": "logic_gated", "timesteps": 1, "output_dir": tmp_path, **change})
     with pytest.raises(ConfigError, match="does not go with the method logic_gated"):

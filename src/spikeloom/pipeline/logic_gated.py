@@ -67,7 +67,6 @@ def check_gated(settings: Settings) -> None:
         ("compression.weights", settings.compress == "none", settings.compress, "none: weights are ternary already"),
         ("compression.sparsity", settings.sparsity == 0, settings.sparsity, "0: teaching decides which weights are 0"),
         ("conversion.enable_bio_calibration", not settings.bio_calibration, True, "false: there are whole thresholds alone"),
-        ("sweep.enable", not settings.sweep, True, "false: there is one level and one step"),
     )
     for key, holds, found, allowed in checks:
         if not holds:
