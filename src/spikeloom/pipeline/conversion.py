@@ -59,7 +59,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     check_compression(settings)
     if settings.chip is not None:
         raise ConfigError("a chip is for calibrate", found="chip.enable: true", todo="convert without, then `spikeloom calibrate --config`")
-    _check_folder(folder)
+    check_folder(folder)
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)
     ann = phases.program("1_ann", asked, lambda: ingest(settings, phases.place("0_training"), progress))
@@ -143,7 +143,8 @@ def check_device(device: str) -> None:
         raise ResourceError(f"the device {device!r} cannot be used here", found=found, todo="use --device cpu") from error
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """The output folder is there. Raises ResourceError where it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
