@@ -32,7 +32,8 @@ from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
-from spikeloom.report import Story, write
+from spikeloom.report import LogicStory, Story, write, write_logic
+from spikeloom.report.logic_data import FORM
 from spikeloom.simulate import Counter, SpikingModel
 
 
@@ -239,6 +240,10 @@ def report_folder(folder: Path) -> Path:
     """`report.html` rendered again from `story.json`."""
     path = folder / "story.json"
     if not path.is_file():
-        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` into it first")
-    write(Story.from_json(json.loads(path.read_text())), folder / "report.html")
+        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` or `spikeloom train` into it first")
+    told = json.loads(path.read_text())
+    if told.get("form") == FORM:
+        write_logic(LogicStory.from_json(told), folder / "report.html")
+    else:
+        write(Story.from_json(told), folder / "report.html")
     return folder / "report.html"

@@ -103,7 +103,7 @@ def measured(settings: LogicSettings, data: LogicData, networks: Taught, snn: Sp
         data.test,
         answers,
         kinds=settings.noise_kinds,
-        levels=settings.levels,
+        levels=settings.measured_at,
         seed=settings.seed,
         progress=lambda done, total: progress("measuring under noise", done, total),
     )

@@ -6,7 +6,7 @@ The networks of one learning, trained one after another, each from its own check
     network       the logic-gated network
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class Taught:
 
 
 @contextmanager
-def weights_from(seed: int) -> Iterator[None]:
+def weights_from(seed: int) -> Generator[None]:
     """First weights drawn inside are a function of the seed; torch's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -52,7 +52,7 @@ def weights_from(seed: int) -> Iterator[None]:
 
 def built(settings: LogicSettings, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network of resolved settings before training. ConfigError where it does not fit samples of this shape."""
-    bits, hidden = settings.thermometer or (), settings.hidden or ()
+    bits, hidden = tuple(settings.thermometer or ()), tuple(settings.hidden or ())
     with weights_from(settings.seed):
         if settings.network == "fully_connected":
             return fully_connected(int(torch.Size(shape).numel()), hidden, classes, bits, settings.share or 0.0)

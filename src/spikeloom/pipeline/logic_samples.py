@@ -66,7 +66,7 @@ def read(
     preprocessing: dict[str, object] | None = None,
     samples: int | None = None,
 ) -> LogicData:
-    """Both splits of a data set, `samples` test samples at most. DataError where values lie outside 0 to 1, or splits do not fit together."""
+    """Both splits of a data set, `samples` test samples at most. DataError where values lie outside 0 to 1, or splits do not fit."""
 
     def opened(split: Wanted, limit: int | None) -> Dataset:
         plain = datasets.load(address, split, None, data_root, limit=1).preprocessing

@@ -28,9 +28,9 @@ class LogicSettings:
     a value becomes bits; `share` how large a weight is, beside the mean, that is not 0.
 
     `noise` in training: one of `noise_kinds` for each sample, its strength within `noise_range`, by a `curriculum` or evenly;
-    `consistency` weighs that clean and noisy views are answered alike. Noise of the same kinds is measured at each of `levels` on
-    `samples` test samples (all by default). `controls` trains the floating twin too, with the noise and clean; `distil` weighs its answers
-    (of the one that knows noise) as a teacher's.
+    `consistency` weighs that clean and noisy views are answered alike. Noise of the same kinds is measured at each of the levels
+    `measured_at`, on `samples` test samples (all by default). `controls` trains the floating twin too, with the noise and clean; `distil`
+    weighs its answers (of the one that knows noise) as a teacher's.
     """
 
     dataset: str = SEED_TASK
@@ -48,7 +48,7 @@ class LogicSettings:
     noise_range: tuple[float, float] = (0.0, 0.45)
     curriculum: bool = True
     consistency: float = 0.0
-    levels: tuple[float, ...] = LEVELS
+    measured_at: tuple[float, ...] = LEVELS
     samples: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -110,10 +110,10 @@ def _chosen(settings: LogicSettings) -> Mapping[str, Any]:
 
 def check(settings: LogicSettings) -> None:
     """Nothing where resolved settings can be used; else ConfigError. Sizes, numbers of training and noise are checked where they go."""
-    distil, levels = settings.distil or 0.0, settings.levels
+    distil, levels = settings.distil or 0.0, settings.measured_at
     rules: tuple[tuple[str, bool, str], ...] = (
         ("network", settings.network in NETWORKS, ", ".join(NETWORKS)),
-        ("levels", bool(levels) and all(math.isfinite(p) and 0 <= p <= HIGHEST for p in levels), f"one or more from 0 to {HIGHEST}"),
+        ("measured_at", bool(levels) and all(math.isfinite(p) and 0 <= p <= HIGHEST for p in levels), f"one or more from 0 to {HIGHEST}"),
         ("share", 0 <= (settings.share or 0.0) < math.inf, "0 or more"),
         ("samples", settings.samples is None or settings.samples >= 1, "1 or more, or none"),
         ("distil", 0 <= distil <= 1, "0 to 1"),

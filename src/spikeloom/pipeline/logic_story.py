@@ -36,9 +36,9 @@ def logic_story_of(
         metrics=metrics,
         curve=[
             {"noise": level, **{name: values[key_of(level)] for name, values in measures.items() if values}}
-            for level in dict.fromkeys(settings.levels)
+            for level in dict.fromkeys(settings.measured_at)
         ],
-        confusion=confusions_of(found, settings.levels),
+        confusion=confusions_of(found, settings.measured_at),
         pictures=shown,
         arranged=arranged,
         layers=[_layer(row) for row in counts.rows],
@@ -54,7 +54,7 @@ def logic_story_of(
 
 def told(settings: LogicSettings) -> dict[str, Any]:
     """The choices that made the network what it is, as lists and plain values."""
-    left = ("output_dir", "resume", "data_root", "device", "samples", "levels")
+    left = ("output_dir", "resume", "data_root", "device", "samples", "measured_at")
     return {key: value for key, value in dataclasses.asdict(settings).items() if key not in left and value is not None}
 
 
@@ -100,5 +100,5 @@ def logic_card(story: LogicStory) -> str:
     facts = "\n".join(f"- {finding.text}" for finding in findings(story))
     settings = "\n".join(f"- {key}: {value}" for key, value in story.settings.items())
     return f"{head}\n" + "\n\n".join(
-        (f"# {story.title}", text(sentence(story)), facts, "See `report.html` for everything measured.", use, settings) + ("",)
+        (f"# {story.title}", text(sentence(story)), facts, "See `report.html` for everything measured.", use, settings, "")
     )

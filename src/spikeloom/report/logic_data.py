@@ -21,9 +21,9 @@ class LogicStory:
     """Everything the page shows. Fractions run from 0 to 1, energies are pJ per inference, times are seconds.
 
     `curve` has a row for every level of noise: `noise` (0 to 0.5) and the accuracy of each of LINES, null where one was not measured.
-    `confusion` holds by level a matrix of counts, [class, answer]. `pictures` are weights of the first layer: `name`, `rows` of numbers from
-    -`most` to `most`. `layers` and `energy` are the rows of their tables; `kinds` names the noise. `metrics` is what metrics.json holds.
-    Raises ProgramError, naming the part, for what cannot be shown.
+    `confusion` holds by level a matrix of counts, [class, answer]. `pictures` are weights of the first layer: `name`, `rows` of numbers
+    from -`most` to `most`. `layers` and `energy` are the rows of their tables; `kinds` names the noise. `metrics` is what metrics.json
+    holds. Raises ProgramError, naming the part, for what cannot be shown.
     """
 
     title: str
