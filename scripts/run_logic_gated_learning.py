@@ -10,7 +10,7 @@ import argparse
 from spikeloom.cli import main
 
 VALUES = {
-    "dataset": "the data set: prototypes (the default, needs no file), digits, mnist, fashion_mnist, cifar10, hf:, imagefolder:, idx:, npz:",
+    "dataset": "the data set: prototypes (the default; no file), digits, mnist, fashion_mnist, cifar10, hf:, imagefolder:, idx:, npz:",
     "data_root": "DIR: where data sets called by name lie",
     "output_dir": "DIR: where everything goes",
     "config": "YAML: a configuration; options beat what it says",

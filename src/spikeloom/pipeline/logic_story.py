@@ -21,6 +21,8 @@ PICTURES, CELLS = 16, 128 * 128
 """Gates whose weights are shown, and the largest picture of one."""
 NAMES = {"ANN fp32": "floating twin, fp32", "ANN int8": "floating twin, int8", "SNN (graded)": "logic-gated network"}
 
+WIDER = "The floating twin is priced with the same layers; it reads values, not their bits, so its first layer is smaller than that."
+
 
 def logic_story_of(
     settings: LogicSettings, program: Program, metrics: dict[str, Any], found: UnderNoise, counts: Counts, data: LogicData
@@ -29,6 +31,7 @@ def logic_story_of(
     measures = {"network": metrics["accuracy_at_noise"], "bayes": metrics["bayes_limit_at_noise"], **metrics["controls_at_noise"]}
     shown, arranged = pictures_of(program, data.train.shape, len(settings.thermometer or ()))
     note = [f"Data: {data.note}."] if data.note else []
+    wider = [WIDER] if len(settings.thermometer or ()) > 1 else []
     return LogicStory(
         title=f"Logic-gated network on {settings.dataset}",
         dataset=settings.dataset,
@@ -47,15 +50,16 @@ def logic_story_of(
             for row in energy(counts)
             if row.network in NAMES
         ],
-        assumptions=[*ASSUMPTIONS, *note],
-        settings={key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in told(settings).items()},
+        assumptions=[*ASSUMPTIONS, *wider, *note],
+        settings=told(settings),
     )
 
 
 def told(settings: LogicSettings) -> dict[str, Any]:
     """The choices that made the network what it is, as lists and plain values."""
     left = ("output_dir", "resume", "data_root", "device", "samples", "measured_at")
-    return {key: value for key, value in dataclasses.asdict(settings).items() if key not in left and value is not None}
+    known = {key: value for key, value in dataclasses.asdict(settings).items() if key not in left and value is not None}
+    return {key: (list(value) or "none") if isinstance(value, tuple) else value for key, value in known.items()}
 
 
 def _layer(row: LayerCount) -> dict[str, Any]:
