@@ -29,6 +29,6 @@ def shift_and_mirror(x: Float[Tensor, "b c h w"], generator: torch.Generator) ->
     return padded[picture, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def augmented(x: Float[Tensor, "b c h w"], augment: Augment, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+def augmented(x: Float[Tensor, "b *rest"], augment: Augment, generator: torch.Generator) -> Float[Tensor, "b *rest"]:
     """The batch, augmented as said."""
     return shift_and_mirror(x, generator) if augment == "cifar" else x
