@@ -77,7 +77,7 @@ def calibrate(
     if config is not None:
         from spikeloom.config import load_config
 
-        shared["chip"] = load_config(config).settings().chip
+        shared["chip"] = load_config(config).chip_options
     _refined(folder, output_dir, as_json, shared | {"batch_size": batch_size, "length": length, "seed": seed}, lambda p: p.calibrate)
 
 

@@ -33,7 +33,8 @@ from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
-from spikeloom.report import Story, write
+from spikeloom.report import LogicStory, Story, write, write_logic
+from spikeloom.report.logic_data import FORM
 from spikeloom.simulate import Counter, SpikingModel
 
 
@@ -61,7 +62,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     check_gated(settings)
     if settings.chip is not None:
         raise ConfigError("a chip is for calibrate", found="chip.enable: true", todo="convert without, then `spikeloom calibrate --config`")
-    _check_folder(folder)
+    check_folder(folder)
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)
     ann = phases.program("1_ann", asked, lambda: ingest(settings, phases.place("0_training"), progress))
@@ -150,7 +151,8 @@ def check_device(device: str) -> None:
         raise ResourceError(f"the device {device!r} cannot be used here", found=found, todo="use --device cpu") from error
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """The output folder is there. Raises ResourceError where it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -245,6 +247,10 @@ def report_folder(folder: Path) -> Path:
     """`report.html` rendered again from `story.json`."""
     path = folder / "story.json"
     if not path.is_file():
-        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` into it first")
-    write(Story.from_json(json.loads(path.read_text())), folder / "report.html")
+        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` or `spikeloom train` into it first")
+    told = json.loads(path.read_text())
+    if told.get("form") == FORM:
+        write_logic(LogicStory.from_json(told), folder / "report.html")
+    else:
+        write(Story.from_json(told), folder / "report.html")
     return folder / "report.html"
