@@ -36,6 +36,10 @@ from spikeloom.report import Story, write
 from spikeloom.simulate import Counter, SpikingModel
 
 
+COMPARED = ("accuracy", "agreement", "perplexity", "cosine", "synaptic_operations", "energy_pj")
+"""What is told of a network as it was before it was refined."""
+
+
 @final
 @dataclass(frozen=True)
 class Conversion:
@@ -68,14 +72,18 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     began = time.perf_counter()
     spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
     spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
+    plain = spiking
     if settings.bio_calibration:
-        spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, spiking, ann, context))
+        spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, plain, ann, context))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     snn = network_of(spiking, ann, control, settings)
     rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
+    if settings.bio_calibration:
+        before = network_of(plain, ann, control, settings)
+        found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))
     snn.save(folder)
     publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)
@@ -186,6 +194,18 @@ def judged(
     floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
+
+
+def beside(found: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What was `judged`, with what the same network was judged to be before it was refined."""
+    was = {key: before["metrics"][key] for key in COMPARED if key in before["metrics"]}
+    metrics, story = {**found["metrics"], "before": was}, {**found["story"], "before": _layers(before["story"])}
+    return {"metrics": metrics, "story": {**story, "metrics": {**story["metrics"], "before": was}}}
+
+
+def _layers(story: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of every layer's fidelity what is shown beside another one."""
+    return [{key: row[key] for key in ("node", "sqnr_db", "firing_rate")} for row in story["fidelity"]]
 
 
 def publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from spikeloom.errors import ConfigError, DataError, ProgramError
 from spikeloom.evolve import Evolve
 from spikeloom.ir import Context, Examples, Pass, Program, Progress, run, silent
 from spikeloom.pipeline.bio import fresh_stream, known_data
-from spikeloom.pipeline.conversion import Conversion, calibration_stream, control_program, judged, publish
+from spikeloom.pipeline.conversion import Conversion, beside, calibration_stream, control_program, judged, publish
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.passes import arranged, check_compression, nearest_passes
 from spikeloom.pipeline.pictures import PICTURES, label_offset, load_data
@@ -32,8 +32,6 @@ from spikeloom.train import FineTune, examples_of
 
 Work = Callable[[Program, Program, Context], Program]
 """(spiking program, captured ANN, context) → a better spiking program."""
-COMPARED = ("accuracy", "agreement", "perplexity", "cosine", "synaptic_operations", "energy_pj")
-"""What is told of a network as it was before."""
 
 
 @within_memory()
@@ -51,12 +49,12 @@ def refine(
     settings = known(snn, settings)
     stream = calibration_stream(snn.program, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress, scratch=settings.output_dir)
-    before = judged(snn, settings.dataset, settings, seconds=None, margin=None, progress=progress)["metrics"]
+    before = judged(snn, settings.dataset, settings, seconds=None, margin=None, progress=progress)
     after = audible(work(snn.program, snn.ann, context), stream(), snn.timesteps)
     control = snn.control if weights is None else control_program(settings, snn.ann, context, progress, weights)
     refined = SpikingModel(after.replaced(settings=snn.program.settings), timesteps=snn.timesteps, ann=snn.ann, control=control)
     found = judged(refined, settings.dataset, settings, seconds=None, margin=None, progress=progress)
-    found["metrics"]["before"] = {key: before[key] for key in COMPARED if key in before}
+    found = beside(found, before)
     refined.save(settings.output_dir)
     publish(settings.output_dir, found, _sweep_of(folder))
     return Conversion(settings.output_dir, found["metrics"], refined)
