@@ -70,7 +70,7 @@ def test_only_what_is_known_of_both_is_compared() -> None:
 def test_what_was_not_done_is_said(part: str, said: str) -> None:
     page = render(Story("t"))
     assert said in page
-    whole: dict[str, Any] = {name: () for name in (["history", "front"] if part == "history" else ["before"])}
+    whole: dict[str, Any] = dict.fromkeys(["history", "front"] if part == "history" else ["before"], ())
     metrics = {key: value for key, value in (stories.refined().metrics or {}).items() if key != "before"}
     assert said in render(stories.refined(**whole, metrics=metrics))
     assert said not in render(stories.refined()).split('id="search"')[1].split('id="fidelity"')[0]

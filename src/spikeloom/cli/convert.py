@@ -25,6 +25,11 @@ def numbers(name: str, text: str | None) -> list[int] | None:
     return list(map(int, parts))
 
 
+def counted(text: str | None) -> int | str | None:
+    """A whole number as one; any other word is the configuration's to take or refuse."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
 @guarded(stopped="; the same command with --resume goes on from the last finished phase")
 def convert(
     source: Annotated[str | None, typer.Argument(help=f"{SOURCES} Without one, a small CNN is trained on digits.")] = None,
@@ -33,8 +38,9 @@ def convert(
     data_root: DataRoot = None,
     config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
     method: Annotated[str | None, option("WORD", "scale_and_fire, if or lif.")] = None,
-    timesteps: Annotated[int | None, option("T", "T, the steps the network runs; 4 by default, and 1 is enough for transformers.")] = None,
-    levels: Annotated[int | None, option("N", "N, the levels of a scale_and_fire neuron at one step; 15 by default.")] = None,
+    timesteps: Annotated[str | None, option("T", "T, the steps it runs, or auto; 4 by default, and 1 is enough for transformers.")] = None,
+    levels: Annotated[str | None, option("N", "N, the levels of a scale_and_fire neuron at a step, or auto; 15 by default.")] = None,
+    budget: Annotated[str | None, option("WORD", "What auto chooses by: accuracy=0.5 (points), energy=… (pJ), latency=… (steps).")] = None,
     placement: Annotated[str | None, option("WORD", "Levels in equal steps (uniform), two_range, by density, or auto (measured).")] = None,
     rotation: Annotated[str | None, option("WORD", "Outliers spread by rotations in weights: none, all, or auto (measured).")] = None,
     compress: Annotated[str | None, option("WORD", "What weights are kept in: none, 8 or 4 bits, ternary, or hybrid with --bits.")] = None,
@@ -78,8 +84,9 @@ def convert(
         dataset=dataset,
         data_root=data_root,
         method=method,
-        timesteps=timesteps,
-        levels=levels,
+        timesteps=counted(timesteps),
+        levels=counted(levels),
+        budget=budget,
         placement=placement,
         rotation=rotation,
         compress=compress,

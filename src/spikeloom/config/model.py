@@ -99,9 +99,11 @@ class Config(Section):
                 value = value[key]
             values[name] = tuple(value) if isinstance(value, list) else value
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
+        auto = tuple(name for name in ("levels", "timesteps") if values[name] == "auto")
+        values |= {name: getattr(Settings, name) for name in auto}
         prepared = asked.preprocessing.model_dump(exclude_none=True) or None
         chip = asked.chip.model_dump(exclude={"enable"}) if asked.chip.enable else None
-        return Settings(**values, preprocessing=prepared, chip=chip, allow_pickle=allow_pickle, resume=resume)
+        return Settings(**values, preprocessing=prepared, chip=chip, auto=auto, allow_pickle=allow_pickle, resume=resume)
 
 
 OVERRIDES = {
@@ -115,6 +117,7 @@ OVERRIDES = {
     "method": "conversion.method",
     "timesteps": "conversion.target_timesteps",
     "levels": "conversion.levels",
+    "budget": "conversion.budget",
     "per_channel": "conversion.per_channel",
     "placement": "conversion.placement",
     "rotation": "conversion.rotation",

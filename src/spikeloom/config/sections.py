@@ -56,6 +56,25 @@ Size = Annotated[tuple[Count, Count], Strict(False), told("[height, width] in pi
 
 _Level = Annotated[int, Field(ge=1, le=65535)]
 _Step = Annotated[int, Field(ge=1, le=4096)]
+
+
+def counted(most: int) -> Any:
+    """A whole number up to `most`, or the word auto."""
+
+    def check(value: object) -> object:
+        if value != "auto" and not (type(value) is int and 1 <= value <= most):
+            raise refused("cannot have this value", f"a whole number from 1 to {most}, or auto")
+        return value
+
+    return BeforeValidator(check)
+
+
+LevelsOrAuto = Annotated[int | Literal["auto"], counted(65535), told("a whole number from 1 to 65535, or auto")]
+StepsOrAuto = Annotated[int | Literal["auto"], counted(4096), told("a whole number from 1 to 4096, or auto")]
+_PART = r"(accuracy|energy|latency)=[0-9.eE+-]+"
+Budgeted = Annotated[
+    str, Field(pattern=rf"^{_PART}(,{_PART})*$"), told("accuracy=0.5, energy=1e6 (pJ), latency=2 (steps), or several with commas")
+]
 Levels = Annotated[tuple[_Level, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 65535")]
 Steps = Annotated[tuple[_Step, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 4096")]
 
@@ -74,11 +93,12 @@ class Section(BaseModel):
 
 @final
 class ConversionSection(Section):
-    """How activations become neurons: `levels` is N per step, `target_timesteps` is T."""
+    """How activations become neurons: `levels` is N per step, `target_timesteps` is T; auto chooses them by measurement for a `budget`."""
 
     method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif")] = "scale_and_fire"
-    target_timesteps: Annotated[int, Field(ge=1, le=4096)] = 4
-    levels: Annotated[int, Field(ge=1, le=65535)] = 15
+    target_timesteps: StepsOrAuto = 4
+    levels: LevelsOrAuto = 15
+    budget: Budgeted | None = None
     per_channel: bool = True
     placement: Literal["uniform", "two_range", "density", "auto"] = "uniform"
     rotation: Literal["none", "auto", "all"] = "none"

@@ -19,7 +19,8 @@ class Settings:
     (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
     `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
-    `calibrate.Device`, for `calibrate`; `bio_calibration` learns and evolves after compensation (`bio`).
+    `calibrate.Device`, for `calibrate`; `auto` names which of "levels" and "timesteps" are chosen of `sweep_levels` × `sweep_timesteps`,
+    for a `budget` (`budget`; None: 0.5 points of accuracy); `bio_calibration` learns and evolves after compensation (`bio`).
     """
 
     source: str = "zoo:digits-cnn"
@@ -59,6 +60,8 @@ class Settings:
     length: int | None = None
     preprocessing: dict[str, object] | None = None
     chip: dict[str, Any] | None = None
+    auto: tuple[str, ...] = ()
+    budget: str | None = None
     sweep: bool = False
     sweep_levels: tuple[int, ...] = (7, 15, 31, 63)
     sweep_timesteps: tuple[int, ...] = (1, 2, 4)

@@ -23,8 +23,7 @@ ABSENT = {
     "metrics": "nothing was evaluated in this run.",
     "curve": "accuracy was not measured at several numbers of steps.",
     "sweep": "other numbers of levels and steps were not measured; `spikeloom convert` does it with --sweep.",
-    "search": "nothing was searched, trained or chosen from; `spikeloom tune` and `spikeloom finetune` do it, and `spikeloom convert` chooses"
-    " levels and steps with --levels auto --timesteps auto.",
+    "search": "nothing was searched, trained or chosen from; `spikeloom tune` and `finetune` do, and `convert --levels auto`.",
     "refined": "the network is as it was converted; `spikeloom compress`, `calibrate`, `tune` and `finetune` change that.",
     "fidelity": "the layers were not compared with the ANN in this run.",
     "thresholds": "no activation histograms were kept in this run.",
