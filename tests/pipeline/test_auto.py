@@ -10,9 +10,14 @@ import pytest
 from tests.pipeline.cases import data, quarters, settings
 from tests.pipeline.test_resume import stopping
 
-from spikeloom.errors import ConfigError, DataError
+from spikeloom.errors import ConfigError, DataError, NumericError
+from spikeloom.ir import Program, Progress, save
 from spikeloom.pipeline import Conversion, Settings, convert, convert_model
+from spikeloom.pipeline.auto import afforded
+from spikeloom.pipeline.conversion import candidate
+from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.sweep import held_out_samples
+from spikeloom.simulate import SpikingModel
 from spikeloom.zoo import build
 
 GRID: dict[str, Any] = {"epochs": 2, "auto": ("levels", "timesteps"), "sweep_levels": (1, 7, 15), "sweep_timesteps": (2, 1)}
@@ -104,6 +109,23 @@ def test_steps_alone_are_chosen_for_neurons_of_one_level(tmp_path: Path) -> None
     assert [(row["levels"], row["timesteps"]) for row in front] == [(1, 2), (1, 8)]
     assert front[1]["energy_pj"] > front[0]["energy_pj"]
     assert made.snn.timesteps == made.metrics["chosen"]["timesteps"]
+
+
+def test_a_network_that_never_fires_is_nothing_to_choose(tmp_path: Path) -> None:
+    asked = settings(tmp_path, epochs=2, calibration_samples=64)
+    ann = tmp_path / "ann"
+    save(ingest(asked, tmp_path / "training", lambda *_: None), ann)
+
+    def silent(program: Program, asked: Settings, progress: Progress) -> SpikingModel:
+        if asked.levels == 7:
+            raise NumericError("no neuron of these populations ever fires on the calibration data")
+        return candidate(program, asked, progress)
+
+    asked = dataclasses.replace(asked, auto=("levels",), sweep_levels=(3, 7), timesteps=1, budget="latency=1")
+    found = afforded(asked, ann, tmp_path / "kept", silent, lambda *_: None)
+    assert [row["levels"] for row in found.rows] == [3]
+    with pytest.raises(ConfigError, match="there is no network to choose"):
+        afforded(dataclasses.replace(asked, sweep_levels=(7,)), ann, tmp_path / "kept", silent, lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,9 @@ def keeps(row: Row, budget: Budget) -> bool:
 
 def pick(rows: Sequence[Row], budget: Budget, text: str) -> Row:
     """The network that serves a budget best. Raises ConfigError, saying what was best, where none keeps it."""
+    if not rows:
+        todo = "give more time steps or levels: --sweep-timesteps, --sweep-levels"
+        raise ConfigError("there is no network to choose", found="in every one some neurons never fire", todo=todo)
     kept = [row for row in rows if keeps(row, budget)]
     if not kept:
         todo = "ask for less, or measure other ones: --sweep-levels, --sweep-timesteps"

@@ -11,13 +11,14 @@ IF and LIF neurons are calibrated for all their steps together: there each T is 
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 from joblib import Parallel, delayed
 
-from spikeloom.errors import ConfigError, DataError
+from spikeloom.errors import ConfigError, DataError, NumericError
 from spikeloom.ir import Program, Progress, load, silent, write_json
 from spikeloom.pipeline.evaluation import agreement, evaluate
 from spikeloom.pipeline.networks import Networks
@@ -25,6 +26,8 @@ from spikeloom.pipeline.samples import Samples, behind
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.simulate import Counter, SpikingModel, energy
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 Convert = Callable[[Program, Settings, Progress], SpikingModel]
@@ -50,7 +53,7 @@ def check_grid(settings: Settings) -> None:
 
 def sweep(settings: Settings, ann: Path, place: Path, convert: Convert, progress: Progress, *, held_out: bool = False) -> list[Row]:
     """The rows of all N × T for the ANN saved in `ann`, those of each conversion kept in `place`. They are measured on test samples; where
-    `held_out`, on training samples that calibration has not seen, with the energy of each."""
+    `held_out`, on training samples that calibration has not seen, with the energy of each; networks in which nothing fires have no row."""
     made = runs_of(settings)
     alone, done = settings.sweep_jobs == 1, 0
     progress("sweeping over levels", 0, len(made))
@@ -92,7 +95,14 @@ def swept(
     if kept.is_file() and (found := json.loads(kept.read_text())).get("key") == key:
         return found["rows"]
     program = load(ann)
-    snn = convert(program, asked, progress)
+    try:
+        snn = convert(program, asked, progress)
+    except NumericError as error:
+        if not held_out:
+            raise
+        log.warning("N = %d, T up to %d is nothing to choose: %s", levels, steps[-1], error)
+        write_json(kept, {"key": key, "rows": []})
+        return []
     task, done = task_of(program.settings), 0
     data = held_out_samples(snn.program, asked) if held_out else task.samples(asked.dataset, "test", snn.program, asked, asked.samples)
 

@@ -47,7 +47,7 @@ def caption(rows: Sequence[Row]) -> str:
     if not is_search(rows):
         return "Loss (less is better), by epoch"
     relative = any(row.get("relative") for row in rows)
-    return f"Objective (less is better){', as a share of the start' if relative else ''}, by generation"
+    return f"Objective (less is better){', as a share of the start, each under its weight of energy' if relative else ''}, by generation"
 
 
 def history_chart(rows: Sequence[Row], height: Number = 220.0) -> Markup:
