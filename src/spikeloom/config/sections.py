@@ -69,6 +69,14 @@ def counted(most: int) -> Any:
     return BeforeValidator(check)
 
 
+def drawn(value: object) -> object:
+    """A chip's number, or the word any."""
+    if value != "any" and not (type(value) is int and value >= 0):
+        raise refused("cannot have this value", "a whole number from 0 on, or any")
+    return value
+
+
+Draw = Annotated[int | Literal["any"], BeforeValidator(drawn), told("a whole number from 0 on, or any")]
 LevelsOrAuto = Annotated[int | Literal["auto"], counted(65535), told("a whole number from 1 to 65535, or auto")]
 StepsOrAuto = Annotated[int | Literal["auto"], counted(4096), told("a whole number from 1 to 4096, or auto")]
 _PART = r"(accuracy|energy|latency)=[0-9.eE+-]+"
@@ -221,10 +229,11 @@ class PreprocessingSection(Section):
 
 @final
 class ChipSection(Section):
-    """A chip that `calibrate` brings a network to: one is drawn, by `draw`, with this mismatch; null leaves things as they are."""
+    """A chip that `calibrate` and `finetune` bring a network to: one is drawn, by `draw`, with this mismatch; null leaves things as they
+    are. With any `finetune` makes the network for all of the kind."""
 
     enable: bool = False
-    draw: Annotated[int, Field(ge=0)] = 0
+    draw: Draw = 0
     threshold_bits: Annotated[int, Field(ge=1, le=24)] | None = None
     leak_bits: Annotated[int, Field(ge=1, le=24)] | None = None
     decay: Share | None = None

@@ -210,11 +210,12 @@ def judged(
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
-def beside(found: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """What was `judged`, with what the same network was judged to be before it was refined."""
+def beside(found: Mapping[str, Any], before: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What was `judged`, with what the same network was judged to be before it was refined, and `more` of what refining found."""
     was = {key: before["metrics"][key] for key in COMPARED if key in before["metrics"]}
-    metrics, story = {**found["metrics"], "before": was}, {**found["story"], "before": _layers(before["story"])}
-    return {"metrics": metrics, "story": {**story, "metrics": {**story["metrics"], "before": was}}}
+    told = {"before": was, **(more or {})}
+    story = {**found["story"], "before": _layers(before["story"]), "metrics": {**found["story"]["metrics"], **told}}
+    return {"metrics": {**found["metrics"], **told}, "story": story}
 
 
 def _layers(story: Mapping[str, Any]) -> list[dict[str, Any]]:

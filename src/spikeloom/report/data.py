@@ -52,7 +52,7 @@ METRICS: dict[str, str] = {
     "reasons": "table", "floating_operations": "texts", "perplexity": "quantities", "bits_per_token": "quantities",
     "next_token_accuracy": "fractions", "next_token_agreement": "fraction", "kl_nats": "number", "of_control": "quantities",
     "cosine": "quantities", "rank_agreement": "quantities", "sign_test": "table", "tokens": "number",
-    "before": "table", "chosen": "table",
+    "before": "table", "chosen": "table", "chips": "table",
 }  # fmt: skip
 MCNEMAR = {"snn_only_right": "number", "control_only_right": "number", "p": "fraction"}
 FIELDS = {

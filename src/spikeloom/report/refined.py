@@ -51,13 +51,19 @@ def layers_chart(both: Sequence[tuple[Row, Row]], key: str, height: Number = 200
     return chart("; ".join(said), height, *shapes, y_ticks=[(y(tick), f"{tick:g}") for tick in marks], x_ticks=count_ticks(total))
 
 
+def mean(values: Sequence[Any] | None) -> Number | None:
+    """The mean of numbers; None where one is not known, or there are none."""
+    return sum(values) / len(values) if values and all(map(finite, values)) else None
+
+
 def compared(metrics: Row) -> list[tuple[str, str, str]]:
     """What the network was judged by and what it costs: (name, before, after), those that are known of both."""
     before: Mapping[str, Any] = metrics.get("before") or {}
-    measure = measure_of(metrics)
+    measure, chips = measure_of(metrics), metrics.get("chips") or {}
     rows: list[tuple[str, Any, Any, Callable[[Any], str]]] = [
         (measure.name, measure.of(before).get("snn"), measure.of(metrics).get("snn"), lambda value: measure.written(value, 2)),
         ("Agreement with the ANN", before.get("agreement"), metrics.get("agreement"), lambda value: percent(value, 2)),
+        ("Accuracy on unseen chips, mean", *(mean(chips.get(key)) for key in ("before", "after")), lambda value: percent(value, 2)),
         ("Synaptic operations", before.get("synaptic_operations"), metrics.get("synaptic_operations"), count),
         ("Energy, estimated", (before.get("energy_pj") or {}).get("snn"), (metrics.get("energy_pj") or {}).get("snn"), joules),
     ]
