@@ -9,7 +9,7 @@ time: `--chunk-steps`; training cost: distillation on few samples, early stop. W
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from spikeloom.ir import Program, Record
+from spikeloom.ir import Record
 from spikeloom.simulate import Fidelity
 
 CUT = 0.01
@@ -18,16 +18,16 @@ LONG = 4
 """Beyond so many steps fine-tuning had better keep only some of them in memory."""
 
 
-def advice(metrics: Mapping[str, Any], hurt: Fidelity | None, program: Program) -> list[str]:
+def advice(metrics: Mapping[str, Any], hurt: Fidelity | None, records: Sequence[Record]) -> list[str]:
     """What a person could do next, where the SNN is worse than the ANN, or costs more."""
     lost, said = loss(metrics), list[str]()
     if lost is not None:
-        said += remedies(lost, metrics, program)
+        said += remedies(lost, metrics, records)
         said += [where(hurt)] if hurt is not None else []
     if metrics["floating_operations"]:
         said.append(f"{len(metrics['floating_operations'])} operations stay floating point; the plan says which, and why.")
     energy_pj = metrics["energy_pj"]
-    if energy_pj["snn"] > energy_pj["ann_int8"] and "Quantise" not in names(program.records):
+    if energy_pj["snn"] > energy_pj["ann_int8"] and "Quantise" not in names(records):
         said.append("By these prices the ANN in int8 needs less energy than this SNN; `spikeloom compress DIR --weights 4` changes that.")
     elif energy_pj["snn"] > energy_pj["ann_int8"]:
         said.append("By these prices the ANN in int8 needs less energy than this SNN; fewer connections change that (`--sparsity 0.5`).")
@@ -39,10 +39,10 @@ def names(records: Sequence[Record]) -> Collection[str]:
     return {record.name for record in records}
 
 
-def remedies(lost: str, metrics: Mapping[str, Any], program: Program) -> list[str]:
+def remedies(lost: str, metrics: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     """What brings an SNN that is behind closer to its ANN, the cheapest first."""
-    done, steps = names(program.records), int(metrics["timesteps"])
-    spike = next((record.options for record in program.records if record.name == "Spike"), dict[str, Any]())
+    done, steps = names(records), int(metrics["timesteps"])
+    spike = next((record.options for record in records if record.name == "Spike"), dict[str, Any]())
     said = [f"The SNN{lost}: {finer(spike, steps, int(metrics.get('levels') or 1))}"]
     if "Compensate" not in done:
         said.append("Earlier layers' errors were not compensated: `spikeloom convert --compensate` does it in seconds, without training.")

@@ -7,11 +7,11 @@ Histories: what the records of searches and trainings say of their way, as the r
 Where a search had several weights of energy that take turns, each generation's objective is a share of the start's under its weight.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spikeloom.ir import Record
-from spikeloom.pipeline.evaluation import finite
 
 Rows = list[dict[str, Any]]
 
@@ -44,7 +44,7 @@ def _trained(run: str, steps: Sequence[Mapping[str, Any]], start: Mapping[str, A
     rows: Rows = []
     for epoch, step in enumerate((start, *steps)):
         row = {"best": step.get("held_out_loss"), "mean": step.get("loss"), "accuracy": step.get("held_out_accuracy")}
-        rows.append({"run": run, "step": epoch, **{key: value for key, value in row.items() if value is not None and finite(value)}})
+        rows.append({"run": run, "step": epoch, **{key: value for key, value in row.items() if value is not None and math.isfinite(value)}})
     return rows
 
 
@@ -53,7 +53,7 @@ def front_of(records: Iterable[Record]) -> Rows:
     fronts = [record.numbers["front"] for record in records if record.name == "Evolve" and record.numbers.get("front")]
     rows: Rows = []
     for point in fronts[-1] if fronts else ():
-        known = {key: point[key] for key in ("energy_pj", "divergence", "timesteps") if finite(point[key])}
+        known = {key: point[key] for key in ("energy_pj", "divergence", "timesteps") if math.isfinite(point[key])}
         if "energy_pj" in known:
             rows.append(
                 {"of": "the search's front", **known, "agreement": min(max(point["accuracy"], 0.0), 1.0), "picked": point["picked"]}

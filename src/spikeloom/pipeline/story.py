@@ -70,7 +70,7 @@ def story_of(
         energy=[{**dataclasses.asdict(row), "total_pj": row.total_pj} for row in shown],
         assumptions=[*ASSUMPTIONS, f"This network sends {encoding} events. {verdict(table, encoding)}", *_data(note)],
         records=[_record(record) for record in program.records],
-        recommendation=advice(metrics, hurt, program),
+        recommendation=advice(metrics, hurt, program.records),
         history=history_of(program.records),
         front=front_of(program.records),
     )

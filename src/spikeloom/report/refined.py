@@ -60,10 +60,11 @@ def compared(metrics: Row) -> list[tuple[str, str, str]]:
     """What the network was judged by and what it costs: (name, before, after), those that are known of both."""
     before: Mapping[str, Any] = metrics.get("before") or {}
     measure, chips = measure_of(metrics), metrics.get("chips") or {}
+    unseen = [mean(chips.get(key)) for key in ("before", "after")]
     rows: list[tuple[str, Any, Any, Callable[[Any], str]]] = [
         (measure.name, measure.of(before).get("snn"), measure.of(metrics).get("snn"), lambda value: measure.written(value, 2)),
         ("Agreement with the ANN", before.get("agreement"), metrics.get("agreement"), lambda value: percent(value, 2)),
-        ("Accuracy on unseen chips, mean", *(mean(chips.get(key)) for key in ("before", "after")), lambda value: percent(value, 2)),
+        ("Accuracy on unseen chips, mean", unseen[0], unseen[1], lambda value: percent(value, 2)),
         ("Synaptic operations", before.get("synaptic_operations"), metrics.get("synaptic_operations"), count),
         ("Energy, estimated", (before.get("energy_pj") or {}).get("snn"), (metrics.get("energy_pj") or {}).get("snn"), joules),
     ]
