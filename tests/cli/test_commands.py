@@ -115,7 +115,7 @@ def test_options_of_convert_are_settings_or_about_the_command_itself() -> None:
 
 
 def test_levels_and_steps_may_be_left_to_a_budget(asked: list[Any], tmp_path: Path) -> None:
-    result = run("convert", *"--levels auto --timesteps auto --budget accuracy=0.5,latency=2 --sweep-levels 3,7".split())
+    result = run("convert", *["--levels", "auto", "--timesteps", "auto", "--budget", "accuracy=0.5,latency=2", "--sweep-levels", "3,7"])
     assert result.exit_code == 0, result.stderr
     (settings,) = asked
     assert (settings.auto, settings.budget, settings.sweep_levels) == (("levels", "timesteps"), "accuracy=0.5,latency=2", (3, 7))
