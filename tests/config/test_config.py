@@ -161,6 +161,7 @@ REFUSED = [
     ("conversion:\n  levels: 15.5\n", "conversion.levels", "found: 15.5", "a whole number"),
     ("conversion: {levels: '15'}\n", "line 1, column 22: conversion.levels", "found: '15'", "a whole number"),
     ("conversion: {levels: true}\n", "conversion.levels", "found: true", "a whole number"),
+    ("conversion: {dual_threshold: true}\n", "conversion.dual_threshold", "found: true", "true for if and lif"),
     ("conversion: {levels: many}\n", "conversion.levels", "found: 'many'", "or auto"),
     ("conversion: {budget: speed=1}\n", "conversion.budget", "found: 'speed=1'", "accuracy=0.5"),
     ("conversion: {target_timesteps: 5000}\n", "conversion.target_timesteps", "found: 5000", "from 1 to 4096"),

@@ -43,6 +43,9 @@ def convert(
     budget: Annotated[str | None, option("WORD", "What auto chooses by: accuracy=0.5 (points), energy=… (pJ), latency=… (steps).")] = None,
     placement: Annotated[str | None, option("WORD", "Levels in equal steps (uniform), two_range, by density, or auto (measured).")] = None,
     rotation: Annotated[str | None, option("WORD", "Outliers spread by rotations in weights: none, all, or auto (measured).")] = None,
+    dual_threshold: Annotated[
+        bool | None, flag("--dual-threshold/--no-dual-threshold", "if, lif: neurons take back what they sent too early.")
+    ] = None,
     compress: Annotated[str | None, option("WORD", "What weights are kept in: none, 8 or 4 bits, ternary, or hybrid with --bits.")] = None,
     bits: Annotated[float | None, option("B", "Bits of a weight on average for --compress hybrid; 4 by default.")] = None,
     group: Annotated[int | None, option("G", "Inputs of an output channel that share a scale; all by default.")] = None,
@@ -89,6 +92,7 @@ def convert(
         budget=budget,
         placement=placement,
         rotation=rotation,
+        dual_threshold=dual_threshold,
         compress=compress,
         bits=bits,
         group=group,

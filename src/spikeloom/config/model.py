@@ -121,6 +121,7 @@ OVERRIDES = {
     "per_channel": "conversion.per_channel",
     "placement": "conversion.placement",
     "rotation": "conversion.rotation",
+    "dual_threshold": "conversion.dual_threshold",
     "tau_mem_ms": "conversion.tau_mem_ms",
     "dt_ms": "conversion.dt_ms",
     "compress": "compression.weights",

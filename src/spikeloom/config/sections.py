@@ -110,6 +110,7 @@ class ConversionSection(Section):
     per_channel: bool = True
     placement: Literal["uniform", "two_range", "density", "auto"] = "uniform"
     rotation: Literal["none", "auto", "all"] = "none"
+    dual_threshold: bool = False
     tau_mem_ms: Positive = 20.0
     dt_ms: Positive = 1.0
     enable_bio_calibration: bool = False
@@ -119,6 +120,14 @@ class ConversionSection(Section):
     def _built(cls, value: str) -> str:
         if value == "logic_gated":
             raise refused("names a method that is not built yet", "scale_and_fire, if, lif")
+        return value
+
+    @field_validator("dual_threshold")
+    @classmethod
+    def _of_spikes(cls, value: bool, info: Any) -> bool:
+        method = info.data.get("method", "scale_and_fire")
+        if value and method == "scale_and_fire":
+            raise refused(f"is for neurons that fire over time, and the method is {method}", "false; true for if and lif")
         return value
 
     @field_validator("placement")

@@ -13,6 +13,7 @@ class Settings:
     """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
 
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
+    With `dual_threshold` IF and LIF neurons take back what they sent too early.
     `placement` and `rotation` "auto" are chosen by measured error (`choice`). `compress` is the kind of weights (`compress.Quantise`):
     none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. A share
     `sparsity` of the connections leaves, in a `pattern` (unstructured, N:M, channels). `preprocessing` overrides the model's
@@ -34,6 +35,7 @@ class Settings:
     per_channel: bool = True
     placement: str = "uniform"
     rotation: str = "none"
+    dual_threshold: bool = False
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
     thresholds: str = "mse"

@@ -253,7 +253,8 @@ VALUE_BITS = 16
 def payload_of(node: fx.Node, program: Program) -> int:
     """The bits of what an event of a population stands for."""
     if node.target is population and program.tensor(node.args[1]).numel() == 1:
-        return graded_bits(kwargs_of(node)["levels"], kwargs_of(node).get("negative", 0))
+        options = kwargs_of(node)
+        return graded_bits(options["levels"], options["levels"] if options.get("reset") == "gated" else options.get("negative", 0))
     return VALUE_BITS
 
 
