@@ -1,7 +1,7 @@
 """
 Bringing a network to a chip, and making one for chips nobody has seen: ResNet-20, LIF, T = 8.
 
-    python benchmarks/device.py [--only chip|random] [--threads 1] [--images 1000] [--steps 800]
+    python benchmarks/device.py [--only chip|random] [--threads 1] [--images 1000] [--steps 400]
 
 A chip is drawn as `calibrate.Device` draws it: leak forced to 0.95, thresholds of 6 bits, 20 % mismatch of threshold and time constant, 2 %
 of the neurons dead. `chip`: one chip, calibrated in closed form, then fine-tuned with the chip in the loop. `random`: another chip at every
@@ -152,12 +152,12 @@ def random(images: int, steps: int) -> list[Row]:
 
 def main() -> None:
     """Run what was asked for and write benchmarks/results/device.json."""
-    parts = {"chip": (chip, 80), "random": (random, 800)}
+    parts = {"chip": (chip, 60), "random": (random, 400)}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(parts))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--images", type=int, default=1000, help="test images")
-    parser.add_argument("--steps", type=int, help="steps of training; 80 on one chip, 800 on random ones")
+    parser.add_argument("--steps", type=int, help="steps of training; 60 on one chip, 400 on random ones")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if not SHARED.exists():
