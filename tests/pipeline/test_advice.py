@@ -52,6 +52,8 @@ def test_what_is_behind_gets_the_cheapest_remedies_first() -> None:
     [
         ((), {}, {}, "--compensate", "calibrate DIR"),
         (("Compensate",), {"method": "lif"}, {"timesteps": 8}, "--timesteps 16", "--levels"),
+        (("Compensate",), {"method": "if"}, {"timesteps": 8}, "--dual-threshold", "--levels"),
+        (("Compensate",), {"method": "if", "dual": True}, {"timesteps": 8}, "--timesteps 16", "--dual-threshold"),
         (("Compensate",), {"method": "lif"}, {"timesteps": 8}, "spikeloom calibrate DIR", "--compensate"),
         (("Compensate", "LearnCompensation"), {"method": "if"}, {"timesteps": 8}, "--chunk-steps 4", "calibrate DIR"),
         (("Compensate", "FineTune"), {}, {}, "fine-tuned already", "finetune DIR"),

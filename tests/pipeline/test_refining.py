@@ -11,7 +11,7 @@ from tests.pipeline.cases import settings
 from spikeloom.compress import bits_kept, quantised_layers
 from spikeloom.errors import ConfigError, ProgramError, UserError
 from spikeloom.evolve import Evolve
-from spikeloom.ir import bytes_of, calls, load, note, weighted, weights_of
+from spikeloom.ir import bytes_of, calls, kwargs_of, load, note, weighted, weights_of
 from spikeloom.pipeline import Settings, calibrate, compress, convert, evaluate, finetune, tune
 from spikeloom.train import FineTune
 
@@ -200,3 +200,15 @@ def test_a_chip_is_refused_where_it_would_be_ignored(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a chip is for calibrate"):
         convert(dataclasses.replace(settings(tmp_path), chip={"dead": 0.1}))
     assert not (tmp_path / "out" / "program.json").exists()
+
+
+def test_neurons_of_two_thresholds_are_evolved_and_trained_like_others(tmp_path: Path) -> None:
+    asked_for = dataclasses.replace(settings(tmp_path), method="if", timesteps=4, dual_threshold=True, population_size=5, generations=1)
+    convert(dataclasses.replace(asked_for, bio_calibration=True))
+    out = dataclasses.replace(asked_for, output_dir=tmp_path / "tuned")
+    found = finetune(tmp_path / "out", out, FineTune(epochs=1, chunk_steps=2, parts=2))
+    gated = [node for node in calls(found.snn.program.graph) if kwargs_of(node).get("reset") == "gated"]
+    assert gated
+    assert found.metrics["agreement"] > found.metrics["before"]["agreement"] - 0.1
+    history = found.snn.program.records[-1].numbers["history"]
+    assert history[-1]["loss"] < 10

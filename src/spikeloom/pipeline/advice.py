@@ -53,6 +53,8 @@ def remedies(lost: str, metrics: Mapping[str, Any], records: Sequence[Record]) -
 
 def finer(spike: Mapping[str, Any], steps: int, levels: int) -> str:
     """More levels, or more steps where a neuron has but one level."""
+    if spike.get("method") == "if" and not spike.get("dual"):
+        return f"`--dual-threshold` lets neurons take back what they sent too early; more steps (`--timesteps {2 * steps}`) help as well."
     if spike.get("method") in ("if", "lif"):
         return f"more steps (`--timesteps {2 * steps}`, twice the run time) bring it closer."
     density = "" if spike.get("placement", "density") != "uniform" else " with `--placement density`"
