@@ -166,7 +166,7 @@ REFUSED = [
     ("conversion: {budget: speed=1}\n", "conversion.budget", "found: 'speed=1'", "accuracy=0.5"),
     ("conversion: {target_timesteps: 5000}\n", "conversion.target_timesteps", "found: 5000", "from 1 to 4096"),
     ("conversion: {method: lifs}\n", "conversion.method", "did you mean lif?", "allowed: scale_and_fire, if, lif"),
-    ("conversion: {method: logic_gated}\n", "conversion.method", "not built yet", "allowed: scale_and_fire, if, lif"),
+    ("logic_gated: {gates: 0}\n", "logic_gated.gates", "", "1"),
     ("conversion: {enable_bio_calibration: 1}\n", "conversion.enable_bio_calibration", "found: 1", "true or false"),
     ("conversion: {method: if, placement: density}\n", "conversion.placement", "found: 'density'", "allowed: uniform"),
     ("conversion: {method: lif, placement: auto}\n", "conversion.placement", "found: 'auto'", "allowed: uniform"),

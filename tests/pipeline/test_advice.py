@@ -56,6 +56,7 @@ def test_what_is_behind_gets_the_cheapest_remedies_first() -> None:
         (("Compensate",), {"method": "if", "dual": True}, {"timesteps": 8}, "--timesteps 16", "--dual-threshold"),
         (("Compensate",), {"method": "lif"}, {"timesteps": 8}, "spikeloom calibrate DIR", "--compensate"),
         (("Compensate", "LearnCompensation"), {"method": "if"}, {"timesteps": 8}, "--chunk-steps 4", "calibrate DIR"),
+        (("LogicGate",), {}, {}, "more gates", "finetune"),
         (("Compensate", "FineTune"), {}, {}, "fine-tuned already", "finetune DIR"),
         (("Quantise", "Compensate"), {}, {}, "weights stay on their grid", "compress"),
         (("Compensate",), {"placement": "density"}, {}, "--levels 31", "--placement density"),

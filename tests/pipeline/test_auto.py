@@ -133,6 +133,7 @@ def test_a_network_that_never_fires_is_nothing_to_choose(tmp_path: Path) -> None
     [
         ({"auto": ()}, "both are given"),
         ({"method": "if"}, "(?s)has one level.*--timesteps auto"),
+        ({"method": "logic_gated"}, "one level and one step"),
         ({"budget": "latency=0.5"}, "latency is out of range"),
         ({"budget": "speed=1"}, "unknown budget"),
         ({"sweep_timesteps": (4, 2), "budget": "latency=1"}, "(?s)fewer steps than are measured.*T from 2"),

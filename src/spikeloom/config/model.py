@@ -24,6 +24,7 @@ from spikeloom.config.sections import (
     CompressionSection,
     ConversionSection,
     EvaluationSection,
+    LogicGatedSection,
     Place,
     PreprocessingSection,
     RobustnessSection,
@@ -57,6 +58,7 @@ class Config(Section):
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$"), told("cpu, cuda, cuda:<number>, mps")] = "cpu"
     conversion: ConversionSection = ConversionSection()
     compression: CompressionSection = CompressionSection()
+    logic_gated: LogicGatedSection = LogicGatedSection()
     calibration: CalibrationSection = CalibrationSection()
     bio_calibration: BioCalibrationSection = BioCalibrationSection()
     chip: ChipSection = ChipSection()
@@ -98,6 +100,8 @@ class Config(Section):
             for key in path.split("."):
                 value = value[key]
             values[name] = tuple(value) if isinstance(value, list) else value
+        if asked.conversion.method == "logic_gated" and "target_timesteps" not in asked.conversion.model_fields_set:
+            values["timesteps"] = 1  # it has no other
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
         auto = tuple(name for name in ("levels", "timesteps") if values[name] == "auto")
         values |= {name: getattr(Settings, name) for name in auto}
@@ -131,6 +135,10 @@ OVERRIDES = {
     "sparsity": "compression.sparsity",
     "pattern": "compression.pattern",
     "prune_by": "compression.prune_by",
+    "logic_bits": "logic_gated.input_bits",
+    "logic_gates": "logic_gated.gates",
+    "logic_from": "logic_gated.from_layer",
+    "logic_epochs": "logic_gated.epochs",
     "bio_calibration": "conversion.enable_bio_calibration",
     "population_size": "bio_calibration.population_size",
     "generations": "bio_calibration.generations",

@@ -103,7 +103,9 @@ class Section(BaseModel):
 class ConversionSection(Section):
     """How activations become neurons: `levels` is N per step, `target_timesteps` is T; auto chooses them by measurement for a `budget`."""
 
-    method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif")] = "scale_and_fire"
+    method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif, logic_gated")] = (
+        "scale_and_fire"
+    )
     target_timesteps: StepsOrAuto = 4
     levels: LevelsOrAuto = 15
     budget: Budgeted | None = None
@@ -115,18 +117,11 @@ class ConversionSection(Section):
     dt_ms: Positive = 1.0
     enable_bio_calibration: bool = False
 
-    @field_validator("method")
-    @classmethod
-    def _built(cls, value: str) -> str:
-        if value == "logic_gated":
-            raise refused("names a method that is not built yet", "scale_and_fire, if, lif")
-        return value
-
     @field_validator("dual_threshold")
     @classmethod
     def _of_spikes(cls, value: bool, info: Any) -> bool:
         method = info.data.get("method", "scale_and_fire")
-        if value and method == "scale_and_fire":
+        if value and method not in ("if", "lif"):
             raise refused(f"is for neurons that fire over time, and the method is {method}", "false; true for if and lif")
         return value
 
@@ -137,6 +132,16 @@ class ConversionSection(Section):
         if value != "uniform" and method != "scale_and_fire":
             raise refused(f"places levels, of which a neuron of the method {method} has only one", "uniform")
         return value
+
+
+@final
+class LogicGatedSection(Section):
+    """The method logic_gated: `input_bits` thresholds an input value, `gates` of a neuron, the layer from which on (null: whole)."""
+
+    input_bits: Annotated[int, Field(ge=1, le=64)] = 1
+    gates: Annotated[int, Field(ge=1, le=64)] = 1
+    from_layer: Annotated[str, Field(min_length=1)] | None = None
+    epochs: Count = 20
 
 
 @final

@@ -48,7 +48,7 @@ from spikeloom.ir.signals import (
     unfolds,
 )
 from spikeloom.ir.store import load, save, write_bytes, write_json
-from spikeloom.ir.text import text
+from spikeloom.ir.text import line, text
 from spikeloom.ir.verify import shaped, shapes, verify
 
 __all__ = [
@@ -111,6 +111,7 @@ __all__ = [
     "kwargs_of",
     "large",
     "like",
+    "line",
     "load",
     "name_of",
     "needs_spikes",

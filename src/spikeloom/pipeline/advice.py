@@ -42,6 +42,8 @@ def names(records: Sequence[Record]) -> Collection[str]:
 def remedies(lost: str, metrics: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     """What brings an SNN that is behind closer to its ANN, the cheapest first."""
     done, steps = names(records), int(metrics["timesteps"])
+    if "LogicGate" in done:
+        return [f"The SNN{lost}: more gates, thresholds of the input, or epochs (`logic_gated` in the configuration) bring it closer."]
     spike = next((record.options for record in records if record.name == "Spike"), dict[str, Any]())
     said = [f"The SNN{lost}: {finer(spike, steps, int(metrics.get('levels') or 1))}"]
     if "Compensate" not in done:

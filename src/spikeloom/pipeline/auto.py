@@ -54,6 +54,10 @@ def check_auto(settings: Settings) -> None:
             todo = "give --levels auto, --timesteps auto or both, or leave out --budget"
             raise ConfigError("a budget chooses levels and steps, and both are given", found=settings.budget, todo=todo)
         return
+    if settings.method == "logic_gated":
+        raise ConfigError(
+            "a gate has one level and one step", found=f"logic_gated, {', '.join(settings.auto)} auto", allowed="--timesteps 1"
+        )
     if "levels" in settings.auto and settings.method != "scale_and_fire":
         todo = "leave out --levels auto; --timesteps auto chooses T"
         raise ConfigError("a neuron of this method has one level", found=f"{settings.method}, levels auto", todo=todo)

@@ -21,6 +21,7 @@ from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
 from spikeloom.pipeline.evaluation import evaluate
 from spikeloom.pipeline.ingest import ingest
+from spikeloom.pipeline.logic_gated import check_gated, logic_gated
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
@@ -62,6 +63,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     check_sweep(settings)
     check_auto(settings)
     check_compression(settings)
+    check_gated(settings)
     if settings.chip is not None:
         raise ConfigError("a chip is for calibrate", found="chip.enable: true", todo="convert without, then `spikeloom calibrate --config`")
     _check_folder(folder)
@@ -75,8 +77,11 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
-    spiking = phases.program("2_spiking", picked, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
-    spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
+    if settings.method == "logic_gated":
+        spiking = phases.program("2_gated", {}, lambda: logic_gated(settings, ann, context, phases.place("2_teaching")))
+    else:
+        spiking = phases.program("2_spiking", picked, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
+        spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
     plain = spiking
     if settings.bio_calibration:
         spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, plain, ann, context))
@@ -136,6 +141,8 @@ def control_program(
 ) -> Program:
     """The control for these settings: as many levels as the network has in all its steps together, weights of as many bits."""
     progress("quantising the control", 0, 0)
+    if settings.method == "logic_gated":
+        settings = dataclasses.replace(settings, compress="ternary")
     return control_of(
         ann,
         dataclasses.replace(context, progress=silent),

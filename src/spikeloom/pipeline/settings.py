@@ -21,7 +21,9 @@ class Settings:
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
     `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
     `calibrate.Device`, for `calibrate`; `auto` names which of "levels" and "timesteps" are chosen of `sweep_levels` × `sweep_timesteps`,
-    for a `budget` (`budget`; None: 0.5 points of accuracy); `bio_calibration` learns and evolves after compensation (`bio`).
+    for a `budget` (`budget`; None: 0.5 points of accuracy); `bio_calibration` learns and evolves after compensation (`bio`). A
+    `logic_gated` network compares its input with `logic_bits` thresholds, has `logic_gates` gates for each neuron of the ANN, from the
+    layer `logic_from` on (None: whole), and is taught for `logic_epochs`.
     """
 
     source: str = "zoo:digits-cnn"
@@ -64,6 +66,10 @@ class Settings:
     chip: dict[str, Any] | None = None
     auto: tuple[str, ...] = ()
     budget: str | None = None
+    logic_bits: int = 1
+    logic_gates: int = 1
+    logic_from: str | None = None
+    logic_epochs: int = 20
     sweep: bool = False
     sweep_levels: tuple[int, ...] = (7, 15, 31, 63)
     sweep_timesteps: tuple[int, ...] = (1, 2, 4)

@@ -7,6 +7,7 @@ its checkpoint ends at exactly the weights of an unbroken one (same machine, sam
 
 import copy
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,8 @@ from torch import nn
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.train.augmentation import Augment
 from spikeloom.train.checkpoint import load_checkpoint, save_checkpoint
+from spikeloom.train.lesson import Lesson, Teacher
+from spikeloom.train.noise import Noise
 from spikeloom.train.position import Position
 from spikeloom.train.progress import TrainProgress, TrainResult
 from spikeloom.train.recipe import Optimiser, Recipe, make_optimiser
@@ -81,6 +84,12 @@ def train_classifier(
     label_smoothing: float = 0.0,
     early_stop: float | None = None,
     checkpoint_steps: int = CHECKPOINT_STEPS,
+    noise: Noise | None = None,
+    consistency: float = 0.0,
+    teacher: Teacher | None = None,
+    distil: float = 0.0,
+    patience: int | None = None,
+    precision: str = "float32",
 ) -> TrainResult:
     """
     A trained copy of the model with its accuracy on the test set; `model` itself is left as it was.
@@ -92,7 +101,24 @@ def train_classifier(
     DataError: empty sets, NaN or infinite samples, labels beyond the model's classes. ConfigError: a number out of range, or a checkpoint
     of other settings or data. ProgramError: a damaged checkpoint. NumericError: training diverged. ResourceError: disk or memory ran out.
     """
-    recipe = Recipe(epochs, batch_size, lr, seed, augment, optimiser, schedule, weight_decay, label_smoothing, early_stop)
+    recipe = Recipe(
+        epochs,
+        batch_size,
+        lr,
+        seed,
+        augment,
+        optimiser,
+        schedule,
+        weight_decay,
+        label_smoothing,
+        early_stop,
+        noise,
+        consistency,
+        distil,
+        patience,
+        precision,
+    )
+    lesson = Lesson(label_smoothing, consistency, distil, teacher)
     if resume and checkpoint is None:
         raise ConfigError("training cannot be resumed without a checkpoint", found="resume, no checkpoint", todo="name the file")
     if len(train_set) < 2 or len(test_set) == 0:
@@ -100,8 +126,8 @@ def train_classifier(
         raise DataError("there is too little to train or test with", found=found, allowed="2 or more to train, 1 or more to test")
     began, place = time.monotonic(), torch.device(device)
     trained = copy.deepcopy(model).to(place).train()
-    training = Training(trained, make_optimiser(trained, recipe), train_set, recipe, place, Position())
-    settings = {**asdict(recipe), "samples": len(train_set), "data": data_digest(train_set)}
+    training = Training(trained, make_optimiser(trained, recipe), train_set, recipe, place, Position(), lesson)
+    settings = {**json.loads(json.dumps(asdict(recipe))), "samples": len(train_set), "data": data_digest(train_set)}
     if checkpoint is not None and resume and checkpoint.exists():
         training.position = Position.from_json(load_checkpoint(checkpoint, trained, training.optimiser, settings))
     resumed_at = training.position.step

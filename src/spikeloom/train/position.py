@@ -1,15 +1,17 @@
 """How far a training has come: with the recipe and the data, all that decides what happens next."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
-from spikeloom.train.recipe import Recipe
+from spikeloom.train.curriculum import Opening
+from spikeloom.train.recipe import GROWTH, Recipe
 
 
 @final
 @dataclass(frozen=True)
 class Position:
-    """Steps done, of them in this epoch; finished epochs; this epoch's sums of loss and hits; the finished epochs' means."""
+    """Steps done, of them in this epoch; finished epochs; this epoch's sums of loss and hits; the finished epochs' means; how much noise is
+    open, and how many finished epochs were wholly so."""
 
     step: int = 0
     step_in_epoch: int = 0
@@ -20,11 +22,15 @@ class Position:
     losses: tuple[float, ...] = ()
     accuracies: tuple[float, ...] = ()
     finished: bool = False
+    opening: Opening = field(default_factory=Opening)
+    open_epochs: int = 0
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Position":
         """The position that a checkpoint holds."""
         fields: dict[str, Any] = {**values, "losses": tuple(values["losses"]), "accuracies": tuple(values["accuracies"])}
+        opening: dict[str, Any] = dict(values["opening"])
+        fields["opening"] = Opening(opening["part"], tuple(opening["right"]), opening["classes"])
         return cls(**fields)
 
     def latest(self) -> tuple[int, float, float]:
@@ -43,13 +49,25 @@ class Position:
             correct=self.correct + correct,
             seen=self.seen + count,
         )
-        if moved.step_in_epoch < steps_in_epoch:
-            return moved
-        reached = moved.correct / moved.seen
-        return Position(
-            step=moved.step,
-            epoch=moved.epoch + 1,
-            losses=(*moved.losses, moved.loss_sum / moved.seen),
-            accuracies=(*moved.accuracies, reached),
-            finished=moved.epoch + 1 == recipe.epochs or (recipe.early_stop is not None and reached >= recipe.early_stop),
+        return moved if moved.step_in_epoch < steps_in_epoch else moved._epoch_done(recipe)
+
+    def _epoch_done(self, recipe: Recipe) -> "Position":
+        reached = self.correct / self.seen
+        whole = recipe.noise is None or not recipe.noise.curriculum or self.opening.part >= 1
+        done = Position(
+            step=self.step,
+            epoch=self.epoch + 1,
+            losses=(*self.losses, self.loss_sum / self.seen),
+            accuracies=(*self.accuracies, reached),
+            opening=self.opening,
+            open_epochs=self.open_epochs + whole,
         )
+        enough = recipe.early_stop is not None and reached >= recipe.early_stop
+        return replace(done, finished=done.epoch == recipe.epochs or enough or done._stalled(recipe.patience))
+
+    def _stalled(self, patience: int | None) -> bool:
+        """Whether the last epochs, all noise open, brought nothing."""
+        if patience is None or self.open_epochs <= patience:
+            return False
+        judged = self.accuracies[-self.open_epochs :]
+        return max(judged[-patience:]) < max(judged[:-patience]) + GROWTH

@@ -11,7 +11,8 @@ from torch import nn
 class TrainProgress:
     """
     After a step: the epoch (from 1) of `epochs`, the steps done of `steps`, mean loss and accuracy of this epoch's samples so far, and,
-    measured since this process began to train, the speed and the seconds still to go.
+    measured since this process began to train, the speed and the seconds still to go. `noise` is the strongest
+    that is open now, where training has any.
     """
 
     epoch: int
@@ -22,6 +23,7 @@ class TrainProgress:
     accuracy: float
     images_per_second: float
     eta_s: float
+    noise: float | None = None
 
 
 @final
@@ -29,7 +31,8 @@ class TrainProgress:
 class TrainResult:
     """
     The trained model (a copy, in evaluation mode, on the device it was trained on) and what came of it: steps done, mean loss and accuracy
-    of every epoch on training samples, accuracy on `test_images` test samples, the seconds this process took, and the step it resumed at.
+    of every epoch on training samples (with their noise), accuracy on `test_images` test samples, the seconds this process took, and the
+    step it resumed at.
     """
 
     model: nn.Module

@@ -8,19 +8,24 @@ from torch import nn
 
 from spikeloom.errors import ConfigError, SourceError
 from spikeloom.train.augmentation import Augment
+from spikeloom.train.noise import Noise
 from spikeloom.train.schedule import Schedule
 
 Optimiser = Literal["sgd", "adamw"]
+PRECISIONS = ("float32", "bfloat16")
 
 MOMENTUM = 0.9
+GROWTH = 0.001
 
 
 @final
 @dataclass(frozen=True)
 class Recipe:
     """
+    noise, where there is some, disturbs what the model sees; distil and consistency weigh what it is taught with beside labels (`lesson`);
     lr is the schedule's peak; weight_decay acts on weights, not on biases and normalisation; early_stop is the accuracy over an epoch's
-    training samples (never test samples) at which training ends. ConfigError where a number is out of range.
+    training samples (never test samples) at which training ends; with patience it ends too after so many epochs in which
+    that accuracy grew by less than GROWTH. ConfigError where a number is out of range.
     """
 
     epochs: int
@@ -33,6 +38,11 @@ class Recipe:
     weight_decay: float
     label_smoothing: float
     early_stop: float | None
+    noise: Noise | None = None
+    consistency: float = 0.0
+    distil: float = 0.0
+    patience: int | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         checks: tuple[tuple[str, bool, str], ...] = (
@@ -44,6 +54,8 @@ class Recipe:
             ("schedule", self.schedule in get_args(Schedule), ", ".join(get_args(Schedule))),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more, less than 1"),
+            ("patience", self.patience is None or self.patience >= 1, "1 or more epochs, or none"),
+            ("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS)),
             ("early_stop", self.early_stop is None or 0 < self.early_stop <= 1, "more than 0, at most 1, or none"),
         )
         for key, holds, allowed in checks:

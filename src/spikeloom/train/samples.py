@@ -12,8 +12,8 @@ MIX = 0x9E3779B97F4A7C15
 """2⁶⁴ divided by the golden ratio: consecutive numbers times it are spread over all 64 bits (Knuth; splitmix64)."""
 
 
-ORDER, AUGMENT, MODEL = 0, 1, 2
-"""What random numbers are drawn for: the order of an epoch, the augmentation of a step, what the model draws in a step."""
+ORDER, AUGMENT, MODEL, NOISE = 0, 1, 2, 3
+"""What random numbers are drawn for: the order of an epoch, the augmentation of a step, what the model draws in a step, and its noise."""
 
 
 @runtime_checkable

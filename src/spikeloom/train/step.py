@@ -3,25 +3,14 @@
 import math
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from spikeloom.errors import DataError, NumericError, ResourceError
+from spikeloom.train.lesson import Lesson, check_labels, logits_of
 from spikeloom.train.samples import MODEL, Samples, gather, generator_for
-
-
-def logits_of(output: Any) -> Float[Tensor, "b classes"]:
-    """The logits in what a model returns: a tensor, an object with `.logits`, or a tuple that begins with them. DataError else."""
-    found = getattr(output, "logits", output[0] if isinstance(output, tuple | list) and output else output)
-    if not isinstance(found, Tensor) or found.ndim != 2:
-        raise DataError(
-            "the model is no classifier", found=getattr(found, "shape", type(found).__name__), allowed="logits [batch, classes]"
-        )
-    return found
 
 
 @contextmanager
@@ -50,29 +39,24 @@ def memory_guard(batch_size: int) -> Generator[None]:
         ) from error
 
 
-def check_labels(y: Int64[Tensor, " b"], classes: int) -> None:
-    """Nothing where the labels are ones the model can give; else DataError."""
-    wrong = y[(y < 0) | (y >= classes)]
-    if len(wrong):
-        raise DataError("a label is outside the model's classes", found=int(wrong[0]), allowed=f"0 to {classes - 1}")
-
-
 def train_step(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    x: Float[Tensor, "b ..."],
+    lesson: Lesson,
+    x: Float[Tensor, "b *any"],
+    clean: Float[Tensor, "b *any"],
     y: Int64[Tensor, " b"],
     lr: float,
-    label_smoothing: float,
-) -> tuple[float, int]:
+    precision: str = "float32",
+) -> tuple[float, Bool[Tensor, " b"], int]:
     """
-    The batch's loss and number of hits before the step; afterwards the optimiser has stepped at rate `lr`.
+    The batch's loss, which of its answers were right, and how many classes there are; then the optimiser has stepped at rate `lr`.
 
+    `x` is what the model sees, `clean` the same without noise; under `precision` "bfloat16" products run in it.
     NumericError where the loss is NaN or infinite (nothing has changed then); DataError for labels beyond the model's classes.
     """
-    logits = logits_of(model(x))
-    check_labels(y, logits.shape[1])
-    loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        loss, logits = lesson.loss(model, x, clean, y)
     value = loss.item()
     if not math.isfinite(value):
         raise NumericError(
@@ -85,7 +69,7 @@ def train_step(
     for group in optimiser.param_groups:
         group["lr"] = lr
     optimiser.step()
-    return value, int((logits.argmax(1) == y).sum())
+    return value, logits.argmax(1) == y, logits.shape[1]
 
 
 def accuracy(model: nn.Module, samples: Samples, batch_size: int, device: torch.device) -> float:
