@@ -54,7 +54,7 @@ def test_defaults_are_those_of_the_pipeline_and_the_built_in_is_trained() -> Non
 
 
 def test_every_setting_of_the_pipeline_can_be_configured() -> None:
-    only_on_the_command_line, sections = {"allow_pickle", "resume"}, {"preprocessing", "chip"}
+    only_on_the_command_line, sections = {"allow_pickle", "resume"}, {"preprocessing", "chip", "auto"}
     assert {field.name for field in dataclasses.fields(Settings)} == {*OVERRIDES, *only_on_the_command_line, *sections}
 
 
@@ -81,6 +81,13 @@ def test_the_template_holds_what_the_design_asks_for() -> None:
 @pytest.mark.parametrize("text", ["", "# nothing\n", "calibration:\n", "conversion: {}\n"])
 def test_what_is_left_out_keeps_its_default(loaded: Load, text: str) -> None:
     assert loaded(text) == Config()
+
+
+def test_auto_is_told_by_name_and_the_numbers_stay_numbers(loaded: Load) -> None:
+    found = loaded("conversion: {levels: auto, budget: 'accuracy=0.5,latency=2'}\nsweep: {over_levels: [3, 7]}").settings(timesteps="auto")
+    assert (found.auto, found.budget, found.sweep_levels) == (("levels", "timesteps"), "accuracy=0.5,latency=2", (3, 7))
+    assert (found.levels, found.timesteps) == (Settings().levels, Settings().timesteps)
+    assert loaded("conversion: {levels: auto}").settings(levels=31).auto == ()
 
 
 # --- values reach the pipeline -------------------------------------------------------------------------------------------
@@ -154,6 +161,9 @@ REFUSED = [
     ("conversion:\n  levels: 15.5\n", "conversion.levels", "found: 15.5", "a whole number"),
     ("conversion: {levels: '15'}\n", "line 1, column 22: conversion.levels", "found: '15'", "a whole number"),
     ("conversion: {levels: true}\n", "conversion.levels", "found: true", "a whole number"),
+    ("conversion: {dual_threshold: true}\n", "conversion.dual_threshold", "found: true", "true for if and lif"),
+    ("conversion: {levels: many}\n", "conversion.levels", "found: 'many'", "or auto"),
+    ("conversion: {budget: speed=1}\n", "conversion.budget", "found: 'speed=1'", "accuracy=0.5"),
     ("conversion: {target_timesteps: 5000}\n", "conversion.target_timesteps", "found: 5000", "from 1 to 4096"),
     ("conversion: {method: lifs}\n", "conversion.method", "did you mean lif?", "allowed: scale_and_fire, if, lif"),
     ("logic_gated: {gates: 0}\n", "logic_gated.gates", "", "1"),

@@ -25,9 +25,9 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Conversion, Setting
         samples=300,
         timesteps=1,
         method="logic_gated",
-        logic_bits=3,
-        logic_gates=2,
-        logic_epochs=6,
+        input_bits=3,
+        gates=2,
+        gate_epochs=6,
         output_dir=tmp_path_factory.mktemp("gated") / "out",
     )
     return convert(asked), asked
@@ -62,7 +62,7 @@ def test_resumed_teaching_ends_at_the_same_network(gated: tuple[Conversion, Sett
 
     def taught(progress: object, place: Path) -> Program:
         context = Context(calibration_stream(ann, asked.dataset, asked, 64), progress=progress)  # pyright: ignore[reportArgumentType]
-        return logic_gated(dataclasses.replace(asked, logic_epochs=2), ann, context, place)
+        return logic_gated(dataclasses.replace(asked, gate_epochs=2), ann, context, place)
 
     whole = taught(silent, tmp_path / "whole")
     import spikeloom.train.classifier as classifier
@@ -84,7 +84,7 @@ def test_from_a_layer_on(gated: tuple[Conversion, Settings], tmp_path: Path) -> 
     _, asked = gated
     ann = load(asked.output_dir / "phases" / "1_ann" / "program")
     context = Context(calibration_stream(ann, asked.dataset, asked, 64))
-    tail = dataclasses.replace(asked, logic_from="linear", logic_epochs=2, levels=7)
+    tail = dataclasses.replace(asked, from_layer="linear", gate_epochs=2, levels=7)
     program = logic_gated(tail, ann, context, tmp_path / "tail")
     names = set(program.tensors)
     assert any(name.startswith("gated.") for name in names)

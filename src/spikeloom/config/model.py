@@ -108,7 +108,10 @@ class Config(Section):
         if asked.conversion.method == "logic_gated" and "target_timesteps" not in asked.conversion.model_fields_set:
             values["timesteps"] = 1  # it has no other
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
-        return Settings(**values, preprocessing=asked.prepared, chip=asked.chip_options, allow_pickle=allow_pickle, resume=resume)
+        auto = tuple(name for name in ("levels", "timesteps") if values[name] == "auto")
+        values |= {name: getattr(Settings, name) for name in auto}
+        facts = {"preprocessing": asked.prepared, "chip": asked.chip_options, "auto": auto}
+        return Settings(**values, **facts, allow_pickle=allow_pickle, resume=resume)
 
     def learning(self, *, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.LogicSettings":
         """The settings of the learning of a logic-gated network, with `overrides` on top by the names of `LEARNING`. Without a data set it
@@ -153,9 +156,11 @@ OVERRIDES = {
     "method": "conversion.method",
     "timesteps": "conversion.target_timesteps",
     "levels": "conversion.levels",
+    "budget": "conversion.budget",
     "per_channel": "conversion.per_channel",
     "placement": "conversion.placement",
     "rotation": "conversion.rotation",
+    "dual_threshold": "conversion.dual_threshold",
     "tau_mem_ms": "conversion.tau_mem_ms",
     "dt_ms": "conversion.dt_ms",
     "compress": "compression.weights",
@@ -165,10 +170,10 @@ OVERRIDES = {
     "sparsity": "compression.sparsity",
     "pattern": "compression.pattern",
     "prune_by": "compression.prune_by",
-    "logic_bits": "logic_gated.input_bits",
-    "logic_gates": "logic_gated.gates",
-    "logic_from": "logic_gated.from_layer",
-    "logic_epochs": "logic_gated.epochs",
+    "input_bits": "logic_gated.input_bits",
+    "gates": "logic_gated.gates",
+    "from_layer": "logic_gated.from_layer",
+    "gate_epochs": "logic_gated.epochs",
     "bio_calibration": "conversion.enable_bio_calibration",
     "population_size": "bio_calibration.population_size",
     "generations": "bio_calibration.generations",

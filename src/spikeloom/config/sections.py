@@ -64,6 +64,33 @@ Size = Annotated[tuple[Count, Count], Strict(False), told("[height, width] in pi
 
 _Level = Annotated[int, Field(ge=1, le=65535)]
 _Step = Annotated[int, Field(ge=1, le=4096)]
+
+
+def counted(most: int) -> Any:
+    """A whole number up to `most`, or the word auto."""
+
+    def check(value: object) -> object:
+        if value != "auto" and not (type(value) is int and 1 <= value <= most):
+            raise refused("cannot have this value", f"a whole number from 1 to {most}, or auto")
+        return value
+
+    return BeforeValidator(check)
+
+
+def drawn(value: object) -> object:
+    """A chip's number, or the word any."""
+    if value != "any" and not (type(value) is int and value >= 0):
+        raise refused("cannot have this value", "a whole number from 0 on, or any")
+    return value
+
+
+Draw = Annotated[int | Literal["any"], BeforeValidator(drawn), told("a whole number from 0 on, or any")]
+LevelsOrAuto = Annotated[int | Literal["auto"], counted(65535), told("a whole number from 1 to 65535, or auto")]
+StepsOrAuto = Annotated[int | Literal["auto"], counted(4096), told("a whole number from 1 to 4096, or auto")]
+_PART = r"(accuracy|energy|latency)=[0-9.eE+-]+"
+Budgeted = Annotated[
+    str, Field(pattern=rf"^{_PART}(,{_PART})*$"), told("accuracy=0.5, energy=1e6 (pJ), latency=2 (steps), or several with commas")
+]
 Levels = Annotated[tuple[_Level, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 65535")]
 Steps = Annotated[tuple[_Step, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 4096")]
 
@@ -82,19 +109,29 @@ class Section(BaseModel):
 
 @final
 class ConversionSection(Section):
-    """How activations become neurons: `levels` is N per step, `target_timesteps` is T."""
+    """How activations become neurons: `levels` is N per step, `target_timesteps` is T; auto chooses them by measurement for a `budget`."""
 
     method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif, logic_gated")] = (
         "scale_and_fire"
     )
-    target_timesteps: Annotated[int, Field(ge=1, le=4096)] = 4
-    levels: Annotated[int, Field(ge=1, le=65535)] = 15
+    target_timesteps: StepsOrAuto = 4
+    levels: LevelsOrAuto = 15
+    budget: Budgeted | None = None
     per_channel: bool = True
     placement: Literal["uniform", "two_range", "density", "auto"] = "uniform"
     rotation: Literal["none", "auto", "all"] = "none"
+    dual_threshold: bool = False
     tau_mem_ms: Positive = 20.0
     dt_ms: Positive = 1.0
     enable_bio_calibration: bool = False
+
+    @field_validator("dual_threshold")
+    @classmethod
+    def _of_spikes(cls, value: bool, info: Any) -> bool:
+        method = info.data.get("method", "scale_and_fire")
+        if value and method not in ("if", "lif"):
+            raise refused(f"is for neurons that fire over time, and the method is {method}", "false; true for if and lif")
+        return value
 
     @field_validator("placement")
     @classmethod
@@ -237,10 +274,11 @@ class PreprocessingSection(Section):
 
 @final
 class ChipSection(Section):
-    """A chip that `calibrate` brings a network to: one is drawn, by `draw`, with this mismatch; null leaves things as they are."""
+    """A chip that `calibrate` and `finetune` bring a network to: one is drawn, by `draw`, with this mismatch; null leaves things as they
+    are. With any `finetune` makes the network for all of the kind."""
 
     enable: bool = False
-    draw: Annotated[int, Field(ge=0)] = 0
+    draw: Draw = 0
     threshold_bits: Annotated[int, Field(ge=1, le=24)] | None = None
     leak_bits: Annotated[int, Field(ge=1, le=24)] | None = None
     decay: Share | None = None

@@ -261,7 +261,8 @@ def is_gate(node: fx.Node) -> bool:
 def payload_of(node: fx.Node, program: Program) -> int:
     """The bits of what an event of a population stands for."""
     if node.target is population and program.tensor(node.args[1]).numel() == 1:
-        return graded_bits(kwargs_of(node)["levels"], kwargs_of(node).get("negative", 0))
+        options = kwargs_of(node)
+        return graded_bits(options["levels"], options["levels"] if options.get("reset") == "gated" else options.get("negative", 0))
     heights = program.tensor(node.args[2]) if node.target is not population else None
     if heights is not None and heights.shape[-1] == 2 and not heights[..., 0].any() and bool((heights[..., 1] == 1).all()):
         return 1  # a gate: a spike, or none
