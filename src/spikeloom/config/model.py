@@ -110,7 +110,7 @@ class Config(Section):
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
         auto = tuple(name for name in ("levels", "timesteps") if values[name] == "auto")
         values |= {name: getattr(Settings, name) for name in auto}
-        facts = {"preprocessing": asked.prepared, "chip": asked.chip_options, "auto": auto}
+        facts: dict[str, Any] = {"preprocessing": asked.prepared, "chip": asked.chip_options, "auto": auto}
         return Settings(**values, **facts, allow_pickle=allow_pickle, resume=resume)
 
     def learning(self, *, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.LogicSettings":
