@@ -228,7 +228,7 @@ def test_the_seed_task_is_drawn_from_the_seed() -> None:
 
 def test_what_is_open_the_data_set_decides() -> None:
     seed, digits = LogicSettings().resolved(), LogicSettings(dataset="digits").resolved()
-    assert (seed.hidden, seed.share, seed.epochs, seed.controls, seed.distil) == ((), 0.02, 20, False, 0.0)
+    assert (seed.hidden, seed.share, seed.epochs, seed.controls, seed.distil) == ((), 0.0, 40, False, 0.0)
     assert (digits.hidden, digits.controls, digits.distil) == ((256,), True, 0.5)
     assert LogicSettings(dataset="digits", hidden=(), controls=False).resolved().hidden == ()
     assert LogicSettings(dataset="mnist", noise_kinds=("gaussian",)).resolved().thermometer == (0.25, 0.5, 0.75)
