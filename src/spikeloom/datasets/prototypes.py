@@ -28,8 +28,8 @@ from spikeloom.datasets.source import Labels, Splits
 from spikeloom.errors import DataError
 
 BITS, PROTOTYPES = 784, 10
-SAMPLES = 20_000
-"""Samples of each split."""
+SAMPLES = {"train": 20_000, "test": 50_000}
+"""Samples of each split: of 50,000 answers near the limit at 45 % noise the share of right ones is known to 0.15 points (one deviation)."""
 MOST_BITS, MOST_PROTOTYPES, MOST_SEED = 65_536, 1_000, 2**32 - 1
 
 _PLACE = re.compile(r"^(\d+)x(\d+)(?:/(\d+))?$")
@@ -74,12 +74,12 @@ def open_prototypes(place: str = f"{BITS}x{PROTOTYPES}") -> Splits:
     bits, count, seed = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     if not (1 <= bits <= MOST_BITS and 2 <= count <= MOST_PROTOTYPES and seed <= MOST_SEED):
         raise DataError("the prototypes cannot be drawn", found=f"prototypes:{place}", allowed=_ALLOWED)
-    return {split: partial(_open, bits, count, seed, number) for number, split in enumerate(("train", "test"), start=1)}
+    return {split: partial(_open, bits, count, seed, samples) for split, samples in SAMPLES.items()}
 
 
-def _open(bits: int, count: int, seed: int, number: int) -> Prototypes:
-    order = np.random.default_rng([seed, number]).permutation(SAMPLES)
-    return Prototypes(drawn(bits, count, seed), np.arange(SAMPLES, dtype=np.int64)[order] % count)
+def _open(bits: int, count: int, seed: int, samples: int) -> Prototypes:
+    order = np.random.default_rng([seed, samples]).permutation(samples)
+    return Prototypes(drawn(bits, count, seed), order.astype(np.int64) % count)
 
 
 def matched_filter(patterns: Float[Tensor, "k d"], x: Float[Tensor, "b d"]) -> Int64[Tensor, " b"]:
