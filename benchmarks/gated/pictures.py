@@ -23,7 +23,7 @@ from spikeloom.train import Noise, TrainResult, at_strength, train_classifier
 
 WORK = ROOT / "artifacts" / "benchmarks" / "logic_gated"
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45)
-COMMAND = "python benchmarks/logic_gated.py --only"
+COMMAND = "python benchmarks/logic_gated.py --parts"
 SETTLED = 0.005
 """Training has converged at the first epoch whose training accuracy is within so much of the last one's."""
 
@@ -58,10 +58,13 @@ class Form:
     rate: float
     floating_rate: float
     clean: float
+    part: str
 
 
-FULL = Form("fully connected 784-2048-2048-10", lambda: fully_connected(784, (2048, 2048), 10), 10, 15, 256, 0.015, 1e-3, 98.3)
-CONV = Form("convolutional 32-32-64-64", lambda: convolutional((1, 28, 28), (32, 64), 512, 10), 8, 12, 128, 0.01, 2e-3, 99.2)
+FULL = Form("fully connected 784-2048-2048-10", lambda: fully_connected(784, (2048, 2048), 10), 10, 15, 256, 0.015, 1e-3, 98.3, "")
+CONV = Form(
+    "convolutional 32-32-64-64", lambda: convolutional((1, 28, 28), (32, 64), 512, 10), 8, 12, 128, 0.01, 2e-3, 99.2, "-convolutional"
+)
 
 
 def loaded(name: str) -> tuple[Kept, Kept]:
@@ -163,7 +166,7 @@ def rows(name: str, form: Form) -> list[Row]:
     ours, theirs, naive = (curves[k] for k in ("ternary, trained under noise", "fp32, trained under noise", "ternary, trained clean"))
     gap = round(max(theirs[level] - ours[level] for level in ours), 2)
     above = round(min(ours[level] - naive[level] for level in ours if float(level) >= 0.1), 2)
-    command, title = f"{COMMAND} {name}", f"{name}, {form.name}"
+    command, title = f"{COMMAND} {name}{form.part}", f"{name}, {form.name}"
     facts = curves | {"weight_bytes": {"ternary": memory(network), "fp32": 16 * memory(network)}, "images": len(data[1])}
     epochs = {"noisy": converged(noisy), "clean": converged(clean), "of": form.ternary}
     told = (
