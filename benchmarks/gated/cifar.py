@@ -1,8 +1,8 @@
 """
 A logic-gated network on CIFAR-10 under the corruptions of CIFAR-10-C, drawn here, beside the same network in floating point.
 
-Trained on JPEG training pictures, shifted and mirrored, under Gaussian noise, occlusion and dropped pixels of 0 to 0.2; judged on 2,000 test
-pictures, clean and under four corruptions of severities 1, 3 and 5, of which blur, brightness and JPEG were never met in training.
+Trained on JPEG training pictures, shifted and mirrored, under Gaussian noise, occlusion and dropped pixels of 0 to 0.2; judged on 2,000
+test pictures, clean and under four corruptions of severities 1, 3 and 5, of which blur, brightness and JPEG were never met in training.
 """
 
 import torch

@@ -1,19 +1,22 @@
 """`convert --method logic_gated`: the whole network or its tail counts and compares, is taught by the ANN, and resumes."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
 from spikeloom.errors import ConfigError
-from spikeloom.ir import Context, Program, load, silent
+from spikeloom.ir import Context, Program, load, run, silent, weighted, weights_of
 from spikeloom.logic import PackedNetwork
 from spikeloom.pipeline import Conversion, Settings, convert
+from spikeloom.pipeline.ann_counts import ann_counts
 from spikeloom.pipeline.conversion import calibration_stream
 from spikeloom.pipeline.grafting import cut_before, grafted
 from spikeloom.pipeline.logic_gated import logic_gated, thresholds
-from spikeloom.simulate import SpikingModel
+from spikeloom.plan import Fuse, Plan
+from spikeloom.simulate import SpikingModel, energy
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,20 @@ def test_nothing_multiplies_and_packed_words_give_the_same(gated: tuple[Conversi
     x = torch.rand(20, *snn.program.inputs[0].shape[1:])
     assert torch.equal(PackedNetwork(snn.program)(x).float(), snn(x))
     assert sum(row.macs for row in snn.profile(x).counts.rows) == 0
+
+
+def test_the_ann_is_priced_as_it_is_not_as_its_gates_are(gated: tuple[Conversion, Settings]) -> None:
+    snn = SpikingModel.open(gated[0].folder)
+    x = torch.rand(4, *snn.program.inputs[0].shape[1:])
+    counts = ann_counts(snn, (x,))
+    assert counts is not None
+    macs = sum(row.dense_macs for row in counts.rows)
+    fused = run([Plan(), Fuse()], load(gated[1].output_dir / "ann"), Context())
+    layers = [node for node in fused.graph.nodes if weighted(node)]
+    assert macs == sum(math.prod(node.meta["spec"][0][1:]) * weights_of(node, fused.tensors)[0][0].numel() for node in layers)
+    assert sum(row.dense_macs for row in snn.profile(x).counts.rows) > 1.5 * macs
+    priced = next(row.total_pj for row in energy(dataclasses.replace(snn.profile(x).counts, ann=counts)) if row.network == "ANN int8")
+    assert gated[0].metrics["energy_pj"]["ann_int8"] == pytest.approx(priced)
 
 
 def test_resumed_teaching_ends_at_the_same_network(gated: tuple[Conversion, Settings], tmp_path: Path) -> None:

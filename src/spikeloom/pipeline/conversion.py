@@ -14,6 +14,7 @@ import torch
 
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
+from spikeloom.pipeline.ann_counts import ann_counts
 from spikeloom.pipeline.auto import Afforded, afforded, check_auto
 from spikeloom.pipeline.bio import bio_calibrated
 from spikeloom.pipeline.card import card
@@ -213,7 +214,7 @@ def judged(
     for place, inputs in enumerate(sample):
         counter.add(inputs)
         progress("counting spikes", place + 1, len(sample))
-    counts = counter.counts()
+    counts = dataclasses.replace(counter.counts(), ann=ann_counts(snn, sample[0]))
     floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}

@@ -110,7 +110,8 @@ def _snn_memory_pj(row: LayerCount, timesteps: int, encoding: str) -> float:
 
 def energy(counts: Counts) -> tuple[EnergyRow, ...]:
     """The whole table: ANN in fp32 and int8, and the SNN in each encoding."""
-    return (ann_energy(counts, 32), ann_energy(counts, 8), *(snn_energy(counts, encoding) for encoding in ("graded", "unary", "binary")))
+    ann = counts if counts.ann is None else counts.ann
+    return (ann_energy(ann, 32), ann_energy(ann, 8), *(snn_energy(counts, encoding) for encoding in ("graded", "unary", "binary")))
 
 
 def verdict(rows: tuple[EnergyRow, ...], encoding: str) -> str:

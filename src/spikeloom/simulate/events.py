@@ -79,11 +79,13 @@ class LayerCount:
 @final
 @dataclass(frozen=True)
 class Counts:
-    """All counts of a run: one row per operation that computes, in execution order."""
+    """All counts of a run: one row per operation that computes, in execution order. `ann` are those of the ANN, where it has other layers
+    than the spiking network; else `dense_macs`, `weights` and `outputs` of these rows are the ANN's too."""
 
     timesteps: int
     samples: int
     rows: tuple[LayerCount, ...]
+    ann: "Counts | None" = None
 
     def spikes(self, encoding: str = "graded") -> float:
         """Spikes sent per inference by all populations."""
