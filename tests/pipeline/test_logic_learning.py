@@ -193,6 +193,7 @@ def test_a_set_of_one_split_is_parted_and_nothing_is_in_both_parts(tmp_path: Pat
     np.savez(tmp_path / "one.npz", x=x, y=np.arange(60) % 2)
     data = read(f"npz:{tmp_path / 'one.npz'}", as_bits=False)
     assert (len(data.train), len(data.test)) == (50, 10)
+    assert str(data.facts["dataset"]).endswith("[50:]")  # what a saved network is evaluated on later
     values = data.test.gather(torch.arange(10))[0].flatten() * 255
     assert values.round().tolist() == list(range(50, 60))
 

@@ -75,10 +75,11 @@ def read(
     """
 
     def opened(place: str, split: Wanted, limit: int | None) -> Dataset:
+        if not preprocessing:
+            return datasets.load(place, split, None, data_root, limit=limit)
         plain = datasets.load(place, split, None, data_root, limit=1).preprocessing
-        told = None if plain is None else {"channels": plain.channels, **(preprocessing or {})}
-        prepared = preprocessing_of({}, told) if preprocessing else None
-        return datasets.load(place, split, prepared, data_root, limit=limit)
+        told = preprocessing if plain is None else {"channels": plain.channels, **preprocessing}
+        return datasets.load(place, split, preprocessing_of({}, told), data_root, limit=limit)
 
     places = parted(address, data_root) if test is None else (address, test)
     train, tested = opened(places[0], "train", None), opened(places[1], "test", samples)
@@ -91,7 +92,7 @@ def read(
         raise DataError("training and test samples differ in classes", found=f"{learnt.classes} and {measured.classes}")
     way = train.preprocessing
     facts: dict[str, object] = {
-        "dataset": address,
+        "dataset": places[1],
         "classes": learnt.classes,
         "input_shape": list(learnt.shape),
         "preprocessing": None if way is None else _listed(way),
