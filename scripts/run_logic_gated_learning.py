@@ -11,6 +11,7 @@ from spikeloom.cli import main
 
 VALUES = {
     "dataset": "the data set: prototypes (the default; no file), digits, mnist, fashion_mnist, cifar10, hf:, imagefolder:, idx:, npz:",
+    "test_dataset": "what it is measured on; by default the data set's own test samples",
     "data_root": "DIR: where data sets called by name lie",
     "output_dir": "DIR: where everything goes",
     "config": "YAML: a configuration; options beat what it says",

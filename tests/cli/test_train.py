@@ -77,7 +77,8 @@ def test_without_options_it_is_the_seed_experiment(asked: list[LogicSettings]) -
 
 def test_every_option_reaches_the_settings(asked: list[LogicSettings]) -> None:
     command = """
-        --dataset mnist --data-root d --network convolutional --hidden 64 --channels 8,16 --residual --thermometer 0.2,0.6 --share 0.5
+        --dataset mnist --test-dataset x --data-root d --network convolutional --hidden 64
+        --channels 8,16 --residual --thermometer 0.2,0.6 --share 0.5
         --noise --noise-range 0.1 0.3 --noise-kinds gaussian,occlusion --no-curriculum --consistency 0.5 --controls --distil 0.25
         --epochs 2 --batch-size 32 --learning-rate 0.001 --patience 3 --precision bfloat16 --measured-at 0,0.3 --samples 11
         --device cpu --seed 7 --output-dir here --resume --json
@@ -86,6 +87,7 @@ def test_every_option_reaches_the_settings(asked: list[LogicSettings]) -> None:
     assert asked == [
         LogicSettings(
             dataset="mnist",
+            test_dataset="x",
             data_root=Path("d"),
             network="convolutional",
             hidden=(64,),

@@ -168,7 +168,8 @@ def test_values_reach_the_settings_of_learning(loaded: Load) -> None:
         output_dir: here
         seed: 7
         robustness: {noise_range: [0.1, 0.3], noise_kinds: [gaussian, occlusion], curriculum: false, consistency: 0.5}
-        logic: {network: convolutional, hidden: [64], channels: [8, 16], residual: true, thermometer: [0.2, 0.6], share: 0.5,
+        logic: {test_dataset: mnist@test, network: convolutional, hidden: [64], channels: [8, 16], residual: true,
+                thermometer: [0.2, 0.6], share: 0.5,
                 batch_size: 32, learning_rate: 1e-3, patience: 3, controls: true, distil: 0.25, measured_at: [0, 0.3]}
         evaluation: {samples: 11}
         training: {epochs: 2}
@@ -176,6 +177,7 @@ def test_values_reach_the_settings_of_learning(loaded: Load) -> None:
     """).learning(resume=True, epochs=5)
     assert found == LogicSettings(
         dataset="mnist",
+        test_dataset="mnist@test",
         output_dir=Path("here"),
         seed=7,
         noise_range=(0.1, 0.3),

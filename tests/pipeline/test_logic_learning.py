@@ -188,6 +188,33 @@ def test_values_outside_0_to_1_are_refused(tmp_path: Path) -> None:
         read(f"npz:{tmp_path / 'f.npz'}", as_bits=True)
 
 
+def test_a_set_of_one_split_is_parted_and_nothing_is_in_both_parts(tmp_path: Path) -> None:
+    x = np.arange(60, dtype=np.uint8).reshape(60, 1, 1)
+    np.savez(tmp_path / "one.npz", x=x, y=np.arange(60) % 2)
+    data = read(f"npz:{tmp_path / 'one.npz'}", as_bits=False)
+    assert (len(data.train), len(data.test)) == (50, 10)
+    assert str(data.facts["dataset"]).endswith("[50:]")  # what a saved network is evaluated on later
+    values = data.test.gather(torch.arange(10))[0].flatten() * 255
+    assert values.round().tolist() == list(range(50, 60))
+
+
+def test_what_is_measured_can_be_named_and_is_never_what_was_learnt(tmp_path: Path) -> None:
+    address = f"npz:{write_pictures(tmp_path, (8, 8))}"
+    data = read(f"{address}@train[:100]", test=f"{address}@train[100:]", as_bits=True)
+    assert (len(data.train), len(data.test)) == (100, 20)
+    for test in (f"{address}@train[90:]", None):
+        with pytest.raises(DataError, match="cannot be measured on what it has learnt from") as caught:
+            read(f"{address}@train[:100]", test=test, as_bits=True)
+        assert ("10 rows" if test else "100 rows") in str(caught.value)
+
+
+def test_without_noise_in_training_it_is_measured_under_noise_all_the_same(tmp_path: Path) -> None:
+    result = learn(LogicSettings(**SMALL, noise=False, controls=True, output_dir=tmp_path))
+    assert set(result.metrics["controls_at_noise"]) == {"twin_clean"}
+    assert result.metrics["noise"]["trained"] is False
+    assert list(result.metrics["accuracy_at_noise"]) == ["0.0", "0.2", "0.5"]
+
+
 def test_a_size_that_is_asked_for_is_given(tmp_path: Path) -> None:
     data = read(f"npz:{write_pictures(tmp_path, (8, 8))}", as_bits=True, preprocessing={"size": [4, 4]})
     assert data.train.shape == data.test.shape == (1, 4, 4)

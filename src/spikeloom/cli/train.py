@@ -38,6 +38,7 @@ def words(text: str | None) -> list[str] | None:
 @guarded(stopped="; the same command with --resume goes on from the last checkpoint")
 def train(
     dataset: Annotated[str | None, option("NAME", f"{DATASETS} prototypes by default, which needs no files.")] = None,
+    test_dataset: Annotated[str | None, option("NAME", "What it is measured on; by default the data set's own test samples.")] = None,
     data_root: DataRoot = None,
     config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
     network: Annotated[str | None, option("WORD", "fully_connected or convolutional.")] = None,
@@ -77,6 +78,7 @@ def train(
 
     given = {
         "dataset": dataset,
+        "test_dataset": test_dataset,
         "data_root": data_root,
         "network": network,
         "hidden": widths("--hidden", hidden),

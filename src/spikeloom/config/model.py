@@ -201,6 +201,7 @@ LEARNING = {
     "output_dir": "output_dir",
     "seed": "seed",
     "device": "device",
+    "test_dataset": "logic.test_dataset",
     "network": "logic.network",
     "hidden": "logic.hidden",
     "channels": "logic.channels",

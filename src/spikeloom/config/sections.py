@@ -208,6 +208,7 @@ class RobustnessSection(Section):
 class LogicSection(Section):
     """A logic-gated network's form and training; what is None the data set decides."""
 
+    test_dataset: Annotated[Address | None, told("a data set's address, such as mnist[50000:], or null")] = None
     network: Literal["fully_connected", "convolutional"] = "fully_connected"
     hidden: Widths | None = None
     channels: Annotated[Widths, Field(min_length=1)] = (32, 64)

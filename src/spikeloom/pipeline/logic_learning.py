@@ -57,6 +57,7 @@ def learn(settings: LogicSettings, *, progress: Progress = silent) -> Learning:
     data = read(
         settings.dataset,
         as_bits=settings.as_bits,
+        test=settings.test_dataset,
         data_root=settings.data_root,
         preprocessing=settings.preprocessing,
         samples=settings.samples,

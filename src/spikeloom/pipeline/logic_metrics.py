@@ -70,6 +70,7 @@ def metrics_of(
         "energy_pj": {"ann_fp32": of["ANN fp32"], "ann_int8": of["ANN int8"], "snn": of["SNN (graded)"]},
         "samples": samples,
         "dataset": settings.dataset,
+        "measured_on": program.settings["dataset"],
         "network": {"kind": settings.network, "hidden": list(settings.hidden or ()), "thermometer": list(settings.thermometer or ())}
         | ({"channels": list(settings.channels), "residual": settings.residual} if settings.network == "convolutional" else {}),
         "noise": {"trained": settings.noise, "kinds": list(settings.noise_kinds), "range": list(settings.noise_range)},

@@ -6,17 +6,20 @@ import dataclasses
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from spikeloom import datasets
-from spikeloom.datasets import Dataset, Prototypes
+from spikeloom.datasets import Dataset, Prototypes, parse_address
 from spikeloom.datasets.splits import Wanted
 from spikeloom.errors import DataError
 from spikeloom.pipeline.pictures import preprocessing_of
 
 AT_ONCE = 1024
+PART = 5 / 6
+"""What part of a set of one split is learnt from: of MNIST's training set 50,000."""
 PIXEL = 1 / 255
 HALF = 0.5
 """A value from here on is the bit 1."""
@@ -62,20 +65,26 @@ def read(
     address: str,
     *,
     as_bits: bool,
+    test: str | None = None,
     data_root: Path | None = None,
     preprocessing: dict[str, object] | None = None,
     samples: int | None = None,
 ) -> LogicData:
-    """Both splits of a data set, `samples` test samples at most. DataError where values lie outside 0 to 1, or splits do not fit."""
+    """What an address has to learn from and, there or at the address `test`, to be measured on, `samples` of that at most. A set of one
+    split is parted: its first PART are learnt from. DataError where values lie outside 0 to 1, or what is measured was learnt from.
+    """
 
-    def opened(split: Wanted, limit: int | None) -> Dataset:
-        plain = datasets.load(address, split, None, data_root, limit=1).preprocessing
-        told = None if plain is None else {"channels": plain.channels, **(preprocessing or {})}
-        prepared = preprocessing_of({}, told) if preprocessing else None
-        return datasets.load(address, split, prepared, data_root, limit=limit)
+    def opened(place: str, split: Wanted, limit: int | None) -> Dataset:
+        if not preprocessing:
+            return datasets.load(place, split, None, data_root, limit=limit)
+        plain = datasets.load(place, split, None, data_root, limit=1).preprocessing
+        told = preprocessing if plain is None else {"channels": plain.channels, **preprocessing}
+        return datasets.load(place, split, preprocessing_of({}, told), data_root, limit=limit)
 
-    train, test = opened("train", None), opened("test", samples)
-    learnt, measured = held(train, as_bits), held(test, as_bits)
+    places = parted(address, data_root) if test is None else (address, test)
+    train, tested = opened(places[0], "train", None), opened(places[1], "test", samples)
+    check_apart(train, tested)
+    learnt, measured = held(train, as_bits), held(tested, as_bits)
     if learnt.shape != measured.shape:
         found = f"{learnt.shape} and {measured.shape}"
         raise DataError("training and test samples differ in shape", found=found, todo="set preprocessing.size")
@@ -83,14 +92,35 @@ def read(
         raise DataError("training and test samples differ in classes", found=f"{learnt.classes} and {measured.classes}")
     way = train.preprocessing
     facts: dict[str, object] = {
-        "dataset": address,
+        "dataset": places[1],
         "classes": learnt.classes,
         "input_shape": list(learnt.shape),
         "preprocessing": None if way is None else _listed(way),
         "bits_at": HALF if as_bits else None,
     }
     patterns = torch.from_numpy(train.source.patterns) if isinstance(train.source, Prototypes) else None
-    return LogicData(learnt, measured, patterns, facts, " ".join(filter(None, (train.note, test.note))))
+    return LogicData(learnt, measured, patterns, facts, " ".join(filter(None, (train.note, tested.note))))
+
+
+def parted(address: str, data_root: Path | None) -> tuple[str, str]:
+    """Where to learn from and where to measure: of a set of one split, whose address says no more, its first PART and the rest."""
+    said, splits = parse_address(address), {datasets.load(address, split, None, data_root, limit=1).split for split in ("train", "test")}
+    if len(splits) > 1 or said.rows is not None or said.split is not None:
+        return address, address
+    (only,) = splits
+    whole = f"{said.name}@{only}"
+    first = int(PART * len(datasets.load(whole, "train", None, data_root)))
+    return f"{whole}[:{first}]", f"{whole}[{first}:]"
+
+
+def check_apart(train: Dataset, test: Dataset) -> None:
+    """Nothing where no sample is in both; else DataError."""
+    same = (train.name, train.split) == (test.name, test.split)
+    both = np.intersect1d(train.rows, test.rows) if same else np.empty(0)
+    if len(both):
+        found = f"{len(both)} rows of {train.name}, split {train.split!r}, to learn from and to measure on"
+        todo = f"name others: --test-dataset '{test.name}[50000:]' or so, beside --dataset '{train.name}[:50000]'"
+        raise DataError("a network cannot be measured on what it has learnt from", found=found, todo=todo)
 
 
 def _listed(way: datasets.Preprocessing) -> dict[str, object]:

@@ -21,7 +21,7 @@ SEED_TASK = "prototypes"
 @final
 @dataclass(frozen=True)
 class LogicSettings:
-    """All choices. What is None is chosen for the data set by `resolved`.
+    """All choices. What is None is chosen for the data set by `resolved`; without `test_dataset` the data set's own test samples measure.
 
     `network` is one of NETWORKS: `hidden` are widths of layers of gates (of a convolutional network the first is its layer after the
     pictures), `channels` those of its stages, with `residual` counts are added across each. `thermometer` holds the thresholds by which
@@ -34,6 +34,7 @@ class LogicSettings:
     """
 
     dataset: str = SEED_TASK
+    test_dataset: str | None = None
     data_root: Path | None = None
     output_dir: Path = Path("artifacts/logic_gated")
     preprocessing: dict[str, object] | None = None
