@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 BIN := .venv/bin
+PYTEST_FLAGS ?= -n auto --dist loadfile
 BENCHMARKS := $(patsubst benchmarks/%.py,bench-%,$(sort $(wildcard benchmarks/*.py)))
 
 .PHONY: help setup demo test check pytest slow bench $(BENCHMARKS) clean
@@ -22,11 +23,11 @@ check: setup ## ruff, pyright strict, and the floors
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
 
-pytest: setup ## every test that is not slow (PYTEST_FLAGS="-n 2 -k word")
+pytest: setup ## every test that is not slow, a process for each core (PYTEST_FLAGS="-k word" for some, in one)
 	$(BIN)/pytest -m "not slow" $(PYTEST_FLAGS)
 
 slow: setup ## the slow tests
-	$(BIN)/pytest -m slow $(PYTEST_FLAGS)
+	$(BIN)/pytest -m slow
 
 bench: $(BENCHMARKS) ## every benchmarks/*.py, one after another (make bench-NAME for one)
 

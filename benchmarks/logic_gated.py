@@ -1,7 +1,12 @@
 """
-Logic-gated layers (weights −1, 0, +1, spikes 0 or 1, integer thresholds) against layers that multiply, as ratios in one run on one core.
+Logic-gated networks (weights −1, 0, +1, spikes 0 or 1, integer thresholds) against networks that multiply.
 
-    python benchmarks/logic_gated.py [--parts speed] [--seconds 6]
+    python benchmarks/logic_gated.py [--parts speed seed mnist fashion_mnist lenet …] [--seconds 6]
+
+    speed                  a packed layer, as ratios in one run on one core
+    seed                   the seed task at its limit                                         benchmarks/gated/seed.py
+    mnist, fashion_mnist   pictures under bit flips, fully connected and convolutional        benchmarks/gated/pictures.py
+    lenet                  a trained LeNet, whole in gates                                    benchmarks/gated/lenet.py
 
 Part `speed`: a layer 4096 × 4096 with random ternary weights, from packed spikes to packed spikes, against torch's linear layer in fp32 and
 onnxruntime's MatMulInteger of uint8 inputs and int8 weights (its fastest form, as fast as QLinearMatMul): all with the same weights and
@@ -13,7 +18,7 @@ after the others have filled the caches.
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from gated import lenet, pictures, seed
 from harness.clock import fastest
 from harness.rows import Row, write
 from spikeloom.kernels.packed import pack_spikes, pack_ternary, unpack_spikes
@@ -103,7 +109,15 @@ def memory(plain: Tensor, planes: tuple[Tensor, Tensor], records: Tensor) -> Row
     )
 
 
-PARTS: Mapping[str, Callable[[float], list[Row]]] = {"speed": speed}
+PARTS: Mapping[str, Callable[[float], Iterable[Row]]] = {
+    "speed": speed,
+    "seed": lambda _: seed.rows(),
+    "lenet": lambda _: lenet.rows(),
+    "mnist": lambda _: pictures.rows("mnist", pictures.FULL),
+    "mnist-convolutional": lambda _: pictures.rows("mnist", pictures.CONV),
+    "fashion_mnist": lambda _: pictures.rows("fashion_mnist", pictures.FULL),
+    "fashion_mnist-convolutional": lambda _: pictures.rows("fashion_mnist", pictures.CONV),
+}
 
 
 def main() -> None:
@@ -115,7 +129,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     for part in options.parts:
-        rows = PARTS[part](options.seconds)
+        rows: Iterable[Row] = PARTS[part](options.seconds)
         for row in rows:
             sys.stdout.write(f"{row.name}: {row.value} {row.control} holds={row.holds}\n")
         write("logic_gated", rows, part=True)

@@ -14,7 +14,7 @@ os.environ |= {
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "MPLBACKEND": "Agg",
 }
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import random
 import sys

@@ -114,6 +114,27 @@ def test_options_of_convert_are_settings_or_about_the_command_itself() -> None:
     assert set(inspect.signature(convert_command).parameters) - own <= set(OVERRIDES)
 
 
+def test_levels_and_steps_may_be_left_to_a_budget(asked: list[Any], tmp_path: Path) -> None:
+    result = run("convert", *["--levels", "auto", "--timesteps", "auto", "--budget", "accuracy=0.5,latency=2", "--sweep-levels", "3,7"])
+    assert result.exit_code == 0, result.stderr
+    (settings,) = asked
+    assert (settings.auto, settings.budget, settings.sweep_levels) == (("levels", "timesteps"), "accuracy=0.5,latency=2", (3, 7))
+    for option, given in (("--levels", "some"), ("--timesteps", "1.5"), ("--budget", "speed=1")):
+        result = run("convert", option, given)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert option in result.stderr
+        assert given in result.stderr
+
+
+def test_a_configuration_without_a_chip_brings_no_network_to_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("chip: {decay: 0.9}\n")
+    for command in ("calibrate", "finetune"):
+        result = run(command, str(tmp_path), "--config", str(path))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "describes no chip" in result.stderr
+
+
 def test_options_beat_the_configuration_file(asked: list[Any], tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("source: zoo:lenet\nconversion: {levels: 7, target_timesteps: 2}\ntraining: {enable: true}\n")

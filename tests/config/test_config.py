@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeloom.config import BASE_CONFIG, Config, load_config
-from spikeloom.config.model import OVERRIDES
+from spikeloom.config.model import LEARNING, OVERRIDES
 from spikeloom.errors import ConfigError
-from spikeloom.pipeline import Settings
+from spikeloom.pipeline import LogicSettings, Settings
 
 Load = Callable[[str], Config]
 
@@ -54,8 +54,16 @@ def test_defaults_are_those_of_the_pipeline_and_the_built_in_is_trained() -> Non
 
 
 def test_every_setting_of_the_pipeline_can_be_configured() -> None:
-    only_on_the_command_line, sections = {"allow_pickle", "resume"}, {"preprocessing", "chip"}
+    only_on_the_command_line, sections = {"allow_pickle", "resume"}, {"preprocessing", "chip", "auto"}
     assert {field.name for field in dataclasses.fields(Settings)} == {*OVERRIDES, *only_on_the_command_line, *sections}
+
+
+def test_defaults_of_learning_are_those_of_the_pipeline() -> None:
+    assert Config().learning() == LogicSettings()
+
+
+def test_every_setting_of_learning_can_be_configured() -> None:
+    assert {field.name for field in dataclasses.fields(LogicSettings)} == {*LEARNING, "resume", "preprocessing"}
 
 
 def test_the_template_in_the_repository_is_the_one_in_the_package() -> None:
@@ -73,7 +81,7 @@ def test_the_template_holds_what_the_design_asks_for() -> None:
     asked = {
         "conversion": {"method": "scale_and_fire", "target_timesteps": 4},
         "bio_calibration": {"algorithm": "hseo", "population_size": 20, "generations": 10},
-        "robustness": {"noise_range": [0.0, 0.45]},
+        "robustness": {"enable_noise_injection": True, "noise_range": [0.0, 0.45]},
     }
     assert all(found[section].items() >= values.items() for section, values in asked.items())
 
@@ -81,6 +89,13 @@ def test_the_template_holds_what_the_design_asks_for() -> None:
 @pytest.mark.parametrize("text", ["", "# nothing\n", "calibration:\n", "conversion: {}\n"])
 def test_what_is_left_out_keeps_its_default(loaded: Load, text: str) -> None:
     assert loaded(text) == Config()
+
+
+def test_auto_is_told_by_name_and_the_numbers_stay_numbers(loaded: Load) -> None:
+    found = loaded("conversion: {levels: auto, budget: 'accuracy=0.5,latency=2'}\nsweep: {over_levels: [3, 7]}").settings(timesteps="auto")
+    assert (found.auto, found.budget, found.sweep_levels) == (("levels", "timesteps"), "accuracy=0.5,latency=2", (3, 7))
+    assert (found.levels, found.timesteps) == (Settings().levels, Settings().timesteps)
+    assert loaded("conversion: {levels: auto}").settings(levels=31).auto == ()
 
 
 # --- values reach the pipeline -------------------------------------------------------------------------------------------
@@ -147,6 +162,89 @@ def test_only_the_built_in_default_is_trained_unasked(overrides: dict[str, Any],
     assert Config().settings(**overrides).train is trained
 
 
+def test_values_reach_the_settings_of_learning(loaded: Load) -> None:
+    found = loaded("""
+        dataset: mnist
+        output_dir: here
+        seed: 7
+        robustness: {noise_range: [0.1, 0.3], noise_kinds: [gaussian, occlusion], curriculum: false, consistency: 0.5}
+        logic: {network: convolutional, hidden: [64], channels: [8, 16], residual: true, thermometer: [0.2, 0.6], share: 0.5,
+                batch_size: 32, learning_rate: 1e-3, patience: 3, controls: true, distil: 0.25, measured_at: [0, 0.3]}
+        evaluation: {samples: 11}
+        training: {epochs: 2}
+        preprocessing: {size: [14, 14]}
+    """).learning(resume=True, epochs=5)
+    assert found == LogicSettings(
+        dataset="mnist",
+        output_dir=Path("here"),
+        seed=7,
+        noise_range=(0.1, 0.3),
+        noise_kinds=("gaussian", "occlusion"),
+        curriculum=False,
+        consistency=0.5,
+        network="convolutional",
+        hidden=(64,),
+        channels=(8, 16),
+        residual=True,
+        thermometer=(0.2, 0.6),
+        share=0.5,
+        batch_size=32,
+        learning_rate=1e-3,
+        patience=3,
+        controls=True,
+        distil=0.25,
+        measured_at=(0.0, 0.3),
+        samples=11,
+        epochs=5,
+        preprocessing={"size": (14, 14)},
+        resume=True,
+    )
+
+
+def test_a_data_set_that_is_named_is_learnt_whatever_it_is_called(loaded: Load) -> None:
+    assert loaded("seed: 1").learning().dataset == "prototypes"
+    assert loaded("dataset: digits").learning().dataset == "digits"
+    assert load_config(BASE_CONFIG).learning().dataset == "digits"
+    assert loaded("seed: 1").learning(dataset="digits").dataset == "digits"
+
+
+def test_the_template_converts_and_learns_as_it_is() -> None:
+    template = load_config(BASE_CONFIG)
+    assert template.settings() == Config().settings()
+    assert template.learning().noise
+
+
+@pytest.mark.parametrize("text", ["robustness: {noise_range: [0, 0.3]}", "robustness: {noise_kinds: [gaussian]}", "logic: {hidden: [8]}"])
+def test_a_conversion_refuses_what_it_would_ignore(loaded: Load, text: str) -> None:
+    with pytest.raises(ConfigError, match="describes how `spikeloom train` trains a logic-gated network") as caught:
+        loaded(text).settings()
+    assert "spikeloom train --config" in str(caught.value)
+    assert loaded(text).learning() != LogicSettings()
+
+
+def test_a_conversion_bears_noise_that_is_off_or_as_it_ships(loaded: Load) -> None:
+    for text in ("robustness: {enable_noise_injection: false, noise_range: [0, 0.3]}", "robustness: {enable_noise_injection: true}"):
+        assert loaded(text).settings() == Config().settings()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "source: zoo:lenet",
+        "weights: w.safetensors",
+        "conversion: {enable_bio_calibration: true}",
+        "compression: {weights: 4}",
+        "compression: {sparsity: 0.5}",
+        "chip: {enable: true}",
+        "evaluation: {early_exit: true}",
+        "sweep: {enable: true}",
+    ],
+)
+def test_learning_refuses_what_only_a_conversion_has(loaded: Load, text: str) -> None:
+    with pytest.raises(ConfigError, match="is for conversions; a logic-gated network is trained from nothing"):
+        loaded(text).learning()
+
+
 # --- what is refused -----------------------------------------------------------------------------------------------------
 
 REFUSED = [
@@ -154,6 +252,9 @@ REFUSED = [
     ("conversion:\n  levels: 15.5\n", "conversion.levels", "found: 15.5", "a whole number"),
     ("conversion: {levels: '15'}\n", "line 1, column 22: conversion.levels", "found: '15'", "a whole number"),
     ("conversion: {levels: true}\n", "conversion.levels", "found: true", "a whole number"),
+    ("conversion: {dual_threshold: true}\n", "conversion.dual_threshold", "found: true", "true for if and lif"),
+    ("conversion: {levels: many}\n", "conversion.levels", "found: 'many'", "or auto"),
+    ("conversion: {budget: speed=1}\n", "conversion.budget", "found: 'speed=1'", "accuracy=0.5"),
     ("conversion: {target_timesteps: 5000}\n", "conversion.target_timesteps", "found: 5000", "from 1 to 4096"),
     ("conversion: {method: lifs}\n", "conversion.method", "did you mean lif?", "allowed: scale_and_fire, if, lif"),
     ("logic_gated: {gates: 0}\n", "logic_gated.gates", "", "1"),
@@ -164,9 +265,15 @@ REFUSED = [
     ("conversion: {tau_mem_ms: 0}\n", "conversion.tau_mem_ms", "found: 0", "a number above 0"),
     ("conversion: {dt_ms: .nan}\n", "conversion.dt_ms", "found: nan", "a number above 0"),
     ("conversion: fast\n", "line 1, column 13: conversion", "found: 'fast'", "the keys method, target_timesteps"),
-    ("robustness: {enable_noise_injection: true}\n", "robustness.enable_noise_injection", "not built yet", "allowed: false"),
+    ("robustness: {enable_noise_injection: 1}\n", "robustness.enable_noise_injection", "found: 1", "true or false"),
+    ("robustness: {noise_kinds: [snow]}\n", "robustness.noise_kinds", "found: 'snow'", "bit_flip, salt_and_pepper, gaussian"),
+    ("robustness: {noise_kinds: []}\n", "robustness.noise_kinds", "found: []", "a list of bit_flip"),
+    ("logic: {thermometer: [0.5, 0.25]}\n", "logic.thermometer", "does not rise", "each above the one before"),
+    ("logic: {hidden: [8, 0]}\n", "logic.hidden", "found: 0", "whole numbers from 1 on"),
+    ("logic: {network: deep}\n", "logic.network", "found: 'deep'", "fully_connected, convolutional"),
+    ("logic: {measured_at: [0.7]}\n", "logic.measured_at", "found: 0.7", "from 0 to 0.5"),
     ("robustness: {noise_range: [0.5, 0.1]}\n", "robustness.noise_range", "found: [0.5, 0.1]", "low first"),
-    ("robustness: {noise_range: [0, 2]}\n", "line 1, column 31: robustness.noise_range.1", "found: 2", "from 0 to 1"),
+    ("robustness: {noise_range: [0, 2]}\n", "line 1, column 31: robustness.noise_range.1", "found: 2", "from 0 to 0.5"),
     ("calibration: {percentile: 101}\n", "calibration.percentile", "found: 101", "above 0, at most 100"),
     ("calibration: {thresholds: mean}\n", "calibration.thresholds", "found: 'mean'", "mse, maximum, percentile, hmt"),
     ("bio_calibration: {population_size: 4}\n", "bio_calibration.population_size", "found: 4", "from 5 on"),

@@ -83,6 +83,8 @@ def test_a_front_gives_back_what_the_budget_picks(tmp_path: Path) -> None:
     cheapest = min(point["energy_pj"] for point in first["front"])
     picked = run([dataclasses.replace(SMALL, generations=4, front=True, budget=f"energy={cheapest * 1.0001}")], spiking(), told)
     assert changed(spiking(), picked)
+    (chosen,) = [point for point in picked.records[-1].numbers["front"] if point["picked"]]
+    assert chosen["energy_pj"] == cheapest
     with pytest.raises(ConfigError, match="keeps energy=1"):
         run([dataclasses.replace(SMALL, generations=4, front=True, budget="energy=1")], spiking(), told)
 

@@ -60,7 +60,7 @@ def neurons(draw: st.DrawFn) -> dict[str, Any]:
         "shape": shape,
         "axis": axis,
         "levels": draw(st.sampled_from([(1, 0), (15, 0), (7, 7), (3, 1)])),
-        "reset": draw(st.sampled_from(["subtract", "zero"])),
+        "reset": draw(st.sampled_from(["subtract", "zero", "gated"])),
         "timesteps": draw(st.integers(1, 9)),
         "channels": draw(st.booleans()),
         "decays": draw(st.booleans()),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.logic.small import FORMS, frozen
+from tests.logic.threshold_networks import FORMS, frozen
 
 from spikeloom import logic
 from spikeloom.errors import DataError, ProgramError, UnsupportedError

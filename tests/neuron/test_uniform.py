@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeloom.neuron import advance_uniform, fire, fire_, init_uniform, run_uniform, step, uniform_staircase
+from spikeloom.neuron import Gated, advance_uniform, fire, fire_, gated_step, init_uniform, run_uniform, step, uniform_staircase
 
 EIGHTHS = st.integers(-40, 40).map(lambda k: k / 8)
 
@@ -61,6 +61,49 @@ def test_folded_and_streamed_agree_exactly_with_the_law(case: dict) -> None:  # 
             literal, membranes[c] = step(membranes[c], x_t[:, c], law)
             assert torch.equal(o[:, c], literal)
             assert torch.equal(v[:, c], membranes[c])
+
+
+@settings(deadline=None, max_examples=100)
+@given(cases())
+def test_gated_populations_agree_with_the_law_and_never_take_back_more_than_they_sent(case: dict) -> None:  # pyright: ignore[reportMissingTypeArgument]
+    steps, dtype, levels = case["timesteps"] + 3, case["dtype"], max(case["levels"], 1)
+    generator = torch.Generator().manual_seed(case["seed"])
+    x = torch.randint(-40, 40, (steps * 2, 3), generator=generator).to(dtype) / 8
+    height, kind = torch.tensor(case["height"], dtype=dtype), {"levels": levels, "negative": 0, "reset": "gated", "axis": 1}
+    folded = run_uniform(x, height, case["v0"], case["decay"], case["leak"], **kind, timesteps=steps)
+    tracked = run_uniform(x.clone().requires_grad_(), height, case["v0"], case["decay"], case["leak"], **kind, timesteps=steps)
+    assert torch.equal(folded, tracked)
+    law = uniform_staircase(case["height"], levels, levels, decay=case["decay"], leak=case["leak"])
+    membrane, sent, state = (
+        torch.full((2, 3), case["v0"], dtype=dtype),
+        torch.zeros(2, 3, dtype=dtype),
+        init_uniform(x[:2], case["v0"], axis=1),
+    )
+    for t in range(steps):
+        literal, membrane, sent = gated_step(membrane, sent, x[2 * t : 2 * t + 2], law)
+        o, state = advance_uniform(x[2 * t : 2 * t + 2], state, height, case["decay"], case["leak"], **kind)
+        assert isinstance(state, Gated)
+        assert torch.equal(o, literal)
+        assert torch.equal(folded[2 * t : 2 * t + 2], literal)
+        assert torch.equal(state.v, membrane)
+        assert torch.equal(state.sent * height, sent)
+        assert bool((sent >= 0).all())
+
+
+def test_a_gated_neuron_is_that_of_the_paper() -> None:
+    """IF with a second threshold: s+ = θ·[m ≥ θ], s- = θ·[m < 0]·[past output ≥ θ]; by hand."""
+    theta, v, total = 1.0, 0.5, 0.0
+    currents, expected = [0.75, 0.5, -1.0, -1.0, -1.0, 3.0], []
+    for current in currents:
+        v += current
+        spike = theta * (v >= theta) - theta * (v < 0 and total >= theta)
+        v, total = v - spike, total + spike
+        expected.append(spike)
+    x = torch.tensor(currents)[:, None]
+    found = run_uniform(x, torch.tensor(theta), 0.5, 1.0, 0.0, levels=1, negative=0, reset="gated", axis=1, timesteps=len(currents))
+    assert found[:, 0].tolist() == expected
+    assert min(expected) < 0
+    assert run_uniform(x[2:3], torch.tensor(theta), 0.5, 1.0, 0.0, levels=1, negative=0, reset="gated", axis=1, timesteps=1).item() == 0.0
 
 
 def test_parameters_per_channel_are_tensors_along_the_axis() -> None:

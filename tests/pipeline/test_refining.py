@@ -11,7 +11,7 @@ from tests.pipeline.cases import settings
 from spikeloom.compress import bits_kept, quantised_layers
 from spikeloom.errors import ConfigError, ProgramError, UserError
 from spikeloom.evolve import Evolve
-from spikeloom.ir import bytes_of, calls, load, note, weighted, weights_of
+from spikeloom.ir import bytes_of, calls, kwargs_of, load, note, weighted, weights_of
 from spikeloom.pipeline import Settings, calibrate, compress, convert, evaluate, finetune, tune
 from spikeloom.train import FineTune
 
@@ -152,6 +152,9 @@ def test_tuning_never_loses_on_what_it_searched(converted: Path, tmp_path: Path)
     record = found.snn.program.records[-1]
     assert record.numbers["best"]["divergence"] <= record.numbers["start"]["divergence"]
     assert len(record.numbers["history"]) == 2
+    story = json.loads((tmp_path / "out" / "story.json").read_text())
+    assert [row["step"] for row in story["history"]] == [0, 1, 2]
+    assert story["history"][0]["best"] == record.numbers["start"]["divergence"]
     assert found.metrics["accuracy"]["snn"] > found.metrics["before"]["accuracy"]["snn"] - 0.03
     assert not (tmp_path / "out" / "tune").exists()
 
@@ -164,6 +167,11 @@ def test_fine_tuning_onto_ternary_weights(converted: Path, tmp_path: Path) -> No
     assert len(quantised_layers(program)) == len([node for node in calls(program.graph) if weighted(node)])
     assert found.metrics["accuracy"]["snn"] > 0.9
     assert len(program.records[-1].numbers["history"]) == 3
+    told, before = (json.loads((folder / "story.json").read_text()) for folder in (tmp_path / "out", converted))
+    assert [(row["node"], row["sqnr_db"]) for row in told["before"]] == [(row["node"], row["sqnr_db"]) for row in before["fidelity"]]
+    assert [row["step"] for row in told["history"]] == [0, 1, 2, 3]
+    assert told["metrics"]["before"] == found.metrics["before"]
+    assert not before["before"]
     assert not (tmp_path / "out" / "finetune.safetensors").exists()
 
 
@@ -179,6 +187,10 @@ def test_bio_calibration_in_a_conversion_resumes_to_the_same(tmp_path: Path) -> 
     made = convert(asked_for)
     names = [record.name for record in made.snn.program.records]
     assert names[-3:] == ["Compensate", "LearnCompensation", "Evolve"]
+    plain = convert(dataclasses.replace(settings(tmp_path), output_dir=tmp_path / "plain"))
+    assert made.metrics["before"]["accuracy"] == plain.metrics["accuracy"]
+    told = [json.loads((folder / "story.json").read_text()) for folder in (tmp_path / "out", tmp_path / "plain")]
+    assert [row["sqnr_db"] for row in told[0]["before"]] == [row["sqnr_db"] for row in told[1]["fidelity"]]
     again = convert(dataclasses.replace(asked_for, resume=True))
     assert again.metrics["accuracy"] == made.metrics["accuracy"]
     assert (tmp_path / "out" / "phases" / "3_calibrated" / "phase.json").is_file()
@@ -188,3 +200,15 @@ def test_a_chip_is_refused_where_it_would_be_ignored(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a chip is for calibrate"):
         convert(dataclasses.replace(settings(tmp_path), chip={"dead": 0.1}))
     assert not (tmp_path / "out" / "program.json").exists()
+
+
+def test_neurons_of_two_thresholds_are_evolved_and_trained_like_others(tmp_path: Path) -> None:
+    asked_for = dataclasses.replace(settings(tmp_path), method="if", timesteps=4, dual_threshold=True, population_size=5, generations=1)
+    convert(dataclasses.replace(asked_for, bio_calibration=True))
+    out = dataclasses.replace(asked_for, output_dir=tmp_path / "tuned")
+    found = finetune(tmp_path / "out", out, FineTune(epochs=1, chunk_steps=2, parts=2))
+    gated = [node for node in calls(found.snn.program.graph) if kwargs_of(node).get("reset") == "gated"]
+    assert gated
+    assert found.metrics["agreement"] > found.metrics["before"]["agreement"] - 0.1
+    history = found.snn.program.records[-1].numbers["history"]
+    assert history[-1]["loss"] < 10

@@ -200,6 +200,9 @@ def story(timesteps: int = 1, **changes: Any) -> Story:
         "plan": plan(),
         "spike_share": 0.9892,
         "curve": curve(),
+        "history": [],
+        "front": [],
+        "before": [],
         "fidelity": fidelity(),
         "worst": WORST,
         "thresholds": thresholds(),
@@ -311,6 +314,39 @@ def broken_numbers() -> Story:
         plan=[{"node": "a", "operation": "relu", "becomes": "x", "status": "exact", "macs": math.nan, "parameters": math.inf}],
         records=[{"name": "r", "options": {"x": math.nan}, "numbers": {"y": math.inf}, "seconds": math.nan}],
     )
+
+
+def refined(**changes: Any) -> Story:
+    """A network that was searched and fine-tuned: its history, a front, and every layer as it was before."""
+    was = [{"node": row["node"], "sqnr_db": row["sqnr_db"] - 3.0, "firing_rate": row["firing_rate"] + 0.05} for row in fidelity()]
+    history: list[dict[str, Any]] = [{"run": "Search, step 7", "step": 0, "best": 1.0, "relative": True}]
+    history += [
+        {"run": "Search, step 7", "step": n, "best": 0.95**n, "mean": 1.6 - 0.05 * n + 0.1 * (n % 2), "relative": True}
+        for n in range(1, 11)
+    ]
+    history += [{"run": "Fine-tuning, step 8", "step": 0, "best": 0.31, "accuracy": 0.89}]
+    history += [{"run": "Fine-tuning, step 8", "step": n, "best": 0.31 - 0.02 * n, "mean": 0.4 - 0.05 * n} for n in (1, 2, 3)]
+    front: list[dict[str, Any]] = [
+        {
+            "of": "levels and steps",
+            "levels": n,
+            "timesteps": t,
+            "energy_pj": 1e6 * t * (2 + n / 16),
+            "accuracy": 0.905 - 0.2 / n + 0.001 * t,
+        }
+        for n in (7, 15, 31, 63)
+        for t in (1, 2, 4)
+    ]
+    front = [{**row, "agreement": row["accuracy"], "picked": (row["levels"], row["timesteps"]) == (31, 1)} for row in front]
+    metrics = dict(story().metrics or {})
+    metrics["before"] = {
+        "accuracy": {"ann": 0.904, "snn": 0.862, "control": 0.891},
+        "agreement": 0.903,
+        "synaptic_operations": 13_400_000,
+        "energy_pj": {"ann_fp32": 1.89e8, "ann_int8": 1.31e7, "snn": 1.1e7},
+    }
+    metrics["chosen"] = {"budget": "accuracy=0.5", "levels": 31, "timesteps": 1, "lost": "0.20 points", "tried": 12, "samples": 512}
+    return story(**{"before": was, "history": history, "front": front, "metrics": metrics, **changes})
 
 
 def swept() -> list[dict[str, Any]]:

@@ -98,6 +98,30 @@ def test_a_sweep_is_seen(browser: Any, tmp_path: Path, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_what_was_searched_and_refined_is_seen(browser: Any, tmp_path: Path, width: int) -> None:
+    visit = Visit(browser, stories.refined(), tmp_path, width)
+    searched, refined = (" ".join(visit.page.inner_text(part).split()) for part in ("#search", "#refined"))
+    for wanted in (
+        "N = 31, T = 1 is the best of 12 settings that keeps accuracy=0.5: 0.20 points on 512 training samples",
+        *("To choose from: levels and steps", "picked", "energy per inference in µJ"),
+        *("Search, step 7: Objective (less is better), as a share of the start", "Fine-tuning, step 8: Loss"),
+        *("The best so far", "Mean of the generation", "Held out", "Trained on"),
+    ):
+        assert wanted in searched, wanted
+    for wanted in ("Accuracy 86.20 % 90.00 %", "Energy, estimated 11.0 µJ 9.87 µJ", "Signal-to-error ratio", "Firing rate"):
+        assert wanted in refined, wanted
+    assert visit.ask("document.querySelectorAll('#search svg.plot:not(.swatch)').length") == 4
+    assert visit.ask("document.querySelectorAll('#search .ring.chosen').length") == 2
+    assert visit.ask("document.querySelectorAll('#refined .mark.hollow').length") == 2 * len(stories.LAYERS)
+    visit.page.click("#refined summary")
+    rows = visit.page.inner_text("#refined details")
+    assert "9.0\N{NO-BREAK SPACE}dB" in rows
+    labels = "[...document.querySelectorAll('#search svg text, #refined svg text')].map(t => t.getBoundingClientRect())"
+    assert visit.ask(f"{labels}.filter(r => r.left < 0 || r.right > innerWidth).length") == 0
+    visit.check_sound()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_labels_stay_legible_and_inside(browser: Any, tmp_path: Path, width: int) -> None:
     visit = Visit(browser, stories.story(timesteps=16), tmp_path, width)
     assert visit.ask("document.querySelectorAll('svg text').length") > 60

@@ -14,6 +14,7 @@ Sources: mismatch of 20 % in subthreshold circuits: Indiveri et al. 2011, doi:10
 Cramer et al. 2022, doi:10.1073/pnas.2109194119.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -33,6 +34,7 @@ from spikeloom.ir import (
     constant_name,
     kwargs_of,
     population,
+    read,
     shaped,
     source_of,
     swept,
@@ -69,12 +71,27 @@ class Device(Pass):
     def __call__(self, program: Program, context: Context) -> Program:
         self.check(program)
         graph, tensors = clone(program.graph), dict(program.tensors)
-        generator = torch.Generator().manual_seed(self.draw)
+        drawn = self.drawn(program)
         nodes = [node for node in calls(graph) if node.target is population]
         for node in nodes:
-            self._under(node, graph, tensors, generator)
+            self._under(node, graph, tensors, drawn)
         after = shaped(swept(program.replaced(graph=graph, tensors=tensors)))
         return after.recorded(self.record(populations=len(nodes)))
+
+    def drawn(self, program: Program, draw: int | None = None) -> dict[str, Tensor]:
+        """What differs from chip to chip, by the names it has in a program (given without a chip) that this device lies under: the gain of
+        every neuron, and its decay. Of another chip of its kind where `draw` says so."""
+        generator = torch.Generator().manual_seed(self.draw if draw is None else draw)
+        found = dict[str, Tensor]()
+        for node in [node for node in calls(program.graph) if node.target is population]:
+            shape, decay = tuple(node.meta["spec"][0][1:]), constant_name(args_of(node)[3])
+            gain = self.gain(shape, generator)
+            if gain is not None:
+                found[gain_of(node)] = gain
+            if self.tau_mismatch:
+                kept = for_each(self.leak(read(program.tensors[decay])), kwargs_of(node).get("axis", 1), shape)
+                found[decay] = kept ** (1 / spread((len(kept),), self.tau_mismatch, generator))
+        return found
 
     def check(self, program: Program) -> None:
         """Raises ConfigError for a device that cannot be, UnsupportedError for a program it cannot run."""
@@ -91,22 +108,21 @@ class Device(Pass):
             todo = "convert with --placement uniform; functions other than ReLU need a table"
             raise UnsupportedError("a device has no tables of thresholds", found=", ".join(tables[:6]), todo=todo)
 
-    def _under(self, node: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], generator: torch.Generator) -> None:
-        shape = tuple(node.meta["spec"][0][1:])
+    def _under(self, node: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], drawn: Mapping[str, Tensor]) -> None:
         step, v0, decay, _ = (constant_name(operand) for operand in args_of(node)[1:5])
         tensors[step], ratio = self.threshold(tensors[step])
         tensors[v0] = tensors[v0] * ratio
         tensors[decay] = self.leak(tensors[decay])
-        gain = self.gain(shape, generator)
-        if gain is not None:
-            name = f"{node.name}.{GAIN}"
-            tensors[name] = gain
+        name = gain_of(node)
+        if name in drawn:
+            tensors[name] = drawn[name]
             with graph.inserting_before(node):
                 scaled = graph.call_function(torch.ops.aten.mul.Tensor, (source_of(node), graph.get_attr(name)))
             scaled.meta["note"] = {"device": True}
             node.update_arg(0, scaled)
         if self.tau_mismatch:
-            self._each(node, shape, tensors, generator)
+            self._each(node, tensors)
+            tensors[decay] = drawn[decay]
 
     def threshold(self, step: Tensor) -> tuple[Tensor, Tensor]:
         """(1), and by how much each threshold changed."""
@@ -130,15 +146,18 @@ class Device(Pass):
         alive = torch.rand(shape, generator=generator) >= self.dead
         return (alive / spread(shape, self.threshold_mismatch, generator)).unsqueeze(0)
 
-    def _each(self, node: fx.Node, shape: tuple[int, ...], tensors: dict[str, Tensor], generator: torch.Generator) -> None:
+    def _each(self, node: fx.Node, tensors: dict[str, Tensor]) -> None:
         """(4): every parameter of the population gets an entry for each neuron."""
-        axis = kwargs_of(node).get("axis", 1)
+        axis, shape = kwargs_of(node).get("axis", 1), tuple(node.meta["spec"][0][1:])
         for operand in args_of(node)[1:5]:
             name = constant_name(operand)
             tensors[name] = for_each(tensors[name], axis, shape)
-        decay = constant_name(args_of(node)[3])
-        tensors[decay] = tensors[decay] ** (1 / spread((len(tensors[decay]),), self.tau_mismatch, generator))
         node.kwargs = {**node.kwargs, "axis": tuple(range(1, len(shape) + 1)) if len(shape) > 1 else 1}
+
+
+def gain_of(node: fx.Node) -> str:
+    """What the gains of a population are called."""
+    return f"{node.name}.{GAIN}"
 
 
 def spread(shape: tuple[int, ...], sigma: float, generator: torch.Generator) -> Tensor:

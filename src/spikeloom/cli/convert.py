@@ -25,6 +25,11 @@ def numbers(name: str, text: str | None) -> list[int] | None:
     return list(map(int, parts))
 
 
+def counted(text: str | None) -> int | str | None:
+    """A whole number as one; any other word is the configuration's to take or refuse."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
 @guarded(stopped="; the same command with --resume goes on from the last finished phase")
 def convert(
     source: Annotated[str | None, typer.Argument(help=f"{SOURCES} Without one, a small CNN is trained on digits.")] = None,
@@ -33,10 +38,14 @@ def convert(
     data_root: DataRoot = None,
     config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
     method: Annotated[str | None, option("WORD", "scale_and_fire, if or lif.")] = None,
-    timesteps: Annotated[int | None, option("T", "T, the steps the network runs; 4 by default, and 1 is enough for transformers.")] = None,
-    levels: Annotated[int | None, option("N", "N, the levels of a scale_and_fire neuron at one step; 15 by default.")] = None,
+    timesteps: Annotated[str | None, option("T", "T, the steps it runs, or auto; 4 by default, and 1 is enough for transformers.")] = None,
+    levels: Annotated[str | None, option("N", "N, the levels of a scale_and_fire neuron at a step, or auto; 15 by default.")] = None,
+    budget: Annotated[str | None, option("WORD", "What auto chooses by: accuracy=0.5 (points), energy=… (pJ), latency=… (steps).")] = None,
     placement: Annotated[str | None, option("WORD", "Levels in equal steps (uniform), two_range, by density, or auto (measured).")] = None,
     rotation: Annotated[str | None, option("WORD", "Outliers spread by rotations in weights: none, all, or auto (measured).")] = None,
+    dual_threshold: Annotated[
+        bool | None, flag("--dual-threshold/--no-dual-threshold", "if, lif: neurons take back what they sent too early.")
+    ] = None,
     compress: Annotated[str | None, option("WORD", "What weights are kept in: none, 8 or 4 bits, ternary, or hybrid with --bits.")] = None,
     bits: Annotated[float | None, option("B", "Bits of a weight on average for --compress hybrid; 4 by default.")] = None,
     group: Annotated[int | None, option("G", "Inputs of an output channel that share a scale; all by default.")] = None,
@@ -82,10 +91,12 @@ def convert(
         dataset=dataset,
         data_root=data_root,
         method=method,
-        timesteps=timesteps,
-        levels=levels,
+        timesteps=counted(timesteps),
+        levels=counted(levels),
+        budget=budget,
         placement=placement,
         rotation=rotation,
+        dual_threshold=dual_threshold,
         compress=compress,
         bits=bits,
         group=group,
@@ -95,10 +106,10 @@ def convert(
         prune_by=prune_by,
         thresholds=thresholds,
         compensate=compensate,
-        logic_bits=input_bits,
-        logic_gates=gates,
-        logic_from=from_layer,
-        logic_epochs=gate_epochs,
+        input_bits=input_bits,
+        gates=gates,
+        from_layer=from_layer,
+        gate_epochs=gate_epochs,
         bio_calibration=bio_calibration,
         population_size=population_size,
         generations=generations,

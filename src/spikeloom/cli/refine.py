@@ -10,6 +10,7 @@ from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import emit, output, say
 from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, DataRoot, Debug, Json, flag, option
 from spikeloom.cli.progress import shown
+from spikeloom.errors import ConfigError
 
 COMPRESS = f"Example: spikeloom compress artifacts/resnet20 --weights 4 --output-dir artifacts/resnet20_4bit\n\n{EXIT_CODES}"
 TUNE = f"Example: spikeloom tune artifacts/resnet20 --generations 10 --threshold-bits 8\n\n{EXIT_CODES}"
@@ -74,10 +75,7 @@ def calibrate(
     """Teach a network's thresholds, potentials, biases and weights to follow its ANN, block by block, without labels."""
     shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples}
     shared["calibration_samples"] = calibration_samples
-    if config is not None:
-        from spikeloom.config import load_config
-
-        shared["chip"] = load_config(config).settings().chip
+    shared["chip"] = _chip(config)
     _refined(folder, output_dir, as_json, shared | {"batch_size": batch_size, "length": length, "seed": seed}, lambda p: p.calibrate)
 
 
@@ -136,6 +134,7 @@ def tune(
 @guarded(stopped="; the same command with --resume goes on from the last finished epoch")
 def finetune(
     folder: Folder,
+    config: Annotated[Path | None, option("YAML", "A configuration whose section `chip` describes what it is to be trained on.")] = None,
     epochs: Annotated[int, typer.Option(min=1, metavar="E", help="Times through the training samples.")] = 10,
     labels: Annotated[float, typer.Option(min=0, metavar="W", help="How much the labels weigh; 0 does without any.")] = 0.5,
     distil: Annotated[float, typer.Option(min=0, metavar="W", help="How much the ANN's answers weigh.")] = 0.5,
@@ -160,7 +159,7 @@ def finetune(
 ) -> None:
     """Train a spiking network as it runs, by surrogate gradients, towards labels, towards its ANN, or both; the best state is kept."""
     shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples}
-    shared |= {"batch_size": batch_size, "length": length, "seed": seed, "resume": resume}
+    shared |= {"batch_size": batch_size, "length": length, "seed": seed, "resume": resume, "chip": _chip(config)}
 
     def door(pipeline: Any) -> Any:
         from spikeloom.train import FineTune
@@ -181,6 +180,18 @@ def finetune(
         return lambda *args, **kwargs: pipeline.finetune(*args, tune, training_samples=training_samples, **kwargs)
 
     _refined(folder, output_dir, as_json, shared, door)
+
+
+def _chip(config: Path | None) -> dict[str, Any] | None:
+    """The chip that a configuration describes; none without one. ConfigError where it describes none."""
+    if config is None:
+        return None
+    from spikeloom.config import load_config
+
+    chip = load_config(config).settings().chip
+    if chip is None:
+        raise ConfigError(f"{config} describes no chip", found="chip.enable: false", todo="set chip.enable: true, or leave out --config")
+    return chip
 
 
 def _refined(folder: Path, output_dir: Path | None, as_json: bool, asked: dict[str, Any], door: Callable[[Any], Any]) -> None:

@@ -63,6 +63,11 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         measure = measure_of(before)
         operations = count(before["synaptic_operations"])
         said.append(f"before: {measure.name.lower()} {measure.written(measure.of(before)['snn'], 2)}, {operations} synaptic operations")
+    if chips := metrics.get("chips"):
+        was, now = (", ".join(percent(value, 1) for value in chips[key]) for key in ("before", "after"))
+        said.append(f"accuracy on chips it has not seen: {now}; before: {was}")
+    if chosen := metrics.get("chosen"):
+        said.append(f"chosen of {chosen['tried']} for {chosen['budget']}: {chosen['lost']} on {count(chosen['samples'])} training samples")
     if test is not None:
         said.append(
             f"right where the other is wrong: SNN {test['snn_only_right']}, control {test['control_only_right']} ({probability(test['p'])})"

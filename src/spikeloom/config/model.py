@@ -8,6 +8,7 @@ The configuration of a conversion: checked sections, read from one YAML, laid ov
 
 import difflib
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, final
 
@@ -25,6 +26,7 @@ from spikeloom.config.sections import (
     ConversionSection,
     EvaluationSection,
     LogicGatedSection,
+    LogicSection,
     Place,
     PreprocessingSection,
     RobustnessSection,
@@ -34,6 +36,7 @@ from spikeloom.config.sections import (
     TrainingSection,
     told,
 )
+from spikeloom.errors import ConfigError
 
 if TYPE_CHECKING:
     import spikeloom.pipeline
@@ -63,23 +66,26 @@ class Config(Section):
     bio_calibration: BioCalibrationSection = BioCalibrationSection()
     chip: ChipSection = ChipSection()
     robustness: RobustnessSection = RobustnessSection()
+    logic: LogicSection = LogicSection()
     evaluation: EvaluationSection = EvaluationSection()
     sweep: SweepSection = SweepSection()
     training: TrainingSection = TrainingSection()
     text: TextSection = TextSection()
     preprocessing: PreprocessingSection = PreprocessingSection()
 
-    def overridden(self, **overrides: Any) -> "Config":
-        """This configuration with other values, by the names of `OVERRIDES`; None leaves a value as it is. ConfigError as `load_config`."""
+    def overridden(self, names: Mapping[str, str] | None = None, **overrides: Any) -> "Config":
+        """This configuration with other values, by `names` (those of `OVERRIDES`, where none are given); None leaves a value as it is.
+        ConfigError as `load_config`."""
+        places = OVERRIDES if names is None else names
         given = {name: value for name, value in overrides.items() if value is not None}
         body = self.model_dump(exclude_unset=True)
         for name, value in given.items():
-            *sections, key = OVERRIDES[name].split(".")
+            *sections, key = places[name].split(".")
             target = body
             for part in sections:
                 target = target.setdefault(part, {})
             target[key] = value
-        options = {OVERRIDES[name]: "--" + name.replace("_", "-") for name in given}
+        options = {places[name]: "--" + name.replace("_", "-") for name in given}
         try:
             return Config.model_validate(body)
         except ValidationError as error:
@@ -90,22 +96,53 @@ class Config(Section):
             raise Problem.error("", problems, _TODO) from error
 
     def settings(self, *, allow_pickle: bool = False, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.Settings":
-        """The settings of the pipeline, with `overrides` on top as in `overridden`; the built-in default is always trained."""
+        """The settings of a conversion, with `overrides` on top as in `overridden`; the built-in default is always trained.
+
+        ConfigError where noise or a logic-gated network is described, which a conversion by another method does not train.
+        """
         asked = self.overridden(**overrides)
         from spikeloom.pipeline import Settings
 
-        body, values = asked.model_dump(), dict[str, Any]()
-        for name, path in OVERRIDES.items():
+        check_conversion(asked)
+        values = asked.values_at(OVERRIDES)
+        if asked.conversion.method == "logic_gated" and "target_timesteps" not in asked.conversion.model_fields_set:
+            values["timesteps"] = 1  # it has no other
+        values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
+        auto = tuple(name for name in ("levels", "timesteps") if values[name] == "auto")
+        values |= {name: getattr(Settings, name) for name in auto}
+        facts: dict[str, Any] = {"preprocessing": asked.prepared, "chip": asked.chip_options, "auto": auto}
+        return Settings(**values, **facts, allow_pickle=allow_pickle, resume=resume)
+
+    def learning(self, *, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.LogicSettings":
+        """The settings of the learning of a logic-gated network, with `overrides` on top by the names of `LEARNING`. Without a data set it
+        is the seed task. ConfigError where something is switched on that only a conversion has."""
+        asked = self.overridden(LEARNING, **overrides)
+        from spikeloom.pipeline import LogicSettings
+
+        check_learning(asked)
+        left_open = {"dataset", "output_dir"} - asked.model_fields_set
+        values = {name: value for name, value in asked.values_at(LEARNING).items() if name not in left_open}
+        return LogicSettings(**values, preprocessing=asked.prepared, resume=resume)
+
+    def values_at(self, places: Mapping[str, str]) -> dict[str, Any]:
+        """By name the values that lie at these places."""
+        body, values = self.model_dump(), dict[str, Any]()
+        for name, path in places.items():
             value: Any = body
             for key in path.split("."):
                 value = value[key]
             values[name] = tuple(value) if isinstance(value, list) else value
-        if asked.conversion.method == "logic_gated" and "target_timesteps" not in asked.conversion.model_fields_set:
-            values["timesteps"] = 1  # it has no other
-        values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
-        prepared = asked.preprocessing.model_dump(exclude_none=True) or None
-        chip = asked.chip.model_dump(exclude={"enable"}) if asked.chip.enable else None
-        return Settings(**values, preprocessing=prepared, chip=chip, allow_pickle=allow_pickle, resume=resume)
+        return values
+
+    @property
+    def prepared(self) -> dict[str, Any] | None:
+        """What is said of pictures; None where nothing is."""
+        return self.preprocessing.model_dump(exclude_none=True) or None
+
+    @property
+    def chip_options(self) -> dict[str, Any] | None:
+        """The chip that is described; None where it is off."""
+        return self.chip.model_dump(exclude={"enable"}) if self.chip.enable else None
 
 
 OVERRIDES = {
@@ -119,9 +156,11 @@ OVERRIDES = {
     "method": "conversion.method",
     "timesteps": "conversion.target_timesteps",
     "levels": "conversion.levels",
+    "budget": "conversion.budget",
     "per_channel": "conversion.per_channel",
     "placement": "conversion.placement",
     "rotation": "conversion.rotation",
+    "dual_threshold": "conversion.dual_threshold",
     "tau_mem_ms": "conversion.tau_mem_ms",
     "dt_ms": "conversion.dt_ms",
     "compress": "compression.weights",
@@ -131,10 +170,10 @@ OVERRIDES = {
     "sparsity": "compression.sparsity",
     "pattern": "compression.pattern",
     "prune_by": "compression.prune_by",
-    "logic_bits": "logic_gated.input_bits",
-    "logic_gates": "logic_gated.gates",
-    "logic_from": "logic_gated.from_layer",
-    "logic_epochs": "logic_gated.epochs",
+    "input_bits": "logic_gated.input_bits",
+    "gates": "logic_gated.gates",
+    "from_layer": "logic_gated.from_layer",
+    "gate_epochs": "logic_gated.epochs",
     "bio_calibration": "conversion.enable_bio_calibration",
     "population_size": "bio_calibration.population_size",
     "generations": "bio_calibration.generations",
@@ -156,7 +195,68 @@ OVERRIDES = {
 }
 """The pipeline's name of a setting (and, with hyphens, its option on the command line), and its place in the YAML."""
 
+LEARNING = {
+    "dataset": "dataset",
+    "data_root": "data_root",
+    "output_dir": "output_dir",
+    "seed": "seed",
+    "device": "device",
+    "network": "logic.network",
+    "hidden": "logic.hidden",
+    "channels": "logic.channels",
+    "residual": "logic.residual",
+    "thermometer": "logic.thermometer",
+    "share": "logic.share",
+    "batch_size": "logic.batch_size",
+    "learning_rate": "logic.learning_rate",
+    "weight_decay": "logic.weight_decay",
+    "patience": "logic.patience",
+    "precision": "logic.precision",
+    "controls": "logic.controls",
+    "distil": "logic.distil",
+    "measured_at": "logic.measured_at",
+    "noise": "robustness.enable_noise_injection",
+    "noise_range": "robustness.noise_range",
+    "noise_kinds": "robustness.noise_kinds",
+    "curriculum": "robustness.curriculum",
+    "consistency": "robustness.consistency",
+    "samples": "evaluation.samples",
+    "epochs": "training.epochs",
+}
+"""The same of the learning of logic-gated networks."""
+
 _TODO = f"every key is explained in {BASE_CONFIG}"
+
+
+def check_conversion(asked: Config) -> None:
+    """Nothing where a conversion does all that is asked; else ConfigError. Noise at its defaults asks for nothing: it is on for what trains
+    logic-gated networks."""
+    noisy = asked.robustness.enable_noise_injection and asked.robustness != RobustnessSection()
+    for key, described in (("robustness", noisy), ("logic", asked.logic != LogicSection())):
+        if described:
+            raise ConfigError(
+                f"{key} describes how `spikeloom train` trains a logic-gated network; a conversion does not",
+                found=f"conversion.method: {asked.conversion.method}",
+                allowed=f"{key} at its defaults" + (", or enable_noise_injection: false" if key == "robustness" else ""),
+                todo="train one with `spikeloom train --config`, or leave the section out",
+            )
+
+
+def check_learning(asked: Config) -> None:
+    """Nothing where a learning does all that is asked; else ConfigError names what only a conversion has."""
+    switched = (
+        ("source", asked.source != BUILT_IN[0]),
+        ("weights", asked.weights is not None),
+        ("conversion.enable_bio_calibration", asked.conversion.enable_bio_calibration),
+        ("compression.weights", asked.compression.weights != "none"),
+        ("compression.sparsity", asked.compression.sparsity > 0),
+        ("chip.enable", asked.chip.enable),
+        ("evaluation.early_exit", asked.evaluation.early_exit),
+        ("sweep.enable", asked.sweep.enable),
+    )
+    for key, on in switched:
+        if on:
+            raise ConfigError(f"{key} is for conversions; a logic-gated network is trained from nothing", todo=f"leave {key} out")
 
 
 @functools.cache

@@ -6,7 +6,7 @@ A phase that is not built yet is switched off, and switching it on is an error.
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,13 +17,6 @@ def refused(what: str, permitted: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{what}", {"what": what, "allowed": permitted})
 
 
-def not_built(value: bool) -> bool:
-    """False; true is an error."""
-    if value:
-        raise refused("switches on a phase that is not built yet", "false")
-    return value
-
-
 def as_path(value: object) -> object:
     """Text as a path, with ~ as the home folder; what is no text stays for pydantic to refuse."""
     if isinstance(value, str) and (not value or "\0" in value):
@@ -31,10 +24,20 @@ def as_path(value: object) -> object:
     return Path(os.path.expanduser(value)) if isinstance(value, str) else value
 
 
+NOISE_RANGE = "[low, high], both from 0 to 0.5, low first"
+
+
 def ascending(value: tuple[float, float]) -> tuple[float, float]:
     """The pair (low, high), low first."""
     if value[0] > value[1]:
-        raise refused("has its ends the wrong way round", "[low, high], both from 0 to 1, low first")
+        raise refused("has its ends the wrong way round", NOISE_RANGE)
+    return value
+
+
+def rising(value: tuple[float, ...]) -> tuple[float, ...]:
+    """Numbers, each above the one before."""
+    if list(value) != sorted(set(value)):
+        raise refused("does not rise", "a list of numbers, each above the one before")
     return value
 
 
@@ -48,14 +51,46 @@ Address = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Unbuilt = Annotated[bool, AfterValidator(not_built), told("false")]
-Range = Annotated[tuple[Share, Share], Strict(False), AfterValidator(ascending), told("[low, high], both from 0 to 1, low first")]
+Strength = Annotated[float, Field(ge=0, le=0.5)]
+Range = Annotated[tuple[Strength, Strength], Strict(False), AfterValidator(ascending), told(NOISE_RANGE)]
+Widths = Annotated[tuple[Count, ...], Strict(False), told("a list of whole numbers from 1 on")]
+Rising = Annotated[tuple[float, ...], Strict(False), Field(min_length=1), AfterValidator(rising), told("a list of rising numbers")]
+Strengths = Annotated[tuple[Strength, ...], Strict(False), Field(min_length=1), told("a list of numbers from 0 to 0.5")]
+Noise = Literal["bit_flip", "salt_and_pepper", "gaussian", "occlusion", "dropped", "jitter"]
+Noises = Annotated[tuple[Noise, ...], Strict(False), Field(min_length=1), told(f"a list of {', '.join(get_args(Noise))}")]
 PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1), told("a list of numbers, one per channel")]
 Spread = Annotated[tuple[Positive, ...], Strict(False), Field(min_length=1), told("a list of numbers above 0, one per channel")]
 Size = Annotated[tuple[Count, Count], Strict(False), told("[height, width] in pixels")]
 
 _Level = Annotated[int, Field(ge=1, le=65535)]
 _Step = Annotated[int, Field(ge=1, le=4096)]
+
+
+def counted(most: int) -> Any:
+    """A whole number up to `most`, or the word auto."""
+
+    def check(value: object) -> object:
+        if value != "auto" and not (type(value) is int and 1 <= value <= most):
+            raise refused("cannot have this value", f"a whole number from 1 to {most}, or auto")
+        return value
+
+    return BeforeValidator(check)
+
+
+def drawn(value: object) -> object:
+    """A chip's number, or the word any."""
+    if value != "any" and not (type(value) is int and value >= 0):
+        raise refused("cannot have this value", "a whole number from 0 on, or any")
+    return value
+
+
+Draw = Annotated[int | Literal["any"], BeforeValidator(drawn), told("a whole number from 0 on, or any")]
+LevelsOrAuto = Annotated[int | Literal["auto"], counted(65535), told("a whole number from 1 to 65535, or auto")]
+StepsOrAuto = Annotated[int | Literal["auto"], counted(4096), told("a whole number from 1 to 4096, or auto")]
+_PART = r"(accuracy|energy|latency)=[0-9.eE+-]+"
+Budgeted = Annotated[
+    str, Field(pattern=rf"^{_PART}(,{_PART})*$"), told("accuracy=0.5, energy=1e6 (pJ), latency=2 (steps), or several with commas")
+]
 Levels = Annotated[tuple[_Level, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 65535")]
 Steps = Annotated[tuple[_Step, ...], Strict(False), Field(min_length=1), told("a list of whole numbers, each from 1 to 4096")]
 
@@ -74,19 +109,29 @@ class Section(BaseModel):
 
 @final
 class ConversionSection(Section):
-    """How activations become neurons: `levels` is N per step, `target_timesteps` is T."""
+    """How activations become neurons: `levels` is N per step, `target_timesteps` is T; auto chooses them by measurement for a `budget`."""
 
     method: Annotated[Literal["scale_and_fire", "logic_gated", "if", "lif"], told("scale_and_fire, if, lif, logic_gated")] = (
         "scale_and_fire"
     )
-    target_timesteps: Annotated[int, Field(ge=1, le=4096)] = 4
-    levels: Annotated[int, Field(ge=1, le=65535)] = 15
+    target_timesteps: StepsOrAuto = 4
+    levels: LevelsOrAuto = 15
+    budget: Budgeted | None = None
     per_channel: bool = True
     placement: Literal["uniform", "two_range", "density", "auto"] = "uniform"
     rotation: Literal["none", "auto", "all"] = "none"
+    dual_threshold: bool = False
     tau_mem_ms: Positive = 20.0
     dt_ms: Positive = 1.0
     enable_bio_calibration: bool = False
+
+    @field_validator("dual_threshold")
+    @classmethod
+    def _of_spikes(cls, value: bool, info: Any) -> bool:
+        method = info.data.get("method", "scale_and_fire")
+        if value and method not in ("if", "lif"):
+            raise refused(f"is for neurons that fire over time, and the method is {method}", "false; true for if and lif")
+        return value
 
     @field_validator("placement")
     @classmethod
@@ -150,10 +195,33 @@ class BioCalibrationSection(Section):
 
 @final
 class RobustnessSection(Section):
-    """Input noise in training, as shares of the input's range."""
+    """Input noise in the training of logic-gated networks: of each sample one of the kinds, its strength from the range."""
 
-    enable_noise_injection: Unbuilt = False
+    enable_noise_injection: bool = True
     noise_range: Range = (0.0, 0.45)
+    noise_kinds: Noises = ("bit_flip",)
+    curriculum: bool = True
+    consistency: Annotated[float, Field(ge=0)] = 0.0
+
+
+@final
+class LogicSection(Section):
+    """A logic-gated network's form and training; what is None the data set decides."""
+
+    network: Literal["fully_connected", "convolutional"] = "fully_connected"
+    hidden: Widths | None = None
+    channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
+    residual: bool = False
+    thermometer: Rising | None = None
+    share: Annotated[float, Field(ge=0)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    learning_rate: Positive = 0.01
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    patience: Count | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    controls: bool | None = None
+    distil: Share | None = None
+    measured_at: Strengths = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.47, 0.5)
 
 
 @final
@@ -206,10 +274,11 @@ class PreprocessingSection(Section):
 
 @final
 class ChipSection(Section):
-    """A chip that `calibrate` brings a network to: one is drawn, by `draw`, with this mismatch; null leaves things as they are."""
+    """A chip that `calibrate` and `finetune` bring a network to: one is drawn, by `draw`, with this mismatch; null leaves things as they
+    are. With any `finetune` makes the network for all of the kind."""
 
     enable: bool = False
-    draw: Annotated[int, Field(ge=0)] = 0
+    draw: Draw = 0
     threshold_bits: Annotated[int, Field(ge=1, le=24)] | None = None
     leak_bits: Annotated[int, Field(ge=1, le=24)] | None = None
     decay: Share | None = None

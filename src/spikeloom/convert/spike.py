@@ -62,7 +62,8 @@ class Spike(Pass):
     `tau_mem_ms` and `dt_ms` set the leak of 'lif'; `placement` says where the levels of Scale-and-Fire lie: in equal steps ('uniform'),
     in fine and coarse ones ('two_range'), or by the activation's distribution ('density'), and `placements` where those of some
     populations do, by name; `per_channel` gives every channel a scale of its own; `functions` 'quantised' keeps other activations
-    floating with an identity population behind (plain quantisation, the control).
+    floating with an identity population behind (plain quantisation, the control). `dual` gives IF and LIF neurons that stand for
+    activations without a negative side a second threshold, at which they take back what they sent too early (`neuron.uniform` (4)).
 
     What a norm's population gives has no equal steps to fall back on: 'uniform' places it by density.
 
@@ -77,6 +78,7 @@ class Spike(Pass):
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
     placements: tuple[tuple[str, str], ...] = ()
+    dual: bool = False
 
     takes: ClassVar[frozenset[Dialect]] = frozenset({Dialect.ANN, Dialect.QNN})
     gives: ClassVar[Dialect | None] = Dialect.SNN
@@ -131,6 +133,9 @@ def check_options(options: Spike) -> None:
         raise ConfigError("conversion.placement is unknown", found=unknown[0], allowed=", ".join(PLACEMENTS))
     if options.functions not in ("staircase", "quantised"):
         raise ConfigError("conversion.functions is unknown", found=options.functions, allowed="staircase, quantised")
+    if options.dual and options.method == "scale_and_fire":
+        todo = "leave out --dual-threshold, or convert with --method if or lif"
+        raise ConfigError("a scale_and_fire neuron takes nothing back", found="dual_threshold: true", allowed="if, lif", todo=todo)
     if options.method == "lif" and not (options.tau_mem_ms > 0 and options.dt_ms > 0):
         raise ConfigError(
             "a time constant must be positive", found=(options.tau_mem_ms, options.dt_ms), allowed="tau_mem_ms > 0, dt_ms > 0"
@@ -184,6 +189,8 @@ class _Maker:
         values = {"step": math.nan, "v0": math.nan, "decay": self.decay, "leak": 0.0}
         constants = self._constants(name, stands_for, {key: torch.full(group, value) for key, value in values.items()})
         kwargs = {"levels": self.levels, "negative": negative, "axis": axis, "function": function}
+        if self.options.dual and negative == 0:
+            kwargs["reset"] = "gated"
         about = self._told(stands_for) if function != "identity" else {}
         return self._call(name, stands_for, population, (source, *constants), kwargs, about | ({"cap": cap} if cap is not None else {}))
 

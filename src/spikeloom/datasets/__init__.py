@@ -10,6 +10,7 @@ from spikeloom.datasets.dataset import Dataset
 from spikeloom.datasets.loading import load
 from spikeloom.datasets.opening import KNOWN
 from spikeloom.datasets.preprocessing import Preprocessing, plain
+from spikeloom.datasets.prototypes import Prototypes, matched_filter
 from spikeloom.datasets.reading import Reading
 from spikeloom.datasets.text import Text, load_text
 from spikeloom.datasets.tokenizer import encoded
@@ -20,6 +21,7 @@ __all__ = [
     "Address",
     "Dataset",
     "Preprocessing",
+    "Prototypes",
     "Reading",
     "Text",
     "as_batches",
@@ -28,6 +30,7 @@ __all__ = [
     "holds_tokens",
     "load",
     "load_text",
+    "matched_filter",
     "parse_address",
     "plain",
     "token_batches",

@@ -13,9 +13,10 @@ from typing import final
 from spikeloom.errors import DataError
 
 FORMS = (
-    "digits, cifar10, mnist, fashion_mnist, imagenet_sample, hf:<id or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>, text:<file>"
+    "digits, prototypes[:<bits>x<classes>], cifar10, mnist, fashion_mnist, imagenet_sample, "
+    "hf:<id or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>, text:<file>"
 )
-SCHEMES = ("hf", "imagefolder", "idx", "npz", "text")
+SCHEMES = ("hf", "imagefolder", "idx", "npz", "prototypes", "text")
 
 _ADDRESS = re.compile(
     r"^(?:(?P<scheme>[a-z]+):)?(?P<place>.+?)(?:@(?P<split>[A-Za-z_]\w*))?(?:\[(?P<rows>[^\[\]]*)\])?$",

@@ -14,6 +14,7 @@ from spikeloom.datasets.idx import find_idx, open_idx
 from spikeloom.datasets.imagefolder import open_imagefolder
 from spikeloom.datasets.npz import open_npz
 from spikeloom.datasets.parquet import find_parquet, open_parquet
+from spikeloom.datasets.prototypes import open_prototypes
 from spikeloom.datasets.source import Splits
 from spikeloom.errors import DataError, ResourceError
 
@@ -76,16 +77,20 @@ OPENERS: dict[str, Callable[[str], Splits]] = {
     "imagefolder": lambda place: open_imagefolder(Path(place).expanduser()),
     "idx": lambda place: open_idx(Path(place).expanduser()),
     "npz": lambda place: open_npz(Path(place).expanduser()),
+    "prototypes": open_prototypes,
     "text": _refuse_text,
 }
+
+BUILT_IN: dict[str, Callable[[], Splits]] = {"digits": open_digits, "prototypes": open_prototypes}
+"""The names of what needs no file."""
 
 
 def open_address(address: Address, data_root: Path | None) -> Splits:
     """The splits an address leads to. DataError says what was looked for, and where, when it leads nowhere."""
     if address.scheme:
         return OPENERS[address.scheme](address.place)
-    if address.place == "digits":
-        return open_digits()
+    if address.place in BUILT_IN:
+        return BUILT_IN[address.place]()
     if address.place in KNOWN:
         return open_known(address.place, data_root)
     if data_root is not None and (data_root / address.place).is_dir():

@@ -19,7 +19,7 @@ import numpy as np
 from spikeloom.errors import ConfigError
 from spikeloom.evolve.bench import Bench
 from spikeloom.evolve.executor import check_executor, opened
-from spikeloom.evolve.front import budget_of, pick
+from spikeloom.evolve.front import Point, budget_of, pick
 from spikeloom.evolve.limits import Limits
 from spikeloom.evolve.search import Plan, Search
 from spikeloom.evolve.setting import set_up
@@ -134,8 +134,14 @@ def _numbers(search: Search, genes: Genes) -> dict[str, Any]:
         "best": best.to_json(),
         "feasible": best.feasible,
         "history": search.history,
-        "front": [{key: value for key, value in point.to_json().items() if key != "genes"} for point in search.front],
+        "front": [_told(point, genes) for point in search.front],
     }
+
+
+def _told(point: Point, genes: Genes) -> dict[str, Any]:
+    """A point of the front, without its genes, and whether it is the one that was picked."""
+    told = {key: value for key, value in point.to_json().items() if key != "genes"}
+    return {**told, "picked": point.genes == tuple(genes.tolist())}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from spikeloom.ir.handle import Handle, Kept, like, read
 from spikeloom.ir.layers import CONVOLUTIONS, TRANSPOSED, biased, groups_of, output_channels, set_weights, weighted, weights_of
 from spikeloom.ir.mapped import bytes_of, on_disk, trim
 from spikeloom.ir.ops import OPERATIONS, population, staircase
-from spikeloom.ir.passes import Batches, Context, Examples, Labelled, Pass, Progress, Settle, check_fit, large, run, silent
+from spikeloom.ir.passes import Batches, Context, Examples, Labelled, Pass, Progress, Redrawn, Settle, check_fit, large, run, silent
 from spikeloom.ir.program import PlanRow, Program, Record, TensorSpec, clone
 from spikeloom.ir.quantised import WEIGHTS, Grid, Quantised, grid_named, quantised
 from spikeloom.ir.rules import RULES, Dialect, Kind, Rule, name_of, resolve
@@ -80,6 +80,7 @@ __all__ = [
     "Progress",
     "Quantised",
     "Record",
+    "Redrawn",
     "Rule",
     "Scalar",
     "Settle",

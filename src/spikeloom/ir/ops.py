@@ -27,7 +27,8 @@ def population(
     function: str = "relu",
     encoding: str = "graded",
 ) -> Tensor:
-    """A population of identity staircases, o = step · clip(⌊h/step⌋, −negative, levels); DESIGN.md §4 (1)–(3).
+    """A population of identity staircases, o = step · clip(⌊h/step⌋, −negative, levels); DESIGN.md §4 (1)–(3). With reset "gated" it also
+    takes back what it sent too early (`neuron.uniform` (4)): `negative` is what its mean can be below 0.
 
     `x` is the input current of any shape; `step`, `v0`, `decay`, `leak` are scalars or vectors along `axis` (several axes
     together are H·D channels: heads and their features);

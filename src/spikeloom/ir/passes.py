@@ -7,7 +7,7 @@ pass that touched what it did not declare.
 import dataclasses
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -31,6 +31,8 @@ Settle = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 weights it may have that lose least."""
 
 
+Redrawn = Callable[[int], Mapping[str, Tensor]]
+"""A number → tensors of a program by name; the same for the same number."""
 Labelled = tuple[tuple[Tensor, ...], Tensor | None]
 """A batch: inputs [B, ...], and what is right for each, where that is known."""
 
@@ -60,7 +62,8 @@ class Context:
     called as work goes on; `seed` and the pass's place give each pass its own generator; `scratch` is the folder for what does not fit
     into memory (None: the system's). For passes that bring a program closer to what it stands for, `reference` is the ANN with the same
     layers, before its weights were rounded or pruned, and `settle` gives corrected weights back to where such weights may be. `examples`
-    are what passes that train learn from, and `checkpoint` is the file that they go on from where it exists.
+    are what passes that train learn from, and `checkpoint` is the file that they go on from where it exists; `redrawn` gives tensors of the
+    program that they take anew at every step, by the step's number (of another chip, say), and by negative ones where they judge.
     """
 
     calibration: Batches | None = None
@@ -73,6 +76,7 @@ class Context:
     settle: Settle | None = None
     examples: Examples | None = None
     checkpoint: Path | None = None
+    redrawn: Redrawn | None = None
 
     def generator(self) -> torch.Generator:
         """The pass's own random generator, derived from the seed and the pass's place."""

@@ -192,6 +192,13 @@ def store(_, address, lanes):
 
 @intrinsic
 @no_type_check
+def put_halves(_, address, lanes):
+    """Write the lower 32 bits of eight words."""
+    return types.void(WORD, LANES), lambda c, b, s, a: _stored(c, b, a[0], b.trunc(a[1], ir.VectorType(_I32, WIDTH)), 4)
+
+
+@intrinsic
+@no_type_check
 def alike(_, word):
     """The same word in all lanes."""
     return LANES(WORD), lambda c, b, s, a: _splat(b, a[0], _WORDS)

@@ -99,14 +99,29 @@ def _send(v, o, start, size, step, low, high, to_zero):
         v[i] = (np.float32(0.0) if sent != np.float32(0.0) else h) if to_zero else h - sent
 
 
-@compiled("pppppp" + "ffb" + "pnn")
+@inlined
+@no_type_check
+def _send_gated(v, o, start, size, step, sent, high):
+    """(4) of `neuron.uniform`."""
+    for i in range(size):
+        h = v[i]
+        z = np.floor(h / step[i])
+        least = np.float32(0.0) - (high if sent[i] > high else sent[i])
+        z = least if z < least or least != least else z
+        z = high if z > high else z
+        o[start + i] = z * step[i]
+        v[i] = h - z * step[i]
+        sent[i] += z
+
+
+@compiled("pppppp" + "ffbb" + "pnn")
 @no_type_check
 def run_uniform(
     x_at, o_at, step_at, v0_at, decay_at, leak_at,
-    low, high, to_zero,
+    low, high, to_zero, gated,
     plan_at, first, last,
 ):  # fmt: skip
-    """T steps of identity staircases, equations (1)-(3) of `neuron.uniform`, without decay or leak where their address is 0. Inputs and
+    """T steps of identity staircases, equations (1)-(4) of `neuron.uniform`, without decay or leak where their address is 0. Inputs and
     outputs lie step by step."""
     plan = _words(plan_at, 8)
     neurons, length, mid, groups, channels = plan[0], plan[1], plan[2], plan[3], plan[4]
@@ -117,9 +132,10 @@ def run_uniform(
         _floats(step_at, channels), _floats(v0_at, channels), _floats(decay_at, channels), _floats(leak_at, channels)
     )  # fmt: skip
     v, step = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32)
-    decay, leak = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32)
+    decay, leak, sent = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32), np.empty(PIECE, np.float32)
     held = NONE
     for piece in range(first, last):
+        sent[:] = np.float32(0.0)
         row, begin = piece // pieces, piece % pieces * PIECE
         size, start, group = min(PIECE, length - begin), row * length + begin, row // mid % groups
         channel = group * length + begin if together else group
@@ -138,7 +154,10 @@ def run_uniform(
             _charge(v, x, start + t * neurons, size)
             if leaks:
                 _lose(v, leak, size)
-            _send(v, o, start + t * neurons, size, step, low, high, to_zero)
+            if gated:
+                _send_gated(v, o, start + t * neurons, size, step, sent, high)
+            else:
+                _send(v, o, start + t * neurons, size, step, low, high, to_zero)
     return False
 
 

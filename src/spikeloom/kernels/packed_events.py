@@ -71,6 +71,8 @@ def prefers_events(outputs: int, inputs: int, active: float, batch: int = 64) ->
     them) and the words that fill none, both beside something fixed; in nanoseconds of a Zen 4 core, whose ratios decide (LOG.md)."""
     by_columns = -(-outputs // (LANES * WORD)) * (90 + 2.3 * active * inputs)
     vectors, rest = divmod(words(inputs), LANES)
+    if vectors == 0 and rest <= 1:
+        return by_columns < outputs * 0.4  # lanes are outputs
     return by_columns < outputs * (1.1 + (0.85 if batch >= 4 else 1.4) * vectors + 0.45 * rest)
 
 

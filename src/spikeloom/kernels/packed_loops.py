@@ -30,6 +30,7 @@ from spikeloom.kernels.lanes import (
     put_byte,
     put_bytes,
     put_half,
+    put_halves,
     put_word,
     reach,
     room,
@@ -203,6 +204,27 @@ def _output(plus, minus, s, end, row, whole, at, step):
         s += row
 
 
+@inlined
+@no_type_check
+def _narrow(plus_at, minus_at, s, end, outputs, counts, step):
+    """(1) where inputs fill no more than a word, whose lanes are outputs then."""
+    while s < end:
+        x, plus, minus, at = word_at(s), plus_at, minus_at, counts
+        lanes, stop, whole = alike(x), plus_at + (outputs << np.uint64(3)), plus_at + (outputs >> np.uint64(3) << np.uint64(6))
+        while plus < whole:
+            put_halves(at, ones_in(load(plus) & lanes) - ones_in(load(minus) & lanes))
+            plus += LINE
+            minus += LINE
+            at += HALF
+        while plus < stop:
+            put_half(at, ones_of(word_at(plus) & x) - ones_of(word_at(minus) & x))
+            plus += WORD
+            minus += WORD
+            at += FOUR
+        s += WORD
+        counts += step
+
+
 @compiled("pppp" + "nnn" + "nnn")
 @no_type_check
 def count(plus_at, minus_at, spikes_at, counts_at, row, plane, spikes, block, wide, block_counts):
@@ -211,6 +233,9 @@ def count(plus_at, minus_at, spikes_at, counts_at, row, plane, spikes, block, wi
     whole, end = row & (ALL - LINE + ONE), spikes_at + spikes
     while spikes_at < end:
         stop, plus, minus, at = min(spikes_at + block, end), plus_at, minus_at, counts_at
+        if row == WORD:
+            _narrow(plus, minus, spikes_at, stop, plane >> np.uint64(3), at, wide)
+            plus += plane
         while plus < plus_at + plane:
             _output(plus, minus, spikes_at, stop, row, whole, at, wide)
             plus += row
@@ -274,6 +299,11 @@ def fire(plus_at, minus_at, spikes_at, thresholds_at, added_at, words_at, row, o
         left, thresholds, added_word, to = outputs, thresholds_at, added_at, words_at
         while left > ZERO:
             many, bit, at = min(left, BITS), ZERO, counts_at
+            if row == WORD:
+                _narrow(plus, minus, spikes_at, stop, many, at, CHUNK)
+                plus += many << np.uint64(3)
+                minus += many << np.uint64(3)
+                bit = many
             while bit < many:
                 _output(plus, minus, spikes_at, stop, row, whole, at, CHUNK)
                 plus += row

@@ -58,6 +58,7 @@ def run_uniform(
     levels: int,
     negative: int,
     to_zero: bool,
+    gated: bool = False,
     axes: Axes,
     timesteps: int,
     out: Tensor | None = None,
@@ -76,7 +77,7 @@ def run_uniform(
     o = torch.empty_like(x) if out is None else out
     held = [None if each is None else _even(each, channels) for each in (step, v0, decay, leak)]
     places = [0 if each is None else each.data_ptr() for each in held]
-    arguments = (x.data_ptr(), o.data_ptr(), *places, float(-negative), float(levels), to_zero, plan.address)
+    arguments = (x.data_ptr(), o.data_ptr(), *places, float(-negative), float(levels), to_zero, gated, plan.address)
     _share(_loops().run_uniform, arguments, plan, o)
     return o
 

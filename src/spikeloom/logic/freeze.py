@@ -101,7 +101,7 @@ class _Freezer(fx.Interpreter):
         if n.op == "output":
             self.writer.graph.output(self.of(n.args[0]))
         else:
-            self.written[n] = self.write(n)
+            self.written[n] = self.write(n, isinstance(value, Tensor))
         return value
 
     def of(self, operand: Any) -> fx.Node:
@@ -109,7 +109,7 @@ class _Freezer(fx.Interpreter):
             raise ProgramError("a logic-gated network hands on something else than values", found=operand)
         return self.written[operand]
 
-    def write(self, n: fx.Node) -> fx.Node:
+    def write(self, n: fx.Node, is_tensor: bool) -> fx.Node:
         if n.op == "placeholder":
             return self.writer.graph.placeholder(n.name)
         if n.op == "call_module":
@@ -118,7 +118,9 @@ class _Freezer(fx.Interpreter):
             return self.writer.graph.call_function(_aten.add.Tensor, (self.of(n.args[0]), self.of(n.args[1])))
         if n.target in _FLATTENS or (n.op == "call_method" and n.target == "flatten"):
             return self.flat(self.of(n.args[0]), *n.args[1:])
-        if n.op == "call_function" and (rule := RULES.get(name_of(n.target))) is not None and rule.kind in _PASSED:
+        name = name_of(n.target) if n.op == "call_function" else ""
+        sizes = name.startswith("operator.") and not is_tensor
+        if name in RULES and RULES[name].kind in _PASSED and (name.startswith("aten.") or sizes):
             args, kwargs = fx.map_arg((n.args, dict(n.kwargs)), self.of)
             return self.writer.graph.call_function(n.target, args, kwargs)  # pyright: ignore[reportArgumentType]
         raise ProgramError(

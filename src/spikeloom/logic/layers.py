@@ -18,7 +18,7 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from spikeloom.errors import ConfigError
@@ -196,8 +196,8 @@ class Residual(nn.Module):
         super().__init__()
         self.body, self.shortcut = body, shortcut
 
-    def forward(self, x: Float[Tensor, "b c *any"]) -> Float[Tensor, "b o *any2"]:
-        """Whole numbers added to whole numbers."""
+    def forward(self, x: Float[Tensor, "b c *any"] | fx.Proxy) -> Float[Tensor, "b o *any2"] | fx.Proxy:
+        """Whole numbers added to whole numbers; `freeze` traces it."""
         return (x if self.shortcut is None else self.shortcut(x)) + self.body(x)
 
 

@@ -41,6 +41,7 @@ from spikeloom.neuron.law import (
     Reset,
     dual_threshold,
     function_staircase,
+    gated_step,
     if_,
     lif,
     multi_threshold,
@@ -52,7 +53,7 @@ from spikeloom.neuron.shift import are_shifts, fit_shift_staircase
 from spikeloom.neuron.surrogate import SURROGATES, spike
 from spikeloom.neuron.table import advance_table, continue_table, init_table, read_table, run_table
 from spikeloom.neuron.two_range import fit_two_range
-from spikeloom.neuron.uniform import advance_uniform, continue_uniform, fire, fire_, init_uniform, run_uniform
+from spikeloom.neuron.uniform import Gated, Membrane, advance_uniform, continue_uniform, fire, fire_, init_uniform, run_uniform
 
 __all__ = [
     "ENCODINGS",
@@ -62,9 +63,11 @@ __all__ = [
     "SURROGATES",
     "Axis",
     "Encoding",
+    "Gated",
     "Histogram",
     "Law",
     "Lookup",
+    "Membrane",
     "Method",
     "Parameter",
     "Ranks",
@@ -95,6 +98,7 @@ __all__ = [
     "fit_two_range",
     "from_channels",
     "function_staircase",
+    "gated_step",
     "graded_bits",
     "if_",
     "index_table",

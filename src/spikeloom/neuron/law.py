@@ -9,9 +9,10 @@ The neuron law (DESIGN.md §4), literally, for any staircase. Every neuron is a 
 beta_0 lets a signed staircase take back exactly what it emits (beta = alpha, beta_0 = alpha_0). "Nothing fired" means that h lies in the
 cell that holds 0: between the highest threshold ≤ 0 and the lowest > 0.
 
+A gated neuron takes back what it sent too early, and no more: o'[t] = max(o[t], -Σ past o'), v[t] = h[t] - o'[t]                (4)
+
 Sources: IF and LIF with reset by subtraction: Rueckauer et al., Frontiers in Neuroscience 2017. Scale-and-Fire: arXiv 2510.23383.
-Multi-threshold cascade: H-MT, AAAI 2026. Dual threshold: ECL, arXiv 2506.01968 (without its gate on past spikes, which is state
-outside this law).
+Multi-threshold cascade: H-MT, AAAI 2026. Dual threshold: ECL, arXiv 2506.01968; its gate on past spikes is `gated_step`.
 """
 
 import math
@@ -24,7 +25,8 @@ from torch import Tensor
 
 from spikeloom.errors import ConfigError
 
-Reset = Literal["subtract", "zero"]
+Reset = Literal["subtract", "zero", "gated"]
+"""How a membrane is reset; "gated" is by subtraction, with spikes below 0 as far as they take back what was sent (4)."""
 RESETS: tuple[Reset, ...] = ("subtract", "zero")
 
 
@@ -65,6 +67,16 @@ def step(v: Float[Tensor, " *any"], i: Float[Tensor, " *any"], law: Law) -> tupl
     if law.reset == "subtract":
         return o, h - _sums(law.beta_0, law.beta, h.dtype)[crossed]  # (3)
     return o, torch.where(crossed == (law.thresholds <= 0).sum(), h, 0.0)  # (3')
+
+
+def gated_step(
+    v: Float[Tensor, " *any"], sent: Float[Tensor, " *any"], i: Float[Tensor, " *any"], law: Law
+) -> tuple[Float[Tensor, " *any"], Float[Tensor, " *any"], Float[Tensor, " *any"]]:
+    """One step of a gated neuron (4), whose law has spikes of both signs: (membrane, all it sent so far, input) → (output, membrane, all
+    it sent)."""
+    h = law.decay * v + i - law.leak
+    o = torch.maximum(step(v, i, law)[0], -sent)
+    return o, h - o, sent + o
 
 
 def _sums(base: float, increments: Float[Tensor, " k"], dtype: torch.dtype) -> Float[Tensor, " k1"]:

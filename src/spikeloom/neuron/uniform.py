@@ -5,6 +5,9 @@ The uniform identity staircase, fast: what IF, LIF, SFN and multi-threshold popu
     o[t] = s·clip(floor(h[t]/s), -negative, levels)            (2)  s the step (the height of one level)
     v[t] = h[t] - o[t], or h[t] where o[t] = 0, else 0         (3)
 
+A gated population (reset "gated") has spikes below 0 as well, as many as take back what it sent: in (2) `negative` is then
+min(levels, n[t-1]), n the levels sent so far, n[t] = n[t-1] + o[t]/s. Its mean is never below 0.     (4)
+
 Time is folded into the batch, time-major: x is [T·B, ...]. Without gradients everything happens in place on one buffer of our own:
 at T=1 five passes over memory (add, divide, floor, clip, multiply). The division is a true one, so that a rational tie such as
 h = 2·s falls on its upper side exactly (half-up when v[0] = s/2); torch.fake_quantize rounds ties to even and is slower on CPU.
@@ -12,6 +15,8 @@ h = 2·s falls on its upper side exactly (half-up when v[0] = s/2); torch.fake_q
 With gradients the floor passes them straight through inside the range and the clip stops them outside (Bengio et al. 2013,
 arXiv 1308.3432); step, v[0], decay and leak receive theirs too, for step that of LSQ (Esser et al. 2020, arXiv 1902.08153).
 """
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -42,9 +47,20 @@ def init_uniform(x_t: Float[Tensor, " b *rest"], v0: Parameter, *, axis: Axis) -
     return _broadcast(v0, axis, x_t).expand_as(x_t).clone()
 
 
+class Gated(NamedTuple):
+    """What a gated population remembers: its membrane, and how many levels it sent in all."""
+
+    v: Float[Tensor, " *any"]
+    sent: Float[Tensor, " *any"]
+
+
+Membrane = Tensor | Gated
+"""What a population remembers between steps. A bare membrane has sent nothing yet."""
+
+
 def advance_uniform(
     x_t: Float[Tensor, " b *rest"],
-    v: Float[Tensor, " *any"],
+    v: Membrane,
     step: Float[Tensor, " *c"],
     decay: Parameter,
     leak: Parameter,
@@ -53,8 +69,11 @@ def advance_uniform(
     negative: int,
     reset: Reset,
     axis: Axis,
-) -> tuple[Float[Tensor, " b *rest"], Float[Tensor, " b *rest"]]:
-    """One step, equations (1)-(3): (input [B, ...], membrane that broadcasts to it) → (output, membrane). Writes into neither."""
+) -> tuple[Float[Tensor, " b *rest"], Membrane]:
+    """One step, equations (1)-(4): (input [B, ...], membrane that broadcasts to it) → (output, membrane). Writes into neither."""
+    if reset == "gated" or isinstance(v, Gated):
+        state = v if isinstance(v, Gated) else Gated(v, torch.zeros_like(x_t))
+        return _advance_gated(x_t, state, step, decay, leak, levels, axis)
     h = _integrate(x_t, v, decay, leak, axis)
     o = fire(h, step, levels, negative, axis)
     if reset == "zero":
@@ -80,6 +99,7 @@ def run_uniform(
     Decay and leak cost nothing where they are the Python numbers 1.0 and 0.0.
     """
     v = _broadcast(v0, axis, x)
+    negative = 0 if reset == "gated" else negative
     if timesteps == 1:
         h = _integrate(x, v, decay, leak, axis)
         return (fire if tracked(h, step) else fire_)(h, step, levels, negative, axis)
@@ -90,7 +110,7 @@ def run_uniform(
 
 def continue_uniform(
     x: Float[Tensor, " tb *rest"],
-    v: Float[Tensor, " *any"],
+    v: Membrane,
     step: Float[Tensor, " *c"],
     decay: Parameter,
     leak: Parameter,
@@ -100,13 +120,26 @@ def continue_uniform(
     reset: Reset,
     axis: Axis,
     timesteps: int,
-) -> tuple[Float[Tensor, " tb *rest"], Float[Tensor, " b *rest"]]:
+) -> tuple[Float[Tensor, " tb *rest"], Membrane]:
     """T steps on from a membrane that broadcasts to [B, ...]: (inputs [T·B, ...], time-major, membrane) → (outputs, membrane)."""
     outputs: list[Tensor] = []
     for x_t in x.unflatten(0, (timesteps, -1)).unbind(0):
         o, v = advance_uniform(x_t, v, step, decay, leak, levels=levels, negative=negative, reset=reset, axis=axis)
         outputs.append(o)
     return torch.cat(outputs), v
+
+
+def _advance_gated(
+    x_t: Tensor, state: Gated, step: Tensor, decay: Parameter, leak: Parameter, levels: int, axis: Axis
+) -> tuple[Tensor, Membrane]:
+    """One step of (4). How much was sent is counted, and has no gradient."""
+    h, s = _integrate(x_t, state.v, decay, leak, axis), along(step, axis, x_t)
+    z = h / s
+    whole = z.detach().floor()
+    least = 0.0 - state.sent.clamp_max(levels)
+    level = torch.maximum(whole + (z - z.detach()) if tracked(h, s) else whole, least).clamp_max(levels)
+    o = level * s
+    return o, Gated(h - o, state.sent + level.detach())
 
 
 def _run_plain(x: Tensor, step: Tensor, v0: Tensor, levels: int, negative: int, timesteps: int) -> Tensor:

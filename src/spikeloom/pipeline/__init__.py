@@ -6,6 +6,8 @@ from spikeloom.pipeline.conversion import Conversion, convert
 from spikeloom.pipeline.conversion import evaluate_folder as evaluate
 from spikeloom.pipeline.conversion import report_folder as report
 from spikeloom.pipeline.library import convert_model, load_model, report_model
+from spikeloom.pipeline.logic_learning import Learning, learn
+from spikeloom.pipeline.logic_settings import LogicSettings
 from spikeloom.pipeline.refining import calibrate_folder as calibrate
 from spikeloom.pipeline.refining import compress_folder as compress
 from spikeloom.pipeline.refining import finetune_folder as finetune
@@ -16,6 +18,8 @@ from spikeloom.pipeline.writing import Writing, write_texts
 __all__ = [
     "CheckResult",
     "Conversion",
+    "Learning",
+    "LogicSettings",
     "Progress",
     "Settings",
     "Writing",
@@ -26,6 +30,7 @@ __all__ = [
     "convert_model",
     "evaluate",
     "finetune",
+    "learn",
     "load_model",
     "report",
     "report_model",

@@ -11,6 +11,7 @@ from spikeloom.calibrate import LearnCompensation
 from spikeloom.evolve import Evolve
 from spikeloom.ir import Batches, Context, Program, run
 from spikeloom.pipeline.reference import towards
+from spikeloom.pipeline.samples import behind
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.tasks import task_of
 
@@ -28,17 +29,12 @@ def fresh_stream(program: Program, settings: Settings, *, labelled: bool = False
     seen = next((int(record.numbers["samples"]) for record in program.records if record.name == "Compensate"), 0)
     task, dataset = task_of(program.settings), known_data(program, settings)
     data = task.samples(dataset, "calibration", program, settings, seen + settings.calibration_samples)
-    skipped = seen if data.count >= seen + settings.calibration_samples else 0
+    fresh = behind(data, seen) if data.count >= seen + settings.calibration_samples else data
     size = min(settings.batch_size, task.at_once(program, settings.batch_size, 1))
 
     def stream() -> Iterator[tuple[Tensor, ...]]:
-        left = skipped
-        for inputs, labels in data.read(size, None):
-            given = (*inputs, labels) if labelled and labels is not None else inputs
-            count = len(inputs[0])
-            if count > left:
-                yield tuple(value[left:] for value in given)
-            left = max(left - count, 0)
+        for inputs, labels in fresh.read(size, None):
+            yield (*inputs, labels) if labelled and labels is not None else inputs
 
     return stream
 

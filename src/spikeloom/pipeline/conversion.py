@@ -14,6 +14,7 @@ import torch
 
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
+from spikeloom.pipeline.auto import Afforded, afforded, check_auto
 from spikeloom.pipeline.bio import bio_calibrated
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
@@ -33,8 +34,12 @@ from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
-from spikeloom.report import Story, write
+from spikeloom.report import LogicStory, Story, write, write_logic
+from spikeloom.report.logic_data import FORM
 from spikeloom.simulate import Counter, SpikingModel
+
+COMPARED = ("accuracy", "agreement", "perplexity", "cosine", "synaptic_operations", "energy_pj")
+"""What is told of a network as it was before it was refined."""
 
 
 @final
@@ -57,36 +62,47 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     folder = settings.output_dir
     check_device(settings.device)
     check_sweep(settings)
+    check_auto(settings)
     check_compression(settings)
     check_gated(settings)
     if settings.chip is not None:
         raise ConfigError("a chip is for calibrate", found="chip.enable: true", todo="convert without, then `spikeloom calibrate --config`")
-    _check_folder(folder)
+    check_folder(folder)
     phases = Phases(folder / "phases", resume=settings.resume)
     asked = _asked(settings)
     ann = phases.program("1_ann", asked, lambda: ingest(settings, phases.place("0_training"), progress))
+    chosen, picked = None, dict[str, Any]()
+    if settings.auto:
+        chosen = afforded(settings, phases.place("1_ann") / "program", phases.place("1_choice"), candidate, progress)
+        settings, picked = chosen.settings, {"levels": chosen.settings.levels, "timesteps": chosen.settings.timesteps}
     stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
     if settings.method == "logic_gated":
         spiking = phases.program("2_gated", {}, lambda: logic_gated(settings, ann, context, phases.place("2_teaching")))
     else:
-        spiking = phases.program("2_spiking", {}, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
+        spiking = phases.program("2_spiking", picked, lambda: run(passes_of(settings, choose(settings, ann, context))[0], ann, context))
         spiking = phases.program("3_compensated", {}, lambda: compensated(settings, spiking, ann, context))
+    plain = spiking
     if settings.bio_calibration:
-        spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, spiking, ann, context))
+        spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, plain, ann, context))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     snn = network_of(spiking, ann, control, settings)
     rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
+    if settings.bio_calibration:
+        before = network_of(plain, ann, control, settings)
+        found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))
+    if chosen is not None:
+        found = with_choice(found, chosen)
     snn.save(folder)
     publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)
 
 
-def network_of(spiking: Program, ann: Program, control: Program, settings: Settings) -> SpikingModel:
+def network_of(spiking: Program, ann: Program, control: Program | None, settings: Settings) -> SpikingModel:
     """The network as it is saved, with the programs it is judged against."""
     facts = {**spiking.settings, "timesteps": settings.timesteps, "levels": levels_of(settings), "encoding": settings.encoding}
     return SpikingModel(spiking.replaced(settings=facts), timesteps=settings.timesteps, ann=ann, control=control)
@@ -114,6 +130,13 @@ def swept_network(ann: Program, settings: Settings, progress: Progress) -> Spiki
     return network_of(spiking, ann, control_program(settings, ann, context, progress), settings)
 
 
+def candidate(ann: Program, settings: Settings, progress: Progress) -> SpikingModel:
+    """The same without a control."""
+    stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
+    spiking = converted(settings, ann, Context(stream, settings.device, settings.seed, progress))
+    return network_of(spiking, ann, None, settings)
+
+
 def control_program(
     settings: Settings, ann: Program, context: Context, progress: Progress, weights: Sequence[Pass] | None = None
 ) -> Program:
@@ -136,7 +159,7 @@ def control_program(
 def _asked(settings: Settings) -> dict[str, Any]:
     """What a conversion's artifacts depend on: everything but where they go and whether they are read back."""
     told = dataclasses.asdict(settings)
-    for key in ("output_dir", "resume", "samples", "sweep", "sweep_levels", "sweep_timesteps", "sweep_jobs"):
+    for key in ("output_dir", "resume", "samples", "auto", "budget", "sweep", "sweep_levels", "sweep_timesteps", "sweep_jobs"):
         told.pop(key)
     return told
 
@@ -150,7 +173,8 @@ def check_device(device: str) -> None:
         raise ResourceError(f"the device {device!r} cannot be used here", found=found, todo="use --device cpu") from error
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """The output folder is there. Raises ResourceError where it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -193,6 +217,26 @@ def judged(
     floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
+
+
+def beside(found: Mapping[str, Any], before: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What was `judged`, with what the same network was judged to be before it was refined, and `more` of what refining found."""
+    was = {key: before["metrics"][key] for key in COMPARED if key in before["metrics"]}
+    told = {"before": was, **(more or {})}
+    story = {**found["story"], "before": _layers(before["story"]), "metrics": {**found["story"]["metrics"], **told}}
+    return {"metrics": {**found["metrics"], **told}, "story": story}
+
+
+def _layers(story: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of every layer's fidelity what is shown beside another one."""
+    return [{key: row[key] for key in ("node", "sqnr_db", "firing_rate")} for row in story["fidelity"]]
+
+
+def with_choice(found: Mapping[str, Any], chosen: Afforded) -> dict[str, Any]:
+    """What was `judged`, with why the network has the levels and steps it has."""
+    metrics, told = {**found["metrics"], "chosen": chosen.told}, found["story"]
+    shown = {**told["metrics"], "chosen": chosen.told}
+    return {"metrics": metrics, "story": {**told, "metrics": shown, "front": [*chosen.front, *told["front"]]}}
 
 
 def publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -245,6 +289,10 @@ def report_folder(folder: Path) -> Path:
     """`report.html` rendered again from `story.json`."""
     path = folder / "story.json"
     if not path.is_file():
-        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` into it first")
-    write(Story.from_json(json.loads(path.read_text())), folder / "report.html")
+        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` or `spikeloom train` into it first")
+    told = json.loads(path.read_text())
+    if told.get("form") == FORM:
+        write_logic(LogicStory.from_json(told), folder / "report.html")
+    else:
+        write(Story.from_json(told), folder / "report.html")
     return folder / "report.html"

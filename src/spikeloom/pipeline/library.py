@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikeloom import datasets
 from spikeloom.capture import reads_texts, resolve
 from spikeloom.datasets.splits import Wanted
+from spikeloom.errors import ConfigError
 from spikeloom.ir import Context, Program, Progress, silent
 from spikeloom.pipeline.conversion import control_program, converted
 from spikeloom.pipeline.evaluation import Batch, evaluate
@@ -41,6 +42,11 @@ def convert_model(
     Scale-and-Fire with N = 15 levels at T = 1. Raises a UserError for whatever the user can mend.
     """
     settings = config or Settings(timesteps=1)
+    if settings.auto or settings.budget is not None:
+        todo = "give levels and timesteps, or convert by `spikeloom convert --levels auto`, or spikeloom.pipeline.convert"
+        raise ConfigError(
+            "levels and steps are chosen for networks with an address", found=", ".join(settings.auto) or "a budget", todo=todo
+        )
     calibration = readable(calibration, settings.calibration_samples)
     source = resolve(model, example=example if example is not None else example_of(model, calibration))
     facts = task_of(source.settings).facts(source.settings, settings) if isinstance(calibration, str) else {}

@@ -67,7 +67,6 @@ def check_gated(settings: Settings) -> None:
         ("compression.weights", settings.compress == "none", settings.compress, "none: weights are ternary already"),
         ("compression.sparsity", settings.sparsity == 0, settings.sparsity, "0: teaching decides which weights are 0"),
         ("conversion.enable_bio_calibration", not settings.bio_calibration, True, "false: there are whole thresholds alone"),
-        ("sweep.enable", not settings.sweep, True, "false: there is one level and one step"),
     )
     for key, holds, found, allowed in checks:
         if not holds:
@@ -75,14 +74,14 @@ def check_gated(settings: Settings) -> None:
 
 
 def logic_gated(settings: Settings, ann: Program, context: Context, checkpoint: Path) -> Program:
-    """The captured ANN as a spiking program that counts and compares, whole or from `settings.logic_from` on; resumes from the checkpoint.
+    """The captured ANN as a spiking program that counts and compares, whole or from `settings.from_layer` on; resumes from the checkpoint.
 
     Raises UnsupportedError for operations without such a form, ConfigError for a layer that does not divide the network.
     """
     fused = run([Plan(), Fuse()], ann, context)
-    if settings.logic_from is None:
+    if settings.from_layer is None:
         return _recorded(settings, *_learnt(settings, fused, None, context, checkpoint))
-    cut = cut_before(fused, settings.logic_from)
+    cut = cut_before(fused, settings.from_layer)
     front = _spiking(settings, cut.before.replaced(records=ann.records, plan=ann.plan), context)
     tail, result = _learnt(settings, cut.after, executable(front, 1), context, checkpoint)
     whole = grafted(front, tail).replaced(settings={**front.settings, **tail.settings})
@@ -106,12 +105,12 @@ def _learnt(
     looked, _ = learn.gather(torch.arange(min(LOOKED_AT, len(learn))))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
-        network = turned(ann, thresholds(looked, settings.logic_bits), settings.logic_gates)
+        network = turned(ann, thresholds(looked, settings.input_bits), settings.gates)
     result = train_classifier(
         network,
         learn,
         judge,
-        epochs=settings.logic_epochs,
+        epochs=settings.gate_epochs,
         lr=RATE,
         seed=settings.seed,
         device=settings.device,
@@ -137,7 +136,7 @@ def thresholds(values: Tensor, count: int) -> tuple[float, ...]:
 
 
 def _recorded(settings: Settings, program: Program, result: TrainResult) -> Program:
-    options = {"bits": settings.logic_bits, "gates": settings.logic_gates, "from": settings.logic_from, "epochs": settings.logic_epochs}
+    options = {"bits": settings.input_bits, "gates": settings.gates, "from": settings.from_layer, "epochs": settings.gate_epochs}
     numbers = {"held_out": result.test_accuracy, "held_out_samples": result.test_images, "losses": list(result.losses)}
     return program.recorded(Record("LogicGate", options, numbers, PAPERS, result.seconds))
 

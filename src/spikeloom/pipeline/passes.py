@@ -48,7 +48,9 @@ def resolution_of(settings: Settings) -> int:
 def spiking_passes(settings: Settings, placement: str, placements: tuple[tuple[str, str], ...] = ()) -> list[Pass]:
     """From the ANN to populations with thresholds."""
     tau_ms, dt_ms = settings.tau_mem_ms, settings.dt_ms
-    spike = Spike(settings.method, settings.levels, settings.per_channel, placement, "staircase", tau_ms, dt_ms, placements)
+    spike = Spike(
+        settings.method, settings.levels, settings.per_channel, placement, "staircase", tau_ms, dt_ms, placements, settings.dual_threshold
+    )
     return [Unfold(), spike, Balance(settings.thresholds, settings.percentile, resolution_of(settings))]
 
 

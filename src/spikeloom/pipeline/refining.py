@@ -19,7 +19,8 @@ from spikeloom.errors import ConfigError, DataError, ProgramError
 from spikeloom.evolve import Evolve
 from spikeloom.ir import Context, Examples, Pass, Program, Progress, run, silent
 from spikeloom.pipeline.bio import fresh_stream, known_data
-from spikeloom.pipeline.conversion import Conversion, calibration_stream, control_program, judged, publish
+from spikeloom.pipeline.chips import ANY, device_of, kind_of, made_for_any, on_chip, on_unseen, refuse_second
+from spikeloom.pipeline.conversion import Conversion, beside, calibration_stream, control_program, judged, publish
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.passes import arranged, check_compression, nearest_passes
 from spikeloom.pipeline.pictures import PICTURES, label_offset, load_data
@@ -32,16 +33,23 @@ from spikeloom.train import FineTune, examples_of
 
 Work = Callable[[Program, Program, Context], Program]
 """(spiking program, captured ANN, context) → a better spiking program."""
-COMPARED = ("accuracy", "agreement", "perplexity", "cosine", "synaptic_operations", "energy_pj")
-"""What is told of a network as it was before."""
+More = Callable[[Program, Program, Settings], Mapping[str, Any]]
+"""(the program before, after, settings) → further metrics."""
 
 
 @within_memory()
 def refine(
-    folder: Path, settings: Settings, work: Work, progress: Progress = silent, *, weights: Sequence[Pass] | None = None
+    folder: Path,
+    settings: Settings,
+    work: Work,
+    progress: Progress = silent,
+    *,
+    weights: Sequence[Pass] | None = None,
+    more: More = lambda before, after, settings: {},
 ) -> Conversion:
     """The network saved in `folder` after `work`, in `settings.output_dir`: program, ANN, control, metrics, report. Its metrics hold what
-    it was `before`, on the same samples. With other `weights` (what rounds those of the control) the control is made anew.
+    it was `before`, on the same samples, and what is found `more`. With other `weights` (what rounds those of the control) the control is
+    made anew.
 
     Raises ProgramError where the folder holds no whole network with its ANN; what lies in the folder stays until the new one is whole.
     """
@@ -51,12 +59,12 @@ def refine(
     settings = known(snn, settings)
     stream = calibration_stream(snn.program, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress, scratch=settings.output_dir)
-    before = judged(snn, settings.dataset, settings, seconds=None, margin=None, progress=progress)["metrics"]
+    before = judged(snn, settings.dataset, settings, seconds=None, margin=None, progress=progress)
     after = audible(work(snn.program, snn.ann, context), stream(), snn.timesteps)
     control = snn.control if weights is None else control_program(settings, snn.ann, context, progress, weights)
     refined = SpikingModel(after.replaced(settings=snn.program.settings), timesteps=snn.timesteps, ann=snn.ann, control=control)
     found = judged(refined, settings.dataset, settings, seconds=None, margin=None, progress=progress)
-    found["metrics"]["before"] = {key: before[key] for key in COMPARED if key in before}
+    found = beside(found, before, more(snn.program, after, settings))
     refined.save(settings.output_dir)
     publish(settings.output_dir, found, _sweep_of(folder))
     return Conversion(settings.output_dir, found["metrics"], refined)
@@ -86,6 +94,10 @@ def in_turn(passes: Sequence[Pass]) -> Work:
 def calibrate_folder(folder: Path, settings: Settings, *, steps: int = 150, progress: Progress = silent) -> Conversion:
     """Error compensation learning, block by block, of a saved network; with `settings.chip` on that chip, which is put under it first and
     what it costs made good in closed form."""
+
+    if settings.chip is not None and settings.chip.get("draw") == ANY:
+        todo = "give it a number, or make a network for any chip: `spikeloom finetune --config`"
+        raise ConfigError("calibrate brings a network to one chip", found="chip.draw: any", todo=todo)
 
     def work(program: Program, ann: Program, context: Context) -> Program:
         timesteps = _steps_of(program)
@@ -130,7 +142,8 @@ def finetune_folder(
 ) -> Conversion:
     """Surrogate-gradient fine-tuning of a saved network on its training data: towards labels and the ANN where there are labels, else
     towards the ANN alone, on calibration data. Of the training samples it takes `training_samples` (all by default), and keeps a share
-    `held_out` of them apart.
+    `held_out` of them apart. With `settings.chip` it is trained on that chip; where its draw is "any" on another one at every step, and the
+    metrics tell how it does on `chips` that it has not seen.
 
     A checkpoint lies in the output folder until the end; with `settings.resume` a stopped run goes on from it, to the same result.
     """
@@ -147,11 +160,31 @@ def finetune_folder(
         if given.labels + given.distil + given.features == 0:
             raise DataError("there are no labels to learn from", found=known_data(program, settings), todo="give --distil above 0")
         aimed = dataclasses.replace(context, reference=ann, examples=examples, checkpoint=checkpoint)
-        return run([given], program, aimed)
+        return on_chips(given, program, settings, aimed)
 
-    made = refine(folder, settings, work, progress)
+    made = refine(folder, settings, work, progress, more=unseen)
     checkpoint.unlink(missing_ok=True)
     return made
+
+
+def on_chips(tune: FineTune, program: Program, settings: Settings, context: Context) -> Program:
+    """The program fine-tuned on the chip that is described, on any of its kind, or on none."""
+    if settings.chip is None:
+        return run([tune], program, context)
+    refuse_second(program)
+    device = device_of(settings.chip)
+    if settings.chip.get("draw") == ANY:
+        return made_for_any(tune, program, device, context)
+    return run([device, tune], program, context)
+
+
+def unseen(before: Program, after: Program, settings: Settings) -> dict[str, Any]:
+    """How a network that was made for any chip does on some, and did before."""
+    if settings.chip is None or settings.chip.get("draw") != ANY:
+        return {}
+    device = device_of(settings.chip)
+    was, now = (on_unseen(program, device, settings) for program in (on_chip(before, kind_of(device)), after))
+    return {"chips": {"before": was, "after": now}}
 
 
 def tune_folder(folder: Path, settings: Settings, evolve: Evolve | None = None, *, progress: Progress = silent) -> Conversion:

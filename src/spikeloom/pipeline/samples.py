@@ -44,6 +44,20 @@ def first(batches: Iterable[Batch], count: int) -> Iterator[Batch]:
         count -= len(inputs[0])
 
 
+def behind(data: Samples, skipped: int) -> Samples:
+    """The samples after the first `skipped` ones."""
+
+    def read(size: int, limit: int | None) -> Iterator[Batch]:
+        left = skipped
+        for inputs, labels in data.read(size, None if limit is None else skipped + limit):
+            count = len(inputs[0])
+            if count > left:
+                yield tuple(value[left:] for value in inputs), None if labels is None else labels[left:]
+            left = max(left - count, 0)
+
+    return Samples(max(data.count - skipped, 0), read, data.classes, data.note)
+
+
 def largest(batches: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """The inputs whose samples are the largest: of texts the longest."""
     return max(batches, key=lambda inputs: inputs[0][0].numel())

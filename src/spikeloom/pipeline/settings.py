@@ -13,15 +13,17 @@ class Settings:
     """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
 
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
+    With `dual_threshold` IF and LIF neurons take back what they sent too early.
     `placement` and `rotation` "auto" are chosen by measured error (`choice`). `compress` is the kind of weights (`compress.Quantise`):
     none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. A share
     `sparsity` of the connections leaves, in a `pattern` (unstructured, N:M, channels). `preprocessing` overrides the model's
     (keys of `datasets.Preprocessing`). Of texts samples are blocks of `length` tokens, None taking 256 or the most the model allows, or
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
     `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
-    `calibrate.Device`, for `calibrate`; `bio_calibration` learns and evolves after compensation (`bio`). A `logic_gated` network compares
-    its input with `logic_bits` thresholds, has `logic_gates` gates for each neuron of the ANN, from the layer `logic_from` on (None:
-    whole), and is taught for `logic_epochs`.
+    `calibrate.Device`, for `calibrate`; `auto` names which of "levels" and "timesteps" are chosen of `sweep_levels` × `sweep_timesteps`,
+    for a `budget` (`budget`; None: 0.5 points of accuracy); `bio_calibration` learns and evolves after compensation (`bio`). A
+    `logic_gated` network compares its input with `input_bits` thresholds, has `gates` gates for each neuron of the ANN, from the
+    layer `from_layer` on (None: whole), and is taught for `gate_epochs`.
     """
 
     source: str = "zoo:digits-cnn"
@@ -35,6 +37,7 @@ class Settings:
     per_channel: bool = True
     placement: str = "uniform"
     rotation: str = "none"
+    dual_threshold: bool = False
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
     thresholds: str = "mse"
@@ -61,10 +64,12 @@ class Settings:
     length: int | None = None
     preprocessing: dict[str, object] | None = None
     chip: dict[str, Any] | None = None
-    logic_bits: int = 1
-    logic_gates: int = 1
-    logic_from: str | None = None
-    logic_epochs: int = 20
+    auto: tuple[str, ...] = ()
+    budget: str | None = None
+    input_bits: int = 1
+    gates: int = 1
+    from_layer: str | None = None
+    gate_epochs: int = 20
     sweep: bool = False
     sweep_levels: tuple[int, ...] = (7, 15, 31, 63)
     sweep_timesteps: tuple[int, ...] = (1, 2, 4)

@@ -11,7 +11,9 @@ from torch import Tensor, fx
 
 from spikeloom.convert import Unfold
 from spikeloom.ir import Context, Program, Record, kwargs_of, population, run
+from spikeloom.pipeline.advice import advice
 from spikeloom.pipeline.evaluation import Evaluation
+from spikeloom.pipeline.histories import front_of, history_of
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.plan import Fuse, spike_share
 from spikeloom.report import Story
@@ -68,7 +70,9 @@ def story_of(
         energy=[{**dataclasses.asdict(row), "total_pj": row.total_pj} for row in shown],
         assumptions=[*ASSUMPTIONS, f"This network sends {encoding} events. {verdict(table, encoding)}", *_data(note)],
         records=[_record(record) for record in program.records],
-        recommendation=advice(metrics, hurt),
+        recommendation=advice(metrics, hurt, program.records),
+        history=history_of(program.records),
+        front=front_of(program.records),
     )
 
 
@@ -126,34 +130,5 @@ def _raster_row(node: fx.Node, program: Program, spikes: Tensor, timesteps: int)
 
 def _record(record: Record) -> dict[str, Any]:
     told = dataclasses.asdict(record)
-    told["numbers"] = {key: value for key, value in told["numbers"].items() if key != "histograms"}
+    told["numbers"] = {key: value for key, value in told["numbers"].items() if key not in ("histograms", "history", "front")}
     return told
-
-
-def advice(metrics: dict[str, Any], hurt: Fidelity | None) -> list[str]:
-    """What a person could do next, where the SNN is worse than the ANN."""
-    lost, said = loss(metrics), list[str]()
-    if lost is not None:
-        said.append(f"The SNN{lost}: more levels (--levels) or steps (--timesteps) bring it closer, and so does `spikeloom finetune`.")
-        if hurt is not None:
-            said.append(
-                f"{hurt.node} loses most ({hurt.drop_db:.1f} dB against what feeds it, {hurt.sqnr_db:.1f} dB in all): look there first."
-            )
-    if metrics["floating_operations"]:
-        said.append(f"{len(metrics['floating_operations'])} operations stay floating point; the plan says which, and why.")
-    energy_pj = metrics["energy_pj"]
-    if energy_pj["snn"] > energy_pj["ann_int8"]:
-        said.append("By these prices the ANN in int8 needs less energy than this SNN; `spikeloom compress` --weights 4 changes that.")
-    return said
-
-
-def loss(metrics: dict[str, Any]) -> str | None:
-    """How far the SNN is behind the ANN, in words that follow its name; None where that is hardly anything, or not known."""
-    right, confused, alike = (metrics.get(key) or {} for key in ("accuracy", "perplexity", "cosine"))
-    if right.get("ann") is not None and right.get("snn") is not None and right["ann"] - right["snn"] > 0.005:
-        return f" is {100 * (right['ann'] - right['snn']):.1f} points under the ANN"
-    if confused.get("ann") is not None and confused.get("snn") is not None and confused["snn"] > 1.01 * confused["ann"]:
-        return f"'s perplexity is {100 * (confused['snn'] / confused['ann'] - 1):.1f} % above the ANN's"
-    if alike.get("snn") is not None and alike["snn"] < 0.99:
-        return f"'s embeddings have a mean cosine of {alike['snn']:.3f} to the ANN's"
-    return None

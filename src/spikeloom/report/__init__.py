@@ -1,7 +1,9 @@
 """The page a person reads: one self-contained report.html from plain data (floor 5)."""
 
 from spikeloom.report.data import Story
+from spikeloom.report.logic_data import LogicStory
+from spikeloom.report.logic_page import render_logic, write_logic
 from spikeloom.report.page import render, write
 from spikeloom.report.verdict import sentence, text
 
-__all__ = ["Story", "render", "sentence", "text", "write"]
+__all__ = ["LogicStory", "Story", "render", "render_logic", "sentence", "text", "write", "write_logic"]

@@ -37,6 +37,12 @@ SCHEMA: dict[str, dict[str, str]] = {
         "node!": "text", "threshold": "number", "step": "number", "levels": "number", "edges!": "numbers", "counts!": "numbers",
     },
     "raster": {"node!": "text", "timesteps!": "count", "neurons!": "count", "events!": "events"},
+    "before": {"node!": "text", "sqnr_db": "number", "firing_rate": "number"},
+    "history": {"run!": "text", "step!": "number", "best": "number", "mean": "number", "accuracy": "fraction", "relative": "flag"},
+    "front": {
+        "of!": "text", "energy_pj!": "number", "timesteps": "number", "levels": "number", "accuracy": "fraction", "agreement": "fraction",
+        "perplexity": "number", "cosine": "number", "divergence": "number", "picked": "flag",
+    },
     "energy": {"network!": "text", "compute_pj": "number", "memory_pj": "number", "total_pj!": "number", "operations": "text"},
     "records": {"name!": "text", "options": "table", "numbers": "table", "papers": "texts", "seconds": "number"},
 }  # fmt: skip
@@ -46,6 +52,7 @@ METRICS: dict[str, str] = {
     "reasons": "table", "floating_operations": "texts", "perplexity": "quantities", "bits_per_token": "quantities",
     "next_token_accuracy": "fractions", "next_token_agreement": "fraction", "kl_nats": "number", "of_control": "quantities",
     "cosine": "quantities", "rank_agreement": "quantities", "sign_test": "table", "tokens": "number",
+    "before": "table", "chosen": "table", "chips": "table",
 }  # fmt: skip
 MCNEMAR = {"snn_only_right": "number", "control_only_right": "number", "p": "fraction"}
 FIELDS = {
@@ -105,6 +112,9 @@ class Story:
     control_only_right and p. Rows of the lists are as in SCHEMA, `fidelity` and `plan` in execution order:
     `firing_rate` is the share of neurons times steps with an event, `saturation` the share above the highest level,
     `silent` the share of neurons that never fired, `events` the number per inference. `worst` names a row of `fidelity`.
+    Of a network that was refined `before` holds the fidelity it had, and `metrics["before"]` what it was judged by. `history` holds the
+    steps of every search and training, `run` by run: generations (the best so far, the mean of the generation; as shares of the start
+    where `relative`) or epochs (held out, trained on), step 0 being the start. `front` holds networks that were there to choose from.
     `unit` is what one sample is called in the plural. Raises ProgramError, naming the part and the row, for anything else.
     """
 
@@ -119,6 +129,9 @@ class Story:
     spike_share: int | float | None = None
     curve: Sequence[Row] = ()
     sweep: Sequence[Row] = ()
+    history: Sequence[Row] = ()
+    front: Sequence[Row] = ()
+    before: Sequence[Row] = ()
     fidelity: Sequence[Row] = ()
     worst: str | None = None
     thresholds: Sequence[Row] = ()

@@ -15,7 +15,7 @@ from typing import Any, final
 from torch import Tensor, fx
 
 from spikeloom.ir import Program, args_of, calls, clone, constant_name, dynamic, kwargs_of, population, read, staircase, target_of
-from spikeloom.neuron import Axis, Running, along, continue_difference, continue_table, continue_uniform, run_table, run_uniform
+from spikeloom.neuron import Axis, Membrane, Running, along, continue_difference, continue_table, continue_uniform, run_table, run_uniform
 from spikeloom.simulate.execute import Template, check_calibrated, check_foldable, check_timesteps, neuron_options, over_time
 
 
@@ -33,8 +33,8 @@ class Chunk:
 
 
 def go_on(
-    x: Tensor, step: Tensor, v0: Tensor, decay: Tensor | float, leak: Tensor | float, v: Tensor | None, *, axis: Axis, **options: Any
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, step: Tensor, v0: Tensor, decay: Tensor | float, leak: Tensor | float, v: Membrane | None, *, axis: Axis, **options: Any
+) -> tuple[Tensor, Membrane]:
     """K steps of a population: (input [K·B, …], parameters, membrane) → (output, membrane)."""
     x = x.to(step.dtype)
     return continue_uniform(x, along(v0, axis, x) if v is None else v, step, decay, leak, axis=axis, **options)

@@ -32,7 +32,8 @@ ASSUMPTIONS = (
     "Weights of b bits on a grid: a graded event of p bits costs 0.2·b·p/64 pJ and an int32 addition (0.1 pJ), with ternary weights the "
     "addition alone; so does a unary or binary event where all channels have one step, else it is priced as a value of 16 bits.",
     "Analog input pixels and operations that stay floating cost MACs (4.6 pJ). "
-    "A neuron costs ⌈log2(N+1)⌉ comparisons and one addition a step.",
+    "A neuron costs ⌈log2(N+1)⌉ comparisons and one addition a step; a threshold gate compares whole numbers, at the price of an int32 "
+    "addition.",
     "Memory: SRAM 10/20/100 pJ per 64 bits (8 KB/32 KB/1 MB), DRAM 1.95 nJ; every weight read once an inference (SNN: once a step), "
     "every value written and read once; events carry payload and address; potentials are kept in 32 bits.",
 )
@@ -74,13 +75,16 @@ def ann_energy(counts: Counts, bits: int) -> EnergyRow:
 def snn_energy(counts: Counts, encoding: str) -> EnergyRow:
     """The SNN over its T steps with the weights it has and the given encoding of levels."""
     macs, operations = sum(row.macs for row in counts.rows), counts.operations(encoding)
-    updates = sum(row.neurons * counts.timesteps * (1 + math.ceil(math.log2(row.levels + 1))) for row in counts.rows if row.neurons)
+    updates = sum(
+        (row.neurons - row.gates) * counts.timesteps * (1 + math.ceil(math.log2(row.levels + 1))) for row in counts.rows if row.neurons
+    )
+    gates = counts.timesteps * sum(row.gates for row in counts.rows)
     spiking = math.fsum(row.operations.get(encoding, 0.0) * synapse_pj(row, encoding) for row in counts.rows)
     compute = spiking + macs * PRICE_PJ["fp32 multiply-accumulate"] + updates * PRICE_PJ["fp32 addition"]
+    compute += gates * PRICE_PJ["int32 addition"]
     moved = math.fsum(_snn_memory_pj(row, counts.timesteps, encoding) for row in counts.rows)
-    return EnergyRow(
-        f"SNN ({encoding})", compute, moved, f"{operations:,.0f} synaptic operations, {macs:,.0f} MACs, {updates:,.0f} neuron additions"
-    )
+    said = f"{operations:,.0f} synaptic operations, {macs:,.0f} MACs, {updates:,.0f} neuron additions"
+    return EnergyRow(f"SNN ({encoding})", compute, moved, f"{said}, {gates:,.0f} gates" if gates else said)
 
 
 def synapse_pj(row: LayerCount, encoding: str) -> float:

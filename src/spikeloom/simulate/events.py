@@ -54,7 +54,8 @@ class LayerCount:
     `operations`: spike-driven ones, by encoding; `events`: spikes a population sends, by encoding; `neurons`: its size;
     `rate` and `saturation`: shares of neuron-steps with an event, and at the top level; `silent`: share of neurons
     that never fired. `weight_bits` and `payload_bits` are the widths of what meets at a synapse: 32 while weights are floating; a spike's
-    payload is that of its level where all channels have one step, else a value of 16 bits.
+    payload is that of its level where all channels have one step, else a value of 16 bits. `gates` are threshold gates among the
+    neurons: they compare whole numbers, and add nothing.
     """
 
     node: str
@@ -72,6 +73,7 @@ class LayerCount:
     outputs: int = 0
     weight_bits: int = 32
     payload_bits: int = 32
+    gates: int = 0
 
 
 @final
@@ -154,7 +156,7 @@ class Counter(fx.Interpreter):
         self._add(name, top=float((level.abs() >= top).sum()), **{f"ev:{e}": float(encoded(level, e).sum()) for e in ENCODINGS})
         fired = (level != 0).any(0)
         self.fired[name] = either(fired, self.fired[name]) if name in self.fired else fired
-        self._add(name, neurons=float(fired.numel() * self.batch))
+        self._add(name, neurons=float(fired.numel() * self.batch), gates=float(fired.numel() * self.batch) if is_gate(node) else 0.0)
         self.sums[name]["levels"] = top
 
     def _route(self, n: fx.Node) -> None:
@@ -243,6 +245,7 @@ class Counter(fx.Interpreter):
             outputs=round(sums.get("outputs", 0.0) / n),
             weight_bits=int(sums.get("weight_bits", 32)),
             payload_bits=int(sums.get("payload_bits", 32)),
+            gates=round(sums.get("gates", 0.0) / n),
         )
 
 
@@ -250,10 +253,16 @@ VALUE_BITS = 16
 """What a level takes where each channel, or each level, has a height of its own."""
 
 
+def is_gate(node: fx.Node) -> bool:
+    """Whether a population is threshold gates of a logic-gated network."""
+    return node.target is not population and kwargs_of(node).get("function") == "gate"
+
+
 def payload_of(node: fx.Node, program: Program) -> int:
     """The bits of what an event of a population stands for."""
     if node.target is population and program.tensor(node.args[1]).numel() == 1:
-        return graded_bits(kwargs_of(node)["levels"], kwargs_of(node).get("negative", 0))
+        options = kwargs_of(node)
+        return graded_bits(options["levels"], options["levels"] if options.get("reset") == "gated" else options.get("negative", 0))
     heights = program.tensor(node.args[2]) if node.target is not population else None
     if heights is not None and heights.shape[-1] == 2 and not heights[..., 0].any() and bool((heights[..., 1] == 1).all()):
         return 1  # a gate: a spike, or none

@@ -5,7 +5,7 @@ The numbers are the same, bit for bit. In a graph that torch.compile takes, the 
 is beside them.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, UInt8
@@ -40,8 +40,9 @@ def run_population(
     if not any(isinstance(part, float | int) for part in parts):
         v, kept, lost = cast(tuple[Tensor, Tensor | None, Tensor | None], parts)
         if not torch.compiler.is_compiling() and kernels.serves(x, step, v, kept, lost):
-            told = {"levels": levels, "negative": negative, "timesteps": timesteps}
-            o = kernels.run_uniform(x, step, v, kept, lost, **told, to_zero=reset == "zero", axes=_axes(axis), out=out)
+            told: dict[str, Any] = {"levels": levels, "negative": negative, "timesteps": timesteps}
+            told |= {"to_zero": reset == "zero", "gated": reset == "gated"}
+            o = kernels.run_uniform(x, step, v, kept, lost, **told, axes=_axes(axis), out=out)
             if o is not None:
                 return o
     return run_uniform(x, step, v0, decay, leak, levels=levels, negative=negative, reset=reset, axis=axis, timesteps=timesteps)

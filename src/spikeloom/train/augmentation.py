@@ -32,6 +32,6 @@ def shift_and_mirror(x: Float[Tensor, "b c h w"], generator: torch.Generator, pi
     return padded[picture, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def augmented(x: Float[Tensor, "b c h w"], augment: Augment, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+def augmented(x: Float[Tensor, "b *any"], augment: Augment, generator: torch.Generator) -> Float[Tensor, "b *any"]:
     """The batch, augmented as said."""
     return x if augment == "none" else shift_and_mirror(x, generator, *SHIFTS[augment])

@@ -94,8 +94,13 @@ def _checked(inputs: tuple[Tensor, ...], program: Program, where: str) -> tuple[
 
 def digest(examples: Examples) -> str:
     """A digest of the first batch of the first epoch, by which a training that is resumed knows its data."""
+    first = islice(examples.epoch(0), 1)
+    return digest_of(value for inputs, labels in first for value in (*inputs, *(() if labels is None else (labels,))))
+
+
+def digest_of(tensors: Iterable[Tensor]) -> str:
+    """A digest of what these tensors hold."""
     total = hashlib.sha256()
-    for inputs, labels in islice(examples.epoch(0), 1):
-        for value in (*inputs, *(() if labels is None else (labels,))):
-            total.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    for value in tensors:
+        total.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]

@@ -11,17 +11,17 @@ so that its outputs have the mean and are as great as before (`onto_grid`).
 Sources: Neftci et al. 2019 (surrogate gradients); Esser et al. 2020, LSQ (steps); Hinton et al. 2015 (distillation); Bengio et al. 2013.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, final
 
 import torch
 
-from spikeloom.errors import ConfigError, NumericError, ResourceError
-from spikeloom.ir import WEIGHTS, Context, Dialect, Examples, Grid, Pass, Program, grid_named
+from spikeloom.errors import ConfigError, InternalError, NumericError, ResourceError
+from spikeloom.ir import WEIGHTS, Context, Dialect, Examples, Grid, Pass, Program, Redrawn, grid_named
 from spikeloom.simulate import counterparts, populations
 from spikeloom.train.checkpoint import load_checkpoint, save_checkpoint
-from spikeloom.train.examples import checked, digest, examples_for
+from spikeloom.train.examples import checked, digest, digest_of, examples_for
 from spikeloom.train.objective import OUTPUTS, Objective
 from spikeloom.train.onto_grid import match_
 from spikeloom.train.student import TRAINABLE, Student, latents_of
@@ -42,6 +42,9 @@ class FineTune(Pass):
     then fall to 0. Without `patience` all `epochs` run, else training stops after so many without a better loss on what is
     held out. `precision` "bfloat16" is mixed: membranes and parameters stay float32. Memory: `chunk_steps` and `parts` as `Unrolled` has
     them; `compiled` by torch.compile.
+
+    With `context.redrawn` the tensors it names are others at every step (those of another chip), and others still where the network is
+    judged: what is trained has to do with all of them. The graph stays as it is.
     """
 
     timesteps: int = 1
@@ -71,6 +74,7 @@ class FineTune(Pass):
         "Hinton et al. 2015, arXiv:1503.02531",
         "Chen et al. 2016, arXiv:1604.06174",
         "Zhu et al. 2016, arXiv:1612.01064 (ternary weights)",
+        "Cramer et al. 2022, doi:10.1073/pnas.2109194119 (chips in the loop)",
     )
 
     def __call__(self, program: Program, context: Context) -> Program:
@@ -124,6 +128,8 @@ def tuned(options: FineTune, program: Program, context: Context, examples: Examp
     tuning = prepared(options, program, context, examples)
     settings = {**asdict(options), "train": list(options.train), "steps": tuning.steps, "data": digest(examples)}
     settings["start"] = tuning.own.digest()
+    if context.redrawn is not None:
+        settings["redrawn"] = digest_of(context.redrawn(0).values())
     if context.checkpoint is not None and context.checkpoint.exists():
         tuning.progress = Progressed.from_json(load_checkpoint(context.checkpoint, tuning.own, tuning.optimiser, settings))
 
@@ -144,8 +150,9 @@ def prepared(options: FineTune, program: Program, context: Context, examples: Ex
     accelerator = accelerator_on(context.device)
     latents = latents_of(program, options.train, options.onto)
     trained = {latent.name for latent in latents}
+    moved = redrawn_names(context.redrawn, program, trained)
     memory: dict[str, Any] = {"steps": options.chunk_steps, "parts": options.parts, "compiled": options.compiled}
-    network = Unrolled(program, options.timesteps, wanted=tuple(wanted), trained=trained, **memory)
+    network = Unrolled(program, options.timesteps, wanted=tuple(wanted), trained=trained | moved, **memory)
     student = Student(program, latents, network).moved(accelerator.device)
     optimiser = torch.optim.Adam(student.groups(options.rates()), lr=options.weight_rate, betas=(0.9, 0.99))
     batches = examples.steps if examples.steps is not None else sum(1 for _ in examples.epoch(0))
@@ -169,7 +176,21 @@ def prepared(options: FineTune, program: Program, context: Context, examples: Ex
         patience=options.patience,
         bfloat16=options.precision == "bfloat16",
         progress=Progressed(),
+        redrawn=context.redrawn,
     )
+
+
+def redrawn_names(redrawn: Redrawn | None, program: Program, trained: Collection[str]) -> set[str]:
+    """The tensors that are others at every step. Raises ConfigError for one that is trained, InternalError for one that does not fit."""
+    drawn = {} if redrawn is None else redrawn(0)
+    both = sorted(set(drawn) & set(trained))
+    if both:
+        todo = "train others: without decay, say"
+        raise ConfigError("what differs from chip to chip cannot be trained", found=", ".join(both[:3]), todo=todo)
+    for name, tensor in drawn.items():
+        if name not in program.tensors or program.tensors[name].shape != tensor.shape:
+            raise InternalError(f"the tensor {name} is drawn anew but does not fit the program")
+    return set(drawn)
 
 
 def features_of(options: FineTune, program: Program, ann: Program | None) -> Mapping[str, str]:

@@ -118,6 +118,11 @@ class Student(nn.Module):
         """The network's outputs [B, …], and the means of its wanted nodes."""
         return self.network(self.tensors(), inputs)
 
+    def redraw_(self, drawn: Mapping[str, Tensor]) -> None:
+        """Tensors that are not trained are these from now on."""
+        where = next((value.device for value in self.raw), None)
+        self.fixed.update({name: tensor.to(where) for name, tensor in drawn.items()})
+
     @torch.no_grad()
     def confine_(self) -> None:
         """After a step of the optimiser: every parameter is where it may be."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.errors import NumericError
-from spikeloom.ir import Examples, Labelled, Program
+from spikeloom.ir import Examples, Labelled, Program, Redrawn
 from spikeloom.simulate import Recorder, primary
 from spikeloom.train.examples import checked
 from spikeloom.train.objective import Objective, hits
@@ -102,6 +102,7 @@ class Tuning:
     patience: int | None
     bfloat16: bool
     progress: Progressed
+    redrawn: Redrawn | None = None
 
     @property
     def own(self) -> Student:
@@ -133,6 +134,7 @@ class Tuning:
 
     def step(self, inputs: tuple[Tensor, ...], labels: Tensor | None) -> None:
         """One step on. NumericError where the loss is NaN or infinite; nothing has changed then."""
+        self._redraw(self.progress.step)
         with memory_guard(len(inputs[0])):
             loss = self.loss(inputs, labels)[0]
             value = loss.item()
@@ -149,6 +151,11 @@ class Tuning:
         self.own.confine_()
         self.progress = self.progress.stepped(value)
 
+    def _redraw(self, number: int) -> None:
+        """What changes from step to step is that of this number: steps count from 0 up, batches that judge from -1 down."""
+        if self.redrawn is not None:
+            self.own.redraw_(self.redrawn(number))
+
     def loss(self, inputs: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, Any, Tensor | None]:
         """The loss of a batch, with the outputs and the labels on the device."""
         inputs = tuple(value.to(self.accelerator.device) for value in inputs)
@@ -163,7 +170,8 @@ class Tuning:
     def judge(self) -> None:
         """What is held out has been judged, in float32: the epoch is over, and the best state is kept."""
         total, count, right, known = 0.0, 0, 0, 0
-        for inputs, labels in checked(self.examples.held_out(), self.own.program, "the examples held out"):
+        for place, (inputs, labels) in enumerate(checked(self.examples.held_out(), self.own.program, "the examples held out")):
+            self._redraw(-1 - place)
             loss, given, labels = self.loss(inputs, labels)
             total, count = total + loss.item() * len(inputs[0]), count + len(inputs[0])
             if labels is not None and self.objective.outputs == "logits":
