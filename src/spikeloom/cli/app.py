@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from spikeloom import __version__
-from spikeloom.cli import bench, check, convert, evaluate, generate, refine, report, train
+from spikeloom.cli import bench, check, convert, evaluate, generate, logic, refine, report, train
 
 app = typer.Typer(
     name="spikeloom",
@@ -30,6 +30,7 @@ app.command(epilog=refine.TUNE)(refine.tune)
 app.command(epilog=refine.FINETUNE)(refine.finetune)
 app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=generate.EXAMPLE)(generate.generate)
+app.command(epilog=logic.EXAMPLE)(logic.logic)
 app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
 

@@ -1,0 +1,126 @@
+"""Threshold gates: what is unrolled counts as the packed network does; text and JSON hold all of it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests.logic.threshold_networks import FORMS, frozen
+
+from spikeloom import logic
+from spikeloom.errors import DataError, ProgramError, UnsupportedError
+from spikeloom.ir import Program
+from spikeloom.logic import ClassCount, GateList, InputBit, ThresholdGate, as_data, as_text, equations_of, parsed, written
+
+TEXT = """spikeloom gates 1
+# a remark
+input 1 2
+bit a = value 0 >= 0.5
+bit b = value 1 >= -1.5e-3
+
+gate g = + a - b >= 0
+class no = 3
+class yes = + g + g - b - 2
+""".replace("class no = 3", "class no = + 3")
+READ = GateList(
+    (1, 2),
+    (InputBit("a", 0, 0.5), InputBit("b", 1, -1.5e-3)),
+    (ThresholdGate("g", ("a",), ("b",), 0),),
+    (ClassCount("no", (), (), 3), ClassCount("yes", ("g", "g"), ("b",), -2)),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gates_count_as_the_packed_network_does(form: str) -> None:
+    program = frozen(form)
+    gates, x = written(program), torch.rand(300, *program.inputs[0].shape[1:])
+    expected = logic.PackedNetwork(program)(x)
+    assert torch.equal(gates(x), expected)
+    assert len(expected.unique(dim=0)) > 5
+    assert parsed(as_text(gates)) == gates
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_are_defined_once_and_before_they_are_read(form: str) -> None:
+    gates = written(frozen(form))
+    known = {bit.name for bit in gates.bits}
+    for gate in gates.gates:
+        assert set(gate.inputs) <= known
+        assert gate.name not in known
+        known.add(gate.name)
+    read = {name for each in (*gates.gates, *gates.classes) for name in (*each.plus, *each.minus)}
+    assert read == known
+    assert gates.wires == sum(len(each.plus + each.minus) for each in (*gates.gates, *gates.classes))
+
+
+def test_text_says_what_the_format_says() -> None:
+    assert parsed(TEXT) == READ
+    assert parsed(as_text(READ)) == READ
+    assert READ(torch.tensor([[[1.0, -1.0]], [[0.0, 0.0]]])).tolist() == [[3, 0], [3, -3]]
+
+
+def test_json_holds_the_same() -> None:
+    data = json.loads(json.dumps(as_data(READ)))
+    assert data["format"] == "spikeloom gates 1"
+    assert data["gates"] == [{"name": "g", "plus": ["a"], "minus": ["b"], "threshold": 0}]
+    assert data["classes"][1] == {"name": "yes", "plus": ["g", "g"], "minus": ["b"], "offset": -2}
+
+
+def test_equations_come_back_from_their_text() -> None:
+    made = equations_of(written(frozen("bits")), whole=False)
+    assert parsed(as_text(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("spikeloom gates 1", "spikeloom gates 2", "line 1: this is no list"),
+        ("+ a - b", "+ a - c", "line 7: c is not defined"),
+        ("+ a - b", "+ a b", "line 7: a sum is"),
+        ("gate g", "gate a", "line 7: a is defined twice"),
+        ("gate g", "gate 1g", "line 7: a name"),
+        (">= 0\n", ">= 0.5\n", "line 7: '0.5' is no whole number"),
+        ("value 1", "value 2", "line 5: a sample has no value 2"),
+        ("input 1 2", "input 0", "line 3: this is no shape"),
+        ("# a remark", "input 3", "line 3: the line `input`"),
+        ("gate g", "door g", "line 7: unknown word 'door'"),
+        (TEXT[TEXT.index("class") :], "", "the text ends before the first class"),
+    ],
+)
+def test_a_bad_line_is_named(old: str, new: str, message: str) -> None:
+    with pytest.raises(ProgramError, match=message):
+        parsed(TEXT.replace(old, new, 1))
+
+
+def test_inputs_of_another_shape_are_refused() -> None:
+    with pytest.raises(DataError, match="another shape"):
+        READ(torch.zeros(1, 2))
+
+
+def test_a_network_too_large_says_how_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeloom.logic.unroll.MOST_WIRES", 100)
+    with pytest.raises(UnsupportedError, match=r"found: [\d,]+ wires\n  allowed: at most 100"):
+        written(frozen("pooled"))
+
+
+def test_a_program_that_fills_in_values_is_refused() -> None:
+    program = frozen("pooled")
+    graph = program.graph
+    pool = next(node for node in graph.nodes if "max_pool2d" in str(node.target))
+    with graph.inserting_after(pool):
+        padded = graph.call_function(torch.ops.aten.constant_pad_nd.default, (pool, [1, 0, 1, 0], 1.0))
+    pool.replace_all_uses_with(padded, delete_user_cb=lambda user: user is not padded)
+    from spikeloom.ir import shaped
+
+    changed = dataclasses.replace(program, graph=graph)
+    with pytest.raises(Exception, match="count, compare and move|shape"):
+        written(shaped(changed))
+
+
+def test_a_written_program_survives_saving(tmp_path: Path) -> None:
+    from spikeloom import ir
+
+    program: Program = frozen("residual")
+    ir.save(program, tmp_path / "net")
+    assert written(ir.load(tmp_path / "net")) == written(program)
