@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from spikeloom.logic import PackedNetwork
 from spikeloom.pipeline.logic_samples import HeldSamples
 from spikeloom.simulate import SpikingModel
 from spikeloom.train.noise import NOISES, at_strength
@@ -24,11 +25,11 @@ MEASURED = 5
 
 
 def frozen_answer(snn: SpikingModel) -> Answer:
-    """What a frozen program answers: the class with the greatest count, of equal ones the first."""
+    """What a frozen program answers, run on packed words: the class with the greatest count, of equal ones the first."""
+    packed = PackedNetwork(snn.program)
 
     def answer(x: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return snn(x).argmax(1)
+        return packed(x).argmax(1)
 
     return answer
 
