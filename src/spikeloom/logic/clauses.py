@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spikeloom.errors import ProgramError, ResourceError, UnsupportedError
+from spikeloom.errors import ResourceError, UnsupportedError
 from spikeloom.logic.equations import Equation, Equations
 from spikeloom.logic.gates import InputBit, representatives
-from spikeloom.logic.netlist import Compare, Count, Either, Fire, Move, Netlist, Offset, Step, Sum
+from spikeloom.logic.netlist import Compare, Count, Either, Fire, Move, Netlist, Step, Sum
 from spikeloom.logic.unroll import along, moved
 
 MOST_WEIGHTS = 1 << 24
@@ -136,7 +136,7 @@ class Clauses:
         return bool(found)
 
     def _sample(self) -> Tensor:
-        true = {literal for literal in self._solver.get_model() if literal > 0}
+        true = {literal for literal in self._solver.get_model() or () if literal > 0}
         bits = [InputBit("", value, threshold) for value, threshold in self.bits]
         high = [0] * prod(self.shape)
         for (value, _), literal in self.bits.items():
@@ -195,10 +195,8 @@ class _Network:
             return self._held(*self._response(read, lambda x: _counted(step, x)))
         if isinstance(step, Sum):
             return self._held([(*a, *b) for a, b in zip(self.forms_of(read), self.forms_of(reads[1]), strict=True)], tuple(read.shape))
-        if isinstance(step, Offset):
-            offsets = step.offsets.expand(read.shape).flatten().tolist()
-            return self._held([(*form, (0, o)) for form, o in zip(self.forms_of(read), offsets, strict=True)], tuple(read.shape))
-        raise ProgramError("a step that has no clauses", found=step)
+        offsets = step.offsets.expand(read.shape).flatten().tolist()
+        return self._held([(*form, (0, o)) for form, o in zip(self.forms_of(read), offsets, strict=True)], tuple(read.shape))
 
     def _compared(self, number: int, step: Compare, read: Tensor) -> Tensor:
         thresholds = along(step.thresholds, tuple(read.shape))
