@@ -70,7 +70,9 @@ def test_equations_name_the_class_that_wins(form: str) -> None:
 
 def test_equal_counts_go_to_the_lowest_class() -> None:
     gates = written(frozen("full"))
-    tied = dataclasses.replace(gates, classes=tuple(dataclasses.replace(gates.classes[0], name=name, offset=o) for name, o in zip("abc", (1, 2, 2), strict=True)))
+    tied = dataclasses.replace(
+        gates, classes=tuple(dataclasses.replace(gates.classes[0], name=name, offset=o) for name, o in zip("abc", (1, 2, 2), strict=True))
+    )
     assert equations_of(tied, whole=False)(torch.rand(50, 8)).int().argmax(1).unique().tolist() == [1]
 
 
@@ -122,7 +124,9 @@ def test_above_what_can_be_listed_it_is_proved() -> None:
     gates = again(program)
     verdict = compared(program, gates)
     assert (verdict.equal, verdict.way) == (True, "sat")
-    broken = dataclasses.replace(gates, classes=(dataclasses.replace(gates.classes[0], offset=gates.classes[0].offset + 1), *gates.classes[1:]))
+    broken = dataclasses.replace(
+        gates, classes=(dataclasses.replace(gates.classes[0], offset=gates.classes[0].offset + 1), *gates.classes[1:])
+    )
     assert compared(program, broken).equal is False
     with pytest.raises(UnsupportedError, match="too many inputs to try them one by one"):
         compared(program, gates, "exhaustive")

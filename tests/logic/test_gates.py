@@ -1,17 +1,21 @@
 """Threshold gates: what is unrolled counts as the packed network does; text and JSON hold all of it."""
 
-import dataclasses
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tests.logic.threshold_networks import FORMS, frozen
+from torch import Tensor
+from torch.nn import functional
 
-from spikeloom import logic
+from spikeloom import ir, logic
 from spikeloom.errors import DataError, ProgramError, UnsupportedError
-from spikeloom.ir import Program
 from spikeloom.logic import ClassCount, GateList, InputBit, ThresholdGate, as_data, as_text, equations_of, parsed, written
+from spikeloom.logic.netlist import Compare, Count, Fire, Move, Netlist, Offset, Sum
+from spikeloom.logic.unroll import moved, unrolled
 
 TEXT = """spikeloom gates 1
 # a remark
@@ -20,9 +24,9 @@ bit a = value 0 >= 0.5
 bit b = value 1 >= -1.5e-3
 
 gate g = + a - b >= 0
-class no = 3
+class no = + 3
 class yes = + g + g - b - 2
-""".replace("class no = 3", "class no = + 3")
+"""
 READ = GateList(
     (1, 2),
     (InputBit("a", 0, 0.5), InputBit("b", 1, -1.5e-3)),
@@ -104,23 +108,68 @@ def test_a_network_too_large_says_how_large_it_is(monkeypatch: pytest.MonkeyPatc
         written(frozen("pooled"))
 
 
-def test_a_program_that_fills_in_values_is_refused() -> None:
-    program = frozen("pooled")
-    graph = program.graph
-    pool = next(node for node in graph.nodes if "max_pool2d" in str(node.target))
-    with graph.inserting_after(pool):
-        padded = graph.call_function(torch.ops.aten.constant_pad_nd.default, (pool, [1, 0, 1, 0], 1.0))
-    pool.replace_all_uses_with(padded, delete_user_cb=lambda user: user is not padded)
-    from spikeloom.ir import shaped
+@pytest.mark.parametrize("place", [lambda x: functional.pad(x, (1, 0), value=1), lambda x: x * (x > 2), lambda x: x > 1, lambda x: 1 - x])
+def test_what_does_more_than_move_is_refused(place: Callable[[Tensor], Tensor]) -> None:
+    numbers = torch.tensor([[1, 2, 3, 0]])
+    with pytest.raises(ProgramError, match="more than count, compare and move"):
+        moved(Move("pad", ("x",), place), numbers)
 
-    changed = dataclasses.replace(program, graph=graph)
-    with pytest.raises(Exception, match="count, compare and move|shape"):
-        written(shaped(changed))
+
+def test_what_moves_or_is_silent_is_taken() -> None:
+    numbers = torch.tensor([[1, 2, 3, 0]])
+    found = moved(Move("pad", ("x",), lambda x: functional.pad(x.flip(1), (1, 0))), numbers)
+    assert found.tolist() == [[0, 0, 3, 2, 1]]
 
 
 def test_a_written_program_survives_saving(tmp_path: Path) -> None:
-    from spikeloom import ir
-
-    program: Program = frozen("residual")
+    program = frozen("residual")
     ir.save(program, tmp_path / "net")
     assert written(ir.load(tmp_path / "net")) == written(program)
+
+
+def by_hand() -> Netlist:
+    """Three bits; counts with offsets before their gates; spikes compared again: always, as they are, never."""
+    codes = torch.tensor([[1, 1, -1], [-1, 0, 1], [1, -1, 1]], dtype=torch.int8)
+    steps = (
+        Compare("bits", ("x",), torch.tensor([0.5])),
+        Count("c", ("bits",), codes),
+        Offset("o", ("c",), torch.tensor([2, -1, 0], dtype=torch.int32)),
+        Fire("g", ("o",), torch.tensor([3, 0, 1], dtype=torch.int32)),
+        Compare("again", ("g",), torch.tensor([-0.5, 0.5, 1.5])),
+        Sum("twice", ("o", "o")),
+        Fire("h", ("twice",), torch.tensor([5, -1, 2], dtype=torch.int32)),
+        Count("d", ("again",), codes),
+        Count("e", ("h",), codes),
+        Sum("y", ("d", "e")),
+    )
+    return Netlist("x", steps, "y", dict.fromkeys(("x", *(step.name for step in steps)), (2, 3)))
+
+
+def answered_by_hand(x: Tensor) -> Tensor:
+    codes = torch.tensor([[1, 1, -1], [-1, 0, 1], [1, -1, 1]])
+    o = x.long() @ codes.T + torch.tensor([2, -1, 0])
+    again = ((o >= torch.tensor([3, 0, 1])).float() >= torch.tensor([-0.5, 0.5, 1.5])).long()
+    return again @ codes.T + (2 * o >= torch.tensor([5, -1, 2])).long() @ codes.T
+
+
+def test_offsets_sums_of_one_count_and_spikes_compared_again() -> None:
+    x = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)))
+    expected = answered_by_hand(x)
+    gates = unrolled(by_hand())
+    assert torch.equal(gates(x).long(), expected)
+    assert len(expected.unique(dim=0)) > 3
+
+
+def test_clauses_say_of_them_what_happens() -> None:
+    pytest.importorskip("pysat", reason="needs spikeloom[logic]")
+    from spikeloom.logic.clauses import Clauses, network_clauses
+
+    for row in itertools.product((0.0, 1.0), repeat=3):
+        clauses = Clauses((3,))
+        _, wins = network_clauses(clauses, by_hand())
+        for value, on in enumerate(row):
+            clauses.add(clauses.bit(value, 0.5) * (1 if on else -1))
+        never = clauses.every([]) * -1
+        won = [clauses.apart(win, -never) is None for win in wins]
+        assert won.index(True) == int(answered_by_hand(torch.tensor([row])).argmax())
+        assert sum(won) == 1

@@ -8,7 +8,7 @@ import typer
 
 from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import complain, emit, say
-from spikeloom.cli.options import EXIT_CODES, Debug, Json, flag, option
+from spikeloom.cli.options import EXIT_CODES, Debug, Json, flag
 from spikeloom.cli.progress import shown
 from spikeloom.errors import ResourceError
 
@@ -27,7 +27,9 @@ def logic(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A logic-gated program: what `convert --method logic_gated` wrote.")],
     file: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write it there: .json as JSON, else as text.")] = None,
     equations: Annotated[bool, flag("--equations", "Minimised Boolean equations instead of threshold gates.")] = False,
-    check: Annotated[bool, flag("--check", "Compare with the network for every input: by trying all, or by SAT where they are too many.")] = False,
+    check: Annotated[
+        bool, flag("--check", "Compare with the network for every input: by trying all, or by SAT where they are too many.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -78,7 +80,11 @@ def checked(told: dict[str, Any]) -> str:
     """What the check found, in a line or two."""
     found = told["check"]
     if found["equal"]:
-        return f"equals the network: all {found['tried']:,} inputs tried" if found["way"] == "exhaustive" else "equals the network: proved by SAT"
+        return (
+            f"equals the network: all {found['tried']:,} inputs tried"
+            if found["way"] == "exhaustive"
+            else "equals the network: proved by SAT"
+        )
     return (
         f"differs from the network\n  found: class {found['written']} where the network answers {found['network']}\n"
         f"  input: {' '.join(f'{value:g}' for value in found['counterexample'])}"

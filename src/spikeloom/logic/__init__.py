@@ -9,6 +9,7 @@ Logic-gated networks: weights -1, 0, 1 and spikes 0, 1, so that inference counts
     gates     `GateList`: unrolled to threshold gates (`unroll.written`), their text form (`notation`)
     equations `Equations`: the same as minimised Boolean equations
     prove     `compared`: gates or equations against the network, exhaustively or by SAT (`clauses`)
+    local     learning without backpropagation, in whole numbers
     turn      an ANN's form in these layers
     twin      the floating network it is judged against
 """
@@ -18,6 +19,7 @@ from spikeloom.logic.equations import Equation, Equations, equations_of, minimis
 from spikeloom.logic.freeze import freeze
 from spikeloom.logic.gates import ClassCount, GateList, InputBit, ThresholdGate
 from spikeloom.logic.layers import Bits, Gate, OrPool2d, Readout, Residual, TernaryConv2d, TernaryLinear
+from spikeloom.logic.local import LocalRule, LocalState, as_network
 from spikeloom.logic.netlist import Netlist, netlist
 from spikeloom.logic.notation import as_data, as_text, parsed
 from spikeloom.logic.packed import PackedNetwork
@@ -35,6 +37,8 @@ __all__ = [
     "Gate",
     "GateList",
     "InputBit",
+    "LocalRule",
+    "LocalState",
     "Netlist",
     "OrPool2d",
     "PackedNetwork",
@@ -45,6 +49,7 @@ __all__ = [
     "ThresholdGate",
     "Verdict",
     "as_data",
+    "as_network",
     "as_text",
     "compared",
     "convolutional",

@@ -10,7 +10,7 @@ An equation is a disjunction of products of literals. A threshold gate is unate,
 implicants. Sources: Brayton et al. 1984 (espresso, through pyeda); (1) Sinz 2005, sequential counters.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -116,7 +116,7 @@ def minimised(name: str, inputs: Sequence[str], truth: Bool[np.ndarray, " rows"]
     return Equation(name, tuple(products))
 
 
-def _espresso():  # noqa: ANN202
+def _espresso():
     try:
         from pyeda.boolalg.espresso import FTYPE, espresso  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -166,7 +166,9 @@ def equations_of(given: GateList, whole: bool | None = None) -> Equations:
     size = sum(_products_at_most(gate) for gate in gates)
     if size > MOST_PRODUCTS:
         raise UnsupportedError(
-            "the network has too many equations", found=f"about {size:,} products, {len(gates):,} gates", allowed=f"at most {MOST_PRODUCTS:,}"
+            "the network has too many equations",
+            found=f"about {size:,} products, {len(gates):,} gates",
+            allowed=f"at most {MOST_PRODUCTS:,}",
         )
     named = [Equation(g.name, ((*(Literal(n) for n in g.plus), *(Literal(n, False) for n in g.minus)),)) for g in wins]
     found = [equation for gate in gates for equation in equation_of(gate)]
@@ -194,8 +196,3 @@ def _whole(given: GateList) -> Equations:
     names = [bit.name for bit in given.bits]
     found = [minimised(f"{each.name}_wins", names, answers == number) for number, each in enumerate(given.classes)]
     return Equations(given.shape, given.bits, tuple(found), tuple(each.name for each in found))
-
-
-def first_winner(wins: Iterable[Sequence[bool]]) -> list[int]:
-    """The class of each row that alone wins; −1 where none or several do."""
-    return [list(row).index(True) if sum(row) == 1 else -1 for row in wins]

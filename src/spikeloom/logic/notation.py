@@ -10,12 +10,12 @@ The text form of a gate list and of Boolean equations, one item a line; a person
     let g3_0 = b1_0_0_3 & !b1_0_0_4 | b2     of equations: products joined by |, of names joined by &, ! before what must be 0
     win class_0_wins                         of equations: 1 where class 0 wins; one line a class, in their order
 
-Words are parted by spaces. Names are letters, digits and _, not first a digit; each is defined before it is read. A sum without inputs
-starts with its number. `0` and `1` stand alone for what is never and always 1. JSON holds the same by the same names (`as_data`).
+Words are parted by spaces. Names are letters, digits and _, not first a digit; each is defined before it is read. A sum may have no
+inputs. `0` and `1` stand alone for what is never and always 1. JSON holds the same by the same names (`as_data`).
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, NoReturn, final
 
@@ -76,21 +76,20 @@ class _Reader:
         self.bits, self.gates, self.classes = list[InputBit](), list[ThresholdGate](), list[ClassCount]()
         self.equations, self.wins = list[Equation](), list[str]()
         self.defined = set[str]()
-        for self.number, self.line in self._lines(text):
-            self._take(self.line.split())
-
-    def _lines(self, text: str) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(text.splitlines(), 1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                yield number, line
+            self.number, self.line = number, line.strip()
+            if self.line and not self.line.startswith("#"):
+                self._take(self.line.split())
 
     def wrong(self, problem: str, allowed: str | None = None) -> NoReturn:
-        raise ProgramError(f"line {self.number}: {problem}", found=self.line.strip()[:120], allowed=allowed)
+        raise ProgramError(f"line {self.number}: {problem}", found=self.line[:120], allowed=allowed)
 
     def _take(self, words: list[str]) -> None:
         if not self.kind:
             if len(words) != 3 or words[0] != "spikeloom" or words[1] not in _KINDS or words[2] != str(VERSION):
-                self.wrong("this is no list of gates or equations that can be read", f"spikeloom gates {VERSION}, spikeloom equations {VERSION}")
+                self.wrong(
+                    "this is no list of gates or equations that can be read", f"spikeloom gates {VERSION}, spikeloom equations {VERSION}"
+                )
             self.kind = words[1]
             return
         ways: Mapping[str, Callable[[list[str]], None]] = {

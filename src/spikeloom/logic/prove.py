@@ -62,7 +62,9 @@ def compared(program: Program, written: GateList | Equations, way: str | None = 
     if chosen == "sat":
         return _by_sat(network, written)
     if inputs > MOST_LISTED:
-        raise UnsupportedError("too many inputs to try them one by one", found=f"{inputs:,}", allowed=f"at most {MOST_LISTED:,}", todo="use SAT")
+        raise UnsupportedError(
+            "too many inputs to try them one by one", found=f"{inputs:,}", allowed=f"at most {MOST_LISTED:,}", todo="use SAT"
+        )
     return _by_listing(network, written, ways)
 
 

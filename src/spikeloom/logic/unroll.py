@@ -100,7 +100,7 @@ class _Unroller:
             kind = kinds.pop() if isinstance(found, Tensor) and len(kinds) == 1 else "sizes"
             self.numbers[step.name], self.kinds[step.name] = found, kind
             return
-        due = {Compare: {"values", "spikes"}, Count: {"spikes"}, Either: {"spikes"}}.get(type(step), {"counts"})
+        due = {"values", "spikes"} if isinstance(step, Compare) else {"spikes"} if isinstance(step, Count | Either) else {"counts"}
         if not kinds <= due:
             raise ProgramError(f"{step.name} reads {' and '.join(sorted(kinds))}", allowed=" or ".join(sorted(due)))
         self.numbers[step.name] = self._made(number, step, reads, kinds)
@@ -117,9 +117,7 @@ class _Unroller:
             return self._counted(step, reads[0])
         if isinstance(step, Sum):
             return self._added(reads[0], [self.forms[int(n)] for n in reads[1].flatten()])
-        if isinstance(step, Offset):
-            return self._added(reads[0], [{0: int(offset)} for offset in step.offsets.expand(reads[0].shape).flatten()])
-        raise ProgramError("a step that has no gates", found=step)
+        return self._added(reads[0], [{0: int(offset)} for offset in step.offsets.expand(reads[0].shape).flatten()])
 
     def _named(self, number: int, shape: tuple[int, ...], letter: str) -> tuple[Tensor, list[str]]:
         """New numbers for all elements of a shape, and their names."""
