@@ -65,11 +65,9 @@ def test_the_margin_decides_who_teaches() -> None:
 
 
 def test_the_window_decides_which_gates_hear() -> None:
-    assert stepped(LocalRule(margin=0, window=1, shift=0), 1).latent.tolist()[1] == [-40, 0]
-    wide = stepped(
-        LocalRule(margin=0, window=2, shift=0), 1, dataclasses.replace(tiny(), feedback=torch.tensor([[1, -1], [-1, 1]], dtype=torch.int8))
-    )
-    assert wide.latent.tolist()[1] == [-38, 0]
+    state = dataclasses.replace(tiny(), feedback=torch.tensor([[1, -1], [-1, 1]], dtype=torch.int8))  # gate 1 is 2 from its threshold
+    assert stepped(LocalRule(margin=0, window=1, shift=0), 1, state).latent.tolist()[1] == [-40, 0]
+    assert stepped(LocalRule(margin=0, window=2, shift=0), 1, state).latent.tolist()[1] == [-38, 0]
 
 
 def test_latents_stay_within_their_bits() -> None:
