@@ -147,3 +147,8 @@ def test_bad_samples_are_refused() -> None:
             step(tiny(), rule, bad, labels, g)
     with pytest.raises(ConfigError, match="cannot have these sizes"):
         init(0, 1, 1, g)
+
+
+def test_slower_steps_are_of_half_the_size_homeostasis_included() -> None:
+    assert LocalRule(shift=3, readout_shift=2, patience=50).slower(2) == LocalRule(shift=5, readout_shift=4, patience=200)
+    assert LocalRule(shift=None).slower().shift is None
