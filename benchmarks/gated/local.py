@@ -15,8 +15,8 @@ from harness.rows import Row
 from spikeloom.logic import PackedNetwork, freeze
 from spikeloom.logic.local import LocalRule, as_network, init, step
 
-GATES, BATCH, EPOCHS = 2048, 250, 8
-SLOWER_FROM = (3, 5, 7)
+GATES, BATCH, EPOCHS = 2048, 250, 3
+SLOWER_FROM = (1, 2)
 """Epochs, counted from 0, from which steps are half as large."""
 RULES = {
     "gates learn": LocalRule(),

@@ -65,11 +65,9 @@ def test_the_margin_decides_who_teaches() -> None:
 
 
 def test_the_window_decides_which_gates_hear() -> None:
-    assert stepped(LocalRule(margin=0, window=1, shift=0), 1).latent.tolist()[1] == [-40, 0]
-    wide = stepped(
-        LocalRule(margin=0, window=2, shift=0), 1, dataclasses.replace(tiny(), feedback=torch.tensor([[1, -1], [-1, 1]], dtype=torch.int8))
-    )
-    assert wide.latent.tolist()[1] == [-38, 0]
+    state = dataclasses.replace(tiny(), feedback=torch.tensor([[1, -1], [-1, 1]], dtype=torch.int8))  # gate 1 is 2 from its threshold
+    assert stepped(LocalRule(margin=0, window=1, shift=0), 1, state).latent.tolist()[1] == [-40, 0]
+    assert stepped(LocalRule(margin=0, window=2, shift=0), 1, state).latent.tolist()[1] == [-38, 0]
 
 
 def test_latents_stay_within_their_bits() -> None:
@@ -149,3 +147,8 @@ def test_bad_samples_are_refused() -> None:
             step(tiny(), rule, bad, labels, g)
     with pytest.raises(ConfigError, match="cannot have these sizes"):
         init(0, 1, 1, g)
+
+
+def test_slower_steps_are_of_half_the_size_homeostasis_included() -> None:
+    assert LocalRule(shift=3, readout_shift=2, patience=50).slower(2) == LocalRule(shift=5, readout_shift=4, patience=200)
+    assert LocalRule(shift=None).slower().shift is None

@@ -44,7 +44,7 @@ class LocalRule:
     readout_shift: int | None = None
     edge: int = 16
     rate: int = 128
-    patience: int = 2048
+    patience: int = 8192
 
     def __post_init__(self) -> None:
         """Raises ConfigError for what is out of range."""
@@ -56,9 +56,9 @@ class LocalRule:
                 raise ConfigError(f"the local rule's {name} is out of range", found=value, allowed=f"{low} to {high}")
 
     def slower(self, by: int = 1) -> "LocalRule":
-        """With shifts larger by so much: steps of half the size for each."""
+        """With shifts larger by so much: steps of half the size for each, and twice the patience, or homeostasis undoes what was learnt."""
         gates, classes = (None if shift is None else shift + by for shift in (self.shift, self.readout_shift))
-        return replace(self, shift=gates, readout_shift=classes)
+        return replace(self, shift=gates, readout_shift=classes, patience=self.patience << by)
 
 
 @final

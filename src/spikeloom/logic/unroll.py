@@ -106,7 +106,7 @@ class _Unroller:
         self.numbers[step.name] = self._made(number, step, reads, kinds)
         self.kinds[step.name] = "counts" if isinstance(step, Count | Sum | Offset) else "spikes"
 
-    def _made(self, number: int, step: Step, reads: list[Tensor], kinds: set[str]) -> Tensor:
+    def _made(self, number: int, step: Compare | Count | Fire | Either | Sum | Offset, reads: list[Tensor], kinds: set[str]) -> Tensor:
         if isinstance(step, Compare):
             return self._bits(number, step, reads[0]) if kinds == {"values"} else self._passed(number, step, reads[0])
         if isinstance(step, Fire):
