@@ -7,6 +7,7 @@ Logic-gated networks (weights −1, 0, +1, spikes 0 or 1, integer thresholds) ag
     seed                   the seed task at its limit                                         benchmarks/gated/seed.py
     mnist, fashion_mnist   pictures under bit flips, fully connected and convolutional        benchmarks/gated/pictures.py
     cifar10                colours under the corruptions of CIFAR-10-C                        benchmarks/gated/cifar.py
+    local                  learning without backpropagation                                   benchmarks/gated/local.py
     lenet                  a trained LeNet, whole in gates                                    benchmarks/gated/lenet.py
 
 Part `speed`: a layer 4096 × 4096 with random ternary weights, from packed spikes to packed spikes, against torch's linear layer in fp32 and
@@ -30,7 +31,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from gated import cifar, lenet, pictures, seed
+from gated import cifar, lenet, local, pictures, seed
 from harness.clock import fastest
 from harness.rows import Row, write
 from spikeloom.kernels.packed import pack_spikes, pack_ternary, unpack_spikes
@@ -116,6 +117,7 @@ PARTS: Mapping[str, Callable[[float], Iterable[Row]]] = {
     "lenet": lambda _: lenet.rows(),
     "mnist": lambda _: pictures.rows("mnist", pictures.FULL),
     "mnist-convolutional": lambda _: pictures.rows("mnist", pictures.CONV),
+    "local": lambda _: local.rows(),
     "cifar10": lambda _: cifar.rows(),
     "fashion_mnist": lambda _: pictures.rows("fashion_mnist", pictures.FULL),
     "fashion_mnist-convolutional": lambda _: pictures.rows("fashion_mnist", pictures.CONV),
