@@ -60,6 +60,7 @@ def test_a_model_in_memory_shares_its_half_precision_weights_with_the_program(fo
     assert set(found) <= held
 
 
+@pytest.mark.slow
 def test_values_on_disk_and_weights_written_at_once_change_no_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ann = load(f"hf:{folder / 'llama'}")
     first, _ = passes_of(Settings(timesteps=1, placement="density", levels=7))
@@ -75,6 +76,7 @@ def test_values_on_disk_and_weights_written_at_once_change_no_result(folder: Pat
         assert torch.equal(tensor + 0, spilled.tensors[name] + 0), name
 
 
+@pytest.mark.slow
 def test_a_conversion_in_shards_shares_them_and_its_network_is_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
