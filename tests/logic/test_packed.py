@@ -1,12 +1,15 @@
 """Packed execution gives the network's answers, number for number, and refuses what is no counting and comparing."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from tests.logic.networks import NETWORKS, dense
+from tests.logic.networks import NETWORKS, dense, warmed
+from torch import nn
 
 from spikeloom.errors import DataError, ProgramError
-from spikeloom.ir import Dialect, Program, quantised, staircase
-from spikeloom.logic import PackedNetwork, freeze, netlist
+from spikeloom.ir import Dialect, Program, load, quantised, save, staircase
+from spikeloom.logic import Gate, PackedNetwork, Readout, TernaryLinear, freeze, fully_connected, netlist, rate_bits
 from spikeloom.logic.netlist import Compare, Count, Either, Fire, Offset, Sum
 from spikeloom.simulate import SpikingModel
 
@@ -80,3 +83,33 @@ def floating() -> Program:
         tensors[str(argument.target)] = value
     assert program.dialect is Dialect.SNN
     return program.replaced(tensors=tensors)
+
+
+def test_bits_of_a_rate_code_come_as_often_as_values_are_large() -> None:
+    torch.manual_seed(3)
+    code = rate_bits(4, 2000, torch.Generator().manual_seed(1))
+    values = torch.tensor([[0.1, 0.3, 0.6, 0.9]])
+    rates = code(values).view(4, 2000).mean(1)
+    assert torch.allclose(rates, values[0], atol=0.05)
+    assert not torch.equal(code.thresholds[0], code.thresholds[1])
+
+
+def test_a_network_that_reads_a_rate_code_is_the_same_on_packed_words() -> None:
+    code = rate_bits(9, 3, torch.Generator().manual_seed(1))
+    network = warmed(nn.Sequential(nn.Flatten(), code, TernaryLinear(27, 20), Gate(20), TernaryLinear(20, 3), Readout(3)), 1, 3, 3)
+    x = torch.rand(50, 1, 3, 3)
+    program = freeze(network, x[:2])
+    counts = PackedNetwork(program)(x).float()
+    assert torch.allclose(counts * program.settings["logit_scale"], network(x), atol=1e-4)
+    assert torch.equal(counts, SpikingModel(program)(x))
+
+
+def test_the_saved_file_holds_two_bits_a_weight(tmp_path: Path) -> None:
+    network = warmed(fully_connected(1024, (1024,), 10), 1, 32, 32)
+    save(freeze(network, torch.rand(2, 1, 32, 32)), tmp_path / "network")
+    size = (tmp_path / "network" / "model.safetensors").stat().st_size
+    weights = 1024 * 1024 + 10 * 1024
+    assert weights / 4 < size < weights / 4 + 40_000  # thresholds and names beside them
+    x = (torch.rand(4, 1, 32, 32) < 0.5).float()
+    network.eval()
+    assert torch.equal(PackedNetwork(load(tmp_path / "network"))(x).argmax(1), network(x).argmax(1))

@@ -83,7 +83,9 @@ def calibrate(
 def tune(
     folder: Folder,
     objective: Annotated[str, option("WORD", "kl, mse, task (needs labels), or auto.")] = "auto",
-    budget: Annotated[str | None, option("WORD", "Pick from a front: accuracy=0.5, energy=… (pJ) or latency=… (steps).")] = None,
+    budget: Annotated[
+        str | None, option("WORD", "Pick from a front: accuracy=0.5 (points lost), energy=… (pJ), latency=… (steps).")
+    ] = None,
     population: Annotated[int, option("K", "Candidates in a generation.")] = 20,
     generations: Annotated[int, option("G", "Generations.")] = 10,
     groups: Annotated[int, option("G", "Groups of channels of a population that are tuned apart.")] = 4,

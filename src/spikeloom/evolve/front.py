@@ -17,6 +17,7 @@ from jaxtyping import Float
 from spikeloom.errors import ConfigError
 
 BUDGETS = ("accuracy", "energy", "latency")
+ROUNDING = 1e-9
 
 
 @final
@@ -63,14 +64,15 @@ def merged(points: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def pick(front: Sequence[Point], budget: str) -> Point:
-    """The point of a front that a budget asks for: `accuracy=0.9` the least energy with at least that accuracy; `energy=1e6` (pJ) and
-    `latency=4` (time steps) the least divergence with at most that.
+    """The point of a front that a budget asks for: `accuracy=0.5` the least energy with at most 0.5 points less accuracy than the most
+    accurate; `energy=1e6` (pJ) and `latency=4` (time steps) the least divergence with at most that.
 
     Raises ConfigError for a budget that is none, or that no point keeps.
     """
     name, limit = budget_of(budget)
     if name == "accuracy":
-        kept = [point for point in front if point.accuracy >= limit]
+        least = max((point.accuracy for point in front), default=0.0) - limit / 100
+        kept = [point for point in front if point.accuracy >= least - ROUNDING]
         best = min(kept, key=lambda point: (point.energy_pj, point.divergence), default=None)
     else:
         kept = [point for point in front if (point.energy_pj if name == "energy" else point.timesteps) <= limit]
@@ -86,6 +88,8 @@ def budget_of(text: str) -> tuple[str, float]:
     limit = _number(told)
     if name not in BUDGETS or not equals or limit is None:
         raise ConfigError("unknown budget", found=text, allowed=", ".join(f"{each}=NUMBER" for each in BUDGETS))
+    if limit < 0:
+        raise ConfigError("a budget is out of range", found=text, allowed="0 or more")
     return name, limit
 
 
@@ -100,8 +104,7 @@ def _number(text: str) -> float | None:
 def _reached(front: Sequence[Point], name: str) -> str:
     if not front:
         return "an empty front"
-    of = {"accuracy": [point.accuracy for point in front], "energy": [point.energy_pj for point in front]}
-    values = of.get(name, [float(point.timesteps) for point in front])
+    values = [point.energy_pj if name == "energy" else float(point.timesteps) for point in front]
     return f"{name} from {min(values):.6g} to {max(values):.6g}"
 
 

@@ -18,7 +18,7 @@ from spikeloom.logic.build import convolutional, fully_connected
 from spikeloom.logic.equations import Equation, Equations, equations_of, minimised, table
 from spikeloom.logic.freeze import freeze
 from spikeloom.logic.gates import ClassCount, GateList, InputBit, ThresholdGate
-from spikeloom.logic.layers import Bits, Gate, OrPool2d, Readout, Residual, TernaryConv2d, TernaryLinear
+from spikeloom.logic.layers import Bits, Gate, OrPool2d, Readout, Residual, TernaryConv2d, TernaryLinear, rate_bits
 from spikeloom.logic.local import LocalRule, LocalState, as_network
 from spikeloom.logic.netlist import Netlist, netlist
 from spikeloom.logic.notation import as_data, as_text, parsed
@@ -60,6 +60,7 @@ __all__ = [
     "minimised",
     "netlist",
     "parsed",
+    "rate_bits",
     "table",
     "ternary",
     "turned",

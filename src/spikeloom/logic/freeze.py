@@ -71,13 +71,13 @@ class _Writer:
         return self.graph.call_function(staircase, (x, *constants), {"axis": 1, "function": "gate", "encoding": "graded"})
 
     def bits(self, name: str, layer: Bits, x: fx.Node, shape: tuple[int, ...]) -> fx.Node:
-        each = layer.thresholds.detach()
-        if len(each) > 1:
-            channels, inner = shape[1], list(shape[2:])
+        thresholds, channels, inner = layer.thresholds.detach(), shape[1], list(shape[2:])
+        if layer.each > 1:
             x = self.graph.call_function(_aten.unsqueeze.default, (x, 2))
-            x = self.graph.call_function(_aten.expand.default, (x, [-1, channels, len(each), *inner]))
-            x = self.graph.call_function(_aten.reshape.default, (x, [-1, channels * len(each), *inner]))
-        return self.gate(name, each if len(each) == 1 else each.repeat(shape[1]), x)
+            x = self.graph.call_function(_aten.expand.default, (x, [-1, channels, layer.each, *inner]))
+            x = self.graph.call_function(_aten.reshape.default, (x, [-1, channels * layer.each, *inner]))
+        shared = thresholds.dim() == 1
+        return self.gate(name, thresholds.repeat(channels) if shared and layer.each > 1 else thresholds.flatten(), x)
 
     def readout(self, name: str, layer: Readout, x: fx.Node) -> fx.Node:
         self.scale = float(layer.scale())

@@ -13,7 +13,7 @@ counts, `Residual` adds counts to counts, `Readout` turns counts into logits.
 Source: Courbariaux et al. 2016, arXiv:1602.02830 (batch norm folded into thresholds of binary networks).
 """
 
-import math
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -148,30 +148,43 @@ class Readout(nn.Module):
 
 @final
 class Bits(nn.Module):
-    """Values [B, C, ...] → spikes [B, C·K, ...]: one for each of K thresholds that the value reaches (a thermometer code).
+    """Values [B, C, ...] → spikes [B, C·K, ...]: one for each of K thresholds that the value reaches.
 
-    `thresholds` are learnt where `learnt`; for whole bits, one threshold of 0.5 changes nothing.
+    `thresholds` [K], the same for all channels, are a thermometer code; [C, K], drawn at random for each channel, a rate code
+    (`rate_bits`). They are learnt where `learnt`; for whole bits, one threshold of 0.5 changes nothing.
     """
 
     thresholds: Tensor
 
-    def __init__(self, thresholds: tuple[float, ...] = (0.5,), learnt: bool = False, width: float = 0.25) -> None:
+    def __init__(self, thresholds: Sequence[float] | Float[Tensor, "c k"] = (0.5,), learnt: bool = False, width: float = 0.25) -> None:
         super().__init__()
-        if not thresholds or not all(math.isfinite(value) for value in thresholds) or list(thresholds) != sorted(set(thresholds)):
-            raise ConfigError(
-                "inputs cannot become bits by such thresholds", found=thresholds, allowed="one or more finite numbers, rising"
-            )
+        if not isinstance(thresholds, Tensor) and list(thresholds) != sorted(set(thresholds)):
+            raise ConfigError("a thermometer has rising thresholds", found=tuple(thresholds), allowed="each above the one before")
+        values = torch.as_tensor(thresholds, dtype=torch.float32)
+        if not values.numel() or not bool(values.isfinite().all()):
+            raise ConfigError("inputs cannot become bits by such thresholds", found=thresholds, allowed="one or more finite numbers")
         self.width = width
-        values = torch.tensor(thresholds, dtype=torch.float32)
         if learnt:
             self.thresholds = nn.Parameter(values)
         else:
             self.register_buffer("thresholds", values)
 
+    @property
+    def each(self) -> int:
+        """K."""
+        return self.thresholds.shape[-1]
+
     def forward(self, x: Float[Tensor, "b c *any"]) -> Float[Tensor, "b ck *any"]:
         """Of a channel its K bits follow each other."""
-        steps = self.thresholds.view(1, 1, -1, *(1,) * (x.dim() - 2))
+        steps = self.thresholds.view(1, -1 if self.thresholds.dim() > 1 else 1, self.each, *(1,) * (x.dim() - 2))
         return spike(x.unsqueeze(2) - steps, "triangle", self.width).flatten(1, 2)
+
+
+def rate_bits(channels: int, count: int, generator: torch.Generator) -> Bits:
+    """A rate code of `count` bits a value from 0 to 1: each bit is 1 with the value as its probability, over thresholds that are drawn
+    once, evenly from 0 to 1, for every channel (a channel's bits are its time steps, laid side by side)."""
+    _check_sizes(channels=channels, count=count)
+    return Bits(torch.rand(channels, count, generator=generator))
 
 
 @final

@@ -20,7 +20,7 @@ from spikeloom.logic.layers import Bits, Gate, OrPool2d, Readout, Residual, Tern
 def floating_twin(network: nn.Module) -> nn.Module:
     """An untrained network of the same form in floating point; [B, ...] → logits [B, classes]. It leaves `network` as it was."""
     first = next((layer for layer in network.modules() if isinstance(layer, TernaryLinear | TernaryConv2d)), None)
-    bits = next((len(layer.thresholds) for layer in network.modules() if isinstance(layer, Bits)), 1)
+    bits = next((layer.each for layer in network.modules() if isinstance(layer, Bits)), 1)
     return _turned(network, first, bits)
 
 

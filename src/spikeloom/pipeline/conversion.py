@@ -14,7 +14,6 @@ import torch
 
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
-from spikeloom.pipeline.ann_counts import ann_counts
 from spikeloom.pipeline.auto import Afforded, afforded, check_auto
 from spikeloom.pipeline.bio import bio_calibrated
 from spikeloom.pipeline.card import card
@@ -37,7 +36,7 @@ from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.report import LogicStory, Story, write, write_logic
 from spikeloom.report.logic_data import FORM
-from spikeloom.simulate import Counter, SpikingModel
+from spikeloom.simulate import Counter, SpikingModel, beside_ann
 
 COMPARED = ("accuracy", "agreement", "perplexity", "cosine", "synaptic_operations", "energy_pj")
 """What is told of a network as it was before it was refined."""
@@ -214,7 +213,7 @@ def judged(
     for place, inputs in enumerate(sample):
         counter.add(inputs)
         progress("counting spikes", place + 1, len(sample))
-    counts = dataclasses.replace(counter.counts(), ann=ann_counts(snn, sample[0]))
+    counts = beside_ann(counter.counts(), program, snn.ann, sample[0])
     floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spikeloom.errors import ConfigError
 from spikeloom.ir import Progress
@@ -73,16 +73,9 @@ def taught(settings: LogicSettings, data: LogicData, folder: Path, progress: Pro
         wanted: dict[str, Noise | None] = {"twin_noise": noise} if noise is not None else {}
         for name, its_noise in {**wanted, "twin_clean": None}.items():
             results[name] = _train(name, twin, settings, data, folder, progress, noise=its_noise, rate=TWIN_RATE)
-    teacher = _teacher(results["twin_noise"].model) if settings.distil else None
+    teacher = results["twin_noise"].model if settings.distil else None
     results["network"] = _train("network", network, settings, data, folder, progress, noise=noise, teacher=teacher)
     return Taught(results)
-
-
-def _teacher(model: nn.Module) -> Teacher:
-    def answer(x: Tensor) -> Tensor:
-        return model(x)
-
-    return answer
 
 
 def _train(

@@ -55,7 +55,9 @@ def refine(
     """
     snn = SpikingModel.open(folder)
     if snn.ann is None:
-        raise ProgramError(f"{folder} holds no ANN to work towards", todo="convert the model again")
+        learnt = any(record.name == "LearnLogic" for record in snn.program.records)
+        todo = "it was trained without one: `spikeloom train` again, for more epochs" if learnt else "convert the model again"
+        raise ProgramError(f"{folder} holds no ANN to work towards", todo=todo)
     settings = known(snn, settings)
     stream = calibration_stream(snn.program, settings.dataset, settings, settings.calibration_samples)
     context = Context(stream, settings.device, settings.seed, progress, scratch=settings.output_dir)

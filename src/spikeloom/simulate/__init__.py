@@ -1,6 +1,7 @@
 """The reference interpreter: runs spiking programs for T steps, streams them, counts, prices, measures fidelity (floor 3)."""
 
 from spikeloom.simulate.abreast import Abreast
+from spikeloom.simulate.ann_counts import beside_ann
 from spikeloom.simulate.audit import Audit, AuditRow, audit, floating_of
 from spikeloom.simulate.chunks import Chunk, chunk
 from spikeloom.simulate.decoding import Decoder, Kept, with_cache
@@ -39,6 +40,7 @@ __all__ = [
     "Stream",
     "add",
     "audit",
+    "beside_ann",
     "centred",
     "channel_function",
     "chunk",

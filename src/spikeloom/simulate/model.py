@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from spikeloom.errors import DataError, ProgramError
 from spikeloom.ir import Dialect, Program, calls, load, save
+from spikeloom.simulate.ann_counts import beside_ann
 from spikeloom.simulate.audit import Audit, audit
 from spikeloom.simulate.energy import EnergyRow, energy
 from spikeloom.simulate.events import Counter, Counts
@@ -174,9 +175,9 @@ class SpikingModel(
 
     def profile(self, *inputs: Tensor, timesteps: int | None = None) -> Profile:
         """Spikes, synaptic operations and energy of these inputs ([B, …]), per inference."""
-        counter = Counter(self.program, self.timesteps if timesteps is None else timesteps)
-        counter.add(self._checked(inputs))
-        counts = counter.counts()
+        counter, checked = Counter(self.program, self.timesteps if timesteps is None else timesteps), self._checked(inputs)
+        counter.add(checked)
+        counts = beside_ann(counter.counts(), self.program, self.ann, checked)
         return Profile(counts, energy(counts))
 
     def audit(self, *inputs: Tensor) -> Audit:
