@@ -175,7 +175,7 @@ def render(story: Story) -> str:
             measure=measure.measure_of(story.metrics),
             judged=verdict.judged(story),
             lines=lines(),
-            tiles=tiles(story),
+            figures=tiles(story),
             worst=worst,
             worst_node=worst["node"] if worst else None,
             references=references(story.records),
