@@ -19,12 +19,12 @@ import pytest
 from numba import njit
 from tests.kernels.machine import afresh, floating, floats, instructions, multiplying, products
 
-from spikeloom.kernels import loops, packed_event_loops, packed_loops, packed_window_loops
+from spikeloom.kernels import loops, packed_event_loops, packed_form_loops, packed_row_loops, packed_window_loops
 from spikeloom.kernels.lanes import WIDTH, half_at, load, ones_in, put_half, put_word, store, word_at
 
 KERNELS = {
     f"{module.__name__.rsplit('.', 1)[1]}.{name}": kernel
-    for module in (packed_loops, packed_event_loops, packed_window_loops)
+    for module in (packed_form_loops, packed_row_loops, packed_event_loops, packed_window_loops)
     for name, kernel in vars(module).items()
     if getattr(kernel, "nopython_signatures", None) and not name.startswith("_") and kernel.py_func.__module__ == module.__name__
 }

@@ -47,7 +47,7 @@ def pack_spikes(bits: UInt8[Tensor, "*batch n"] | Bool[Tensor, "*batch n"]) -> U
     bits, size = fitting("spikes", bits, bits.dtype, *bits.shape), bits.shape[-1]
     packed = torch.empty(*bits.shape[:-1], words(size), dtype=torch.uint64)
     told = (bits.data_ptr(), packed.data_ptr(), size, words(size) * 8, math.prod(bits.shape[:-1]))
-    if loops().pack_bits(*told):
+    if _loops().pack_bits(*told):
         raise NumericError("spikes are 0 or 1", found=f"values up to {int(bits.max())}", allowed="0, 1", todo="threshold the input first")
     return packed
 
@@ -56,7 +56,7 @@ def unpack_spikes(packed: UInt64[Tensor, "*batch words"], size: int) -> UInt8[Te
     """The `size` spikes that `pack_spikes` packed."""
     packed = _held(packed, size)
     bits = torch.empty(*packed.shape[:-1], size, dtype=torch.uint8)
-    loops().unpack_bits(packed.data_ptr(), 0, bits.data_ptr(), size, words(size) * 8, math.prod(packed.shape[:-1]))
+    _loops().unpack_bits(packed.data_ptr(), 0, bits.data_ptr(), size, words(size) * 8, math.prod(packed.shape[:-1]))
     return bits
 
 
@@ -65,7 +65,7 @@ def pack_ternary(weights: Int8[Tensor, "o n"]) -> tuple[UInt64[Tensor, "o words"
     weights, size = fitting("weights", weights, torch.int8, *weights.shape), weights.shape[1]
     plus = torch.empty(weights.shape[0], words(size), dtype=torch.uint64)
     minus = torch.empty_like(plus)
-    if loops().pack_signs(weights.data_ptr(), plus.data_ptr(), minus.data_ptr(), size, words(size) * 8, weights.shape[0]):
+    if _loops().pack_signs(weights.data_ptr(), plus.data_ptr(), minus.data_ptr(), size, words(size) * 8, weights.shape[0]):
         found = f"values from {int(weights.min())} to {int(weights.max())}"
         raise NumericError("ternary weights are -1, 0 or 1", found=found, allowed="-1, 0, 1", todo="quantise the weights first")
     return plus, minus
@@ -75,7 +75,7 @@ def unpack_ternary(plus: UInt64[Tensor, "o words"], minus: UInt64[Tensor, "o wor
     """The weights, `size` of each output, whose planes these are."""
     plus, minus = _held(plus, size), _held(minus, size)
     weights = torch.empty(plus.shape[0], size, dtype=torch.int8)
-    loops().unpack_bits(plus.data_ptr(), minus.data_ptr(), weights.data_ptr(), size, words(size) * 8, plus.shape[0])
+    _loops().unpack_bits(plus.data_ptr(), minus.data_ptr(), weights.data_ptr(), size, words(size) * 8, plus.shape[0])
     return weights
 
 
@@ -86,7 +86,7 @@ def planes_of_codes(kept: UInt8[Tensor, " bytes"], outputs: int, size: int) -> t
     plus = torch.empty(outputs, words(size), dtype=torch.uint64)
     minus = torch.empty_like(plus)
     codes = torch.cat([kept, kept.new_zeros(32)])  # the last words are read whole
-    if loops().planes_of_codes(codes.data_ptr(), plus.data_ptr(), minus.data_ptr(), size, words(size) * 8, outputs):
+    if _loops().planes_of_codes(codes.data_ptr(), plus.data_ptr(), minus.data_ptr(), size, words(size) * 8, outputs):
         raise NumericError("ternary weights have codes 0, 1 and 2", found=3, allowed="0, 1, 2")
     return plus, minus
 
@@ -96,7 +96,7 @@ def codes_of_planes(plus: UInt64[Tensor, "o words"], minus: UInt64[Tensor, "o wo
     plus, minus = _held(plus, size), _held(minus, size)
     count = -(-plus.shape[0] * size // 4)
     kept = torch.zeros(count + 32, dtype=torch.uint8)
-    loops().codes_of_planes(plus.data_ptr(), minus.data_ptr(), kept.data_ptr(), size, words(size) * 8, plus.shape[0])
+    _loops().codes_of_planes(plus.data_ptr(), minus.data_ptr(), kept.data_ptr(), size, words(size) * 8, plus.shape[0])
     return kept[:count].clone()
 
 
@@ -106,7 +106,7 @@ def activity(spikes: UInt64[Tensor, "*batch words"], size: int) -> float:
     if not places:
         return 0.0
     total = torch.zeros(1, dtype=torch.int64)
-    loops().ones(spikes.data_ptr(), total.data_ptr(), spikes.numel() * 8)
+    _loops().ones(spikes.data_ptr(), total.data_ptr(), spikes.numel() * 8)
     return int(total) / places
 
 
@@ -123,8 +123,8 @@ def _held(packed: Tensor, size: int) -> Tensor:
 
 
 @cache
-def loops() -> Any:
+def _loops() -> Any:
     """The compiled kernels; importing them takes seconds the first time, so nothing does before a layer runs."""
-    from spikeloom.kernels import packed_loops
+    from spikeloom.kernels import packed_form_loops
 
-    return packed_loops
+    return packed_form_loops

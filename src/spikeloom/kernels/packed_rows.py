@@ -1,16 +1,18 @@
 """
-Dense packed layers: every word of weights meets every word of spikes, (1) and (2) of `packed_loops`.
+Dense packed layers: every word of weights meets every word of spikes, (1) and (2) of `packed_row_loops`.
 
 Work is shared by threads, as many as torch may use: by samples where there are many, else by outputs.
 """
 
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Int32, UInt64
 from torch import Tensor
 
-from spikeloom.kernels.packed import WORD, fitting, loops, words
+from spikeloom.kernels.packed import WORD, fitting, words
 from spikeloom.kernels.threads import together
 
 BLOCK = 16 << 10
@@ -34,7 +36,7 @@ def count(plus: UInt64[Tensor, "o words"], minus: UInt64[Tensor, "o words"], spi
 
     def part(sample: int, samples: int, output: int, many: int) -> None:
         at, to = output * row, 4 * (sample * outputs + output)
-        loops().count(
+        _loops().count(
             plus.data_ptr() + at, minus.data_ptr() + at, spikes.data_ptr() + sample * row, counts.data_ptr() + to,
             row, many * row, samples * row, block * row, outputs * 4, block * outputs * 4,
         )  # fmt: skip
@@ -65,7 +67,7 @@ def fire(
     def part(sample: int, samples: int, output: int, many: int) -> None:
         at = output * row
         added, added_row = (0, 0) if add is None else (add.data_ptr() + 4 * (sample * outputs + output), outputs * 4)
-        loops().fire(
+        _loops().fire(
             plus.data_ptr() + at, minus.data_ptr() + at, spikes.data_ptr() + sample * row, thresholds.data_ptr() + 4 * output, added,
             fired.data_ptr() + sample * out_row + output // WORD * 8,
             row, many, samples * row, block * row, out_row, added_row,
@@ -86,7 +88,7 @@ def gate(
     add = None if add is None else fitting("added counts", add, torch.int32, batch, outputs)
     fired = torch.empty(batch, words(outputs), dtype=torch.uint64)
     added = 0 if add is None else add.data_ptr()
-    loops().gate(counts.data_ptr(), thresholds.data_ptr(), added, fired.data_ptr(), outputs, batch)
+    _loops().gate(counts.data_ptr(), thresholds.data_ptr(), added, fired.data_ptr(), outputs, batch)
     return fired
 
 
@@ -106,3 +108,11 @@ def _parts(batch: int, outputs: int, wide: int) -> list[tuple[int, int, int, int
         return [(low, high - low, 0, outputs) for low, high in pairwise(ends) if high > low]
     ends = [min(words(outputs) * thread // threads * WORD, outputs) for thread in range(threads)] + [outputs]
     return [(0, batch, low, high - low) for low, high in pairwise(ends) if high > low]
+
+
+@cache
+def _loops() -> Any:
+    """The compiled kernels, imported at the first call."""
+    from spikeloom.kernels import packed_row_loops
+
+    return packed_row_loops
