@@ -91,7 +91,7 @@ TEXT = Settings(
 TASKS = (
     Task("ResNet-20 N=7 T=1", "sfn0", SFN, 64, 384, 8, 20, 4),
     Task("stories260k N=7 T=1", "text0", TEXT, 8, 32, 2, 20, 4),
-    Task("ResNet-20 LIF T=8 decay 0.95", "lif0", LIF, 16, 96, 8, 20, 2, decay=0.95),
+    Task("ResNet-20 LIF T=8 decay 0.95", "lif0", LIF, 64, 384, 8, 20, 4, decay=0.95),
 )
 
 
