@@ -113,3 +113,13 @@ def test_the_saved_file_holds_two_bits_a_weight(tmp_path: Path) -> None:
     x = (torch.rand(4, 1, 32, 32) < 0.5).float()
     network.eval()
     assert torch.equal(PackedNetwork(load(tmp_path / "network"))(x).argmax(1), network(x).argmax(1))
+
+
+def test_a_threshold_between_two_counts_is_reached_by_the_upper_one() -> None:
+    network, x = dense()
+    program = freeze(network, x[:2])
+    name = [name for name in program.tensors if name.endswith(".thresholds")][1]
+    between = program.replaced(tensors={**program.tensors, name: program.tensors[name] - 0.5})
+    assert torch.equal(PackedNetwork(between)(x).float(), SpikingModel(between)(x))
+    lower = program.replaced(tensors={**program.tensors, name: program.tensors[name] - 1})
+    assert not torch.equal(PackedNetwork(between)(x), PackedNetwork(lower)(x))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from spikeloom.capture import capture
 from spikeloom.errors import UnsupportedError
 from spikeloom.ir import Context, Program, run
-from spikeloom.logic import Gate, OrPool2d, TernaryConv2d, TernaryLinear, freeze, ternary, turned
+from spikeloom.logic import Gate, OrPool2d, TernaryConv2d, TernaryLinear, freeze, netlist, ternary, turned
+from spikeloom.logic.netlist import Count, Fire, Sum
 from spikeloom.plan import Fuse, Plan
 from spikeloom.simulate import SpikingModel
 
@@ -56,6 +57,16 @@ def test_runs_trains_and_freezes(model: nn.Module, shape: tuple[int, ...], level
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
     program = freeze(network.eval(), x[:2])
     assert torch.allclose(SpikingModel(program)(x) * program.settings["logit_scale"], network(x), atol=1e-4)
+
+
+def test_a_shortcut_adds_the_counts_that_its_gate_reads() -> None:
+    network = turned(fused(Block(), 2, 8, 8), (0.5,))
+    steps = netlist(freeze(network.eval(), torch.rand(2, 2, 8, 8))).steps
+    (added,) = [step for step in steps if isinstance(step, Sum)]
+    layers = {step.name: step for step in steps if isinstance(step, Count)}
+    assert sorted(layers[read].codes.shape[1] for read in added.reads) == [2, 6]  # both convolutions, and no gate between
+    readers = [step for step in steps if added.name in step.reads]
+    assert [type(step) for step in readers] == [Fire]
 
 
 def test_each_activation_is_a_gate_for_each_level_and_each_pool_an_or() -> None:
