@@ -1,0 +1,9 @@
+"""
+The targets there are, by name.
+"""
+
+from collections.abc import Mapping
+
+from spikeloom.backend.target import Target
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in list[Target]()}
