@@ -1,6 +1,6 @@
 """Lowering: spiking programs to netlists of whole numbers."""
 
-from spikeloom.backend.lower.lowering import InputRange, lower, refuse
+from spikeloom.backend.lower.lowering import InputRange, encodes, grounded, lower, refuse
 from spikeloom.backend.lower.obstacles import obstacles
 
-__all__ = ["InputRange", "lower", "obstacles", "refuse"]
+__all__ = ["InputRange", "encodes", "grounded", "lower", "obstacles", "refuse"]

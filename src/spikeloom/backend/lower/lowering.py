@@ -26,14 +26,20 @@ from spikeloom.ir import (
     Program,
     Quantised,
     argument,
+    calls,
+    clone,
+    constant_name,
     dynamic,
     kind,
     kwargs_of,
     name_of,
     population,
     read,
+    set_weights,
+    shaped,
     source_of,
     staircase,
+    swept,
     target_of,
     weighted,
     weights_of,
@@ -54,6 +60,8 @@ from spikeloom.ir.hardware import (
 CURRENT_BITS = 16
 """Currents that are weighed once more are brought to so many bits."""
 WIDEST = 32
+ENCODER, ENCODES = "spike_input", "input"
+"""The population behind the input of a grounded network, and what it stands for."""
 TOLD = ("source", "dataset", "task", "classes", "class_names", "preprocessing", "method", "levels")
 
 
@@ -73,6 +81,43 @@ def lower(program: Program, timesteps: int, inputs: InputRange, form: Form | Non
     return _Lowering(program, timesteps, inputs, form or Form()).netlist()
 
 
+def grounded(program: Program, inputs: InputRange, form: Form | None = None) -> Program:
+    """The spiking program (T = 1) whose numbers are what its whole numbers stand for: weights and heights on their grids, and an identity
+    population of as many levels as the input has. Lowered in the same form it loses nothing more. Raises UnsupportedError as `lower`."""
+    refuse("the network cannot be put into whole numbers", obstacles(program, 1))
+    work = _Lowering(program, 1, inputs, form or Form())
+    work.netlist()
+    graph, tensors = clone(program.graph), dict(program.tensors)
+    for node in list(calls(graph)):
+        if node.name in work.weights:
+            set_weights(node, graph, tensors, work.weights[node.name], weights_of(node, tensors)[1])
+        if node.name in work.heights:
+            tensors[constant_name(node.args[2])] = work.heights[node.name]
+    if not any(encodes(node) for node in calls(graph)):
+        _encoded(graph, tensors, work.source, work.wire)
+    return shaped(swept(program.replaced(graph=graph, tensors=tensors)))
+
+
+def encodes(node: fx.Node) -> bool:
+    """Whether a population only puts the input onto its grid (see `grounded`)."""
+    return node.target is population and kwargs_of(node).get("function") == ENCODES
+
+
+def _encoded(graph: fx.Graph, tensors: dict[str, Tensor], source: Source, wire: Wire) -> None:
+    """An identity population right behind the input: round(x / step) levels."""
+    given = next(node for node in graph.nodes if node.op == "placeholder")
+    values = {"step": source.step, "v0": source.step / 2, "decay": 1.0, "leak": 0.0}
+    readers = [user for user in given.users if not name_of(user.target).startswith("aten.sym_")]
+    tensors |= {f"{ENCODER}.{key}": torch.tensor(value) for key, value in values.items()}
+    with graph.inserting_after(given):
+        constants = [graph.get_attr(f"{ENCODER}.{key}") for key in reversed(values)][::-1]
+    with graph.inserting_after(constants[-1]):
+        told: dict[str, Any] = {"levels": max(wire.high, 1), "negative": max(-wire.low, 0), "axis": 1, "function": ENCODES}
+        node = graph.create_node("call_function", population, (given, *constants), told, name=ENCODER)
+    for reader in readers:
+        reader.replace_input_with(given, node)
+
+
 def refuse(problem: str, refusals: list[Refusal]) -> None:
     """Raises UnsupportedError that names all of them; does nothing where there are none."""
     if not refusals:
@@ -90,6 +135,8 @@ class _Lowering:
         self.live = dynamic(program.graph)
         self.values: dict[fx.Node, Any] = {}
         self.operations: list[Operation] = []
+        self.weights: dict[str, Tensor] = {}
+        self.heights: dict[str, Tensor] = {}
         self.source, self.wire = _input(program, inputs, form.input_bits)
         self.intervals = intervals(self.source, self.wire, (), timesteps)
         self.membranes = timesteps > 1 or form.membranes == "always"
@@ -124,11 +171,13 @@ class _Lowering:
         if node not in self.live:
             return self.concrete(node)
         name, what = name_of(node.target), kind(node, self.live)
+        if encodes(node):
+            return self.values[source_of(node)]
         if node.target in (population, staircase):
             return self.neurons(node)
         if what is Kind.AFFINE and name.startswith(LAYERS):
             node.meta["weight_shape"] = self.program.tensor(node.args[1]).shape
-            return layer(node, self.narrow(self.known(source_of(node))), self.program.tensors, self.put)
+            return layer(node, self.narrow(self.known(source_of(node))), self.program.tensors, self.put, self.weights)
         if name.startswith((*POOLS, *MAXIMA)):
             return pool(node, self.known(source_of(node)), self.put)
         if what is Kind.ADD:
@@ -223,7 +272,7 @@ class _Lowering:
     def neurons(self, node: fx.Node) -> Known:
         """A population, on the current that drives it."""
         neurons = _neurons(node, self.program)
-        common = any(isinstance(weight, Quantised) for weight in _weights_after(node, self.program))
+        common = any(_shares(weight) for weight in _weights_after(node, self.program))
         sent, source = sent_by(neurons, self.form.value_bits, common=common), source_of(node)
         shape = self.values[source].shape
         if not self.membranes:
@@ -238,6 +287,9 @@ class _Lowering:
             found = self.gathered(source, anchor=neurons.step, axis=neurons.axis)
             made = with_membrane(neurons, found.known.name, _laid(found.unit, found.axis, neurons.axis, node.name), sent.heights)
         self.put(made)
+        if node.target is staircase:
+            heights = torch.from_numpy(sent.heights * sent.unit[:, None]).to(self.program.tensor(node.args[2]).dtype)
+            self.heights[node.name] = heights.expand(self.program.tensor(node.args[2]).shape).contiguous()
         unit = np.broadcast_to(sent.unit.reshape([-1 if place == neurons.axis else 1 for place in range(len(shape))]), shape)
         return Known(node.name, unit)
 
@@ -282,6 +334,11 @@ def _weights_after(node: fx.Node, program: Program) -> list[Tensor]:
             continue
         waiting += [reader for reader in user.users if reader not in waiting]
     return found
+
+
+def _shares(weight: Tensor) -> bool:
+    """Whether a layer's codes stay as they are only if all of its inputs have one unit."""
+    return isinstance(weight, Quantised) and weight.scale.shape[1] == 1
 
 
 def _input(program: Program, inputs: InputRange, bits: int) -> tuple[Source, Wire]:
