@@ -1,0 +1,54 @@
+/* A spiking network in whole numbers, emitted by Spikeloom. Steps run in order, once a tick. */
+#include "{prefix}.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "{prefix}_weights.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+#if defined(__ARM_FEATURE_SIMD32)
+#include <arm_acle.h>
+#endif
+
+/* x / 2^s rounded down. */
+#if (-1 >> 1) == -1
+#define SHIFTED(x, s) ((x) >> (s))
+#else
+#define SHIFTED(x, s) ((x) < 0 ? ~(~(x) >> (s)) : (x) >> (s))
+#endif
+
+/* Event-driven kernels look at so many inputs at once. An active input adds its weight, or its weight times its level. */
+#define CHUNK 256
+#define LEVEL_ONE(level, weight) (weight)
+#define LEVEL_TIMES(level, weight) ((level) * (weight))
+
+{memory}
+{kernels}
+{functions}
+static void all_steps(const {input} *input)
+{{
+{unused}{calls}
+}}
+
+void {prefix}_reset(void)
+{{
+{resets}}}
+
+void {prefix}_tick(const {prefix}_input_t *input, {prefix}_output_t *output)
+{{
+    all_steps(input);
+{give}
+}}
+
+void {prefix}_run(const {prefix}_input_t *input, {prefix}_output_t *output)
+{{
+    {prefix}_reset();
+    {prefix}_tick(input, output);
+    for (int32_t tick = 1; tick < {ticks}; tick++) {{
+        all_steps(input);
+{sum}
+    }}
+}}
