@@ -89,8 +89,8 @@ static void dot_lanes(const uint8_t *x, const int32_t *offsets, int32_t segments
             for (int32_t o = 0; o < lanes; o++) {
                 uint32_t weights;
                 memcpy(&weights, w + 4 * o, 4);
-                acc[o] = __smlad(__sxtb16(weights), (int16x2_t)even, acc[o]);
-                acc[o] = __smlad(__sxtb16(weights >> 8), (int16x2_t)odd, acc[o]);
+                acc[o] = __smlad(__sxtb16((int8x4_t)weights), (int16x2_t)even, acc[o]);
+                acc[o] = __smlad(__sxtb16((int8x4_t)(weights >> 8)), (int16x2_t)odd, acc[o]);
             }
 #else
             for (int32_t o = 0; o < lanes; o++)
