@@ -51,7 +51,7 @@ class Code:
         if name not in self.kernels:
             text = template(source)
             for token, value in {**tokens, "NAME": name}.items():
-                text = re.sub(rf"\b{token}\b", value, text)
+                text = re.sub(rf"\b{token}(?=\b|_[a-z])", value, text)
             self.kernels[name] = text
         return name
 
@@ -81,10 +81,10 @@ class Code:
             return "input"
         return f"arena.b{made_by.number}.at"
 
-    def cleared(self, step: Step) -> list[str]:
-        """Lines that set a framed image to 0 before it is written."""
+    def cleared(self, step: Step, plus: int = 0) -> list[str]:
+        """Lines that set a framed image to 0, or what stands for it, before it is written."""
         framed = self.plan.layout(step.name).halo != (0, 0)
-        return [f"    memset(arena.b{step.number}.at, 0, sizeof arena.b{step.number}.at);"] if framed else []
+        return [f"    memset(arena.b{step.number}.at, {plus}, sizeof arena.b{step.number}.at);"] if framed else []
 
 
 def row_at(layout: Layout, row: str = "r") -> str:

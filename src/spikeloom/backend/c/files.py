@@ -130,11 +130,11 @@ def answered(network: Network, sign: str) -> Iterator[str]:
     if layout.image:
         lines = moved(layout, flat, at, "output", kind)
     else:
-        lines = [f"    for (int32_t i = 0; i < {layout.size}; i++)", f"        output[i] = ({kind}){at}[i];"]
+        lines = [f"    for (int32_t i = 0; i < {layout.size}; i++)", f"        output[i] = ({kind})({at}[i]);"]
     for line in lines:
         if "] = (" in line and sign == "+=":
-            left, right = line.split(" = ", 1)
-            line = f"{left} = ({kind})({left.strip()} + {right.split(')', 1)[1].rstrip(';')});"
+            left, right = line.split(f" = ({kind})", 1)
+            line = f"{left} = ({kind})({left.strip()} + {right.rstrip(';')});"
         yield line
 
 

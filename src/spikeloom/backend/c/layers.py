@@ -10,7 +10,7 @@ import numpy as np
 
 from spikeloom.backend.c.arrays import Array
 from spikeloom.backend.c.code import Code, words
-from spikeloom.backend.c.numbers import I8, I32, U8, U16, U32, Number
+from spikeloom.backend.c.numbers import I8, I16, I32, U8, U16, U32, Number
 from spikeloom.backend.c.plan import Step
 from spikeloom.backend.c.synapses import (
     Layer,
@@ -204,53 +204,66 @@ def _planes(made: Made) -> tuple[list[str], list[str]]:
 
 def _event(made: Made, kernel: str, acc: str) -> list[str]:
     """Lines that add what active inputs send to all sums."""
-    code, layout, layer = made.code, made.code.plan.layout(made.read), made.layer
-    wire, number = code.plan.wire(made.read), code.plan.number(made.read)
-    binary = wire.low >= 0 and wire.high <= 1
-    active = code.kernel("active", XT=number.name, EIGHT=str(8 // number.bytes))
-    if kernel == "event planes":
-        bits = word_bits(made.outs)
-        word = {8: U8, 16: U16, 32: U32}[bits]
-        weights = made.weights(column_planes(layer, layout, bits), "planes", word)
-        column = code.kernel("planes_column", WORD=word.name, AT=made.sums.name, BITS=str(bits))
-        tokens = {"WORD": word.name, "AT": made.sums.name, "COLUMN": column, "ACTIVE": active}
-        tail = f"{weights.name}, {-(-made.outs // bits)}"
-        names = ("scatter_planes", "scatter_planes_window")
-    else:
-        weights = made.weights(column_order(layer, layout), "weights")
-        level = "LEVEL_ONE" if binary else "LEVEL_TIMES"
-        tokens = {"XT": number.name, "WT": weights.number.name, "AT": made.sums.name, "LEVEL": level, "ACTIVE": active}
-        tail, names = weights.name, ("scatter", "scatter_window")
-    x = made.address()
+    code, layer = made.code, made.layer
+    number = code.plan.number(made.read)
+    weights, add, words = _added_planes(made) if kernel == "event planes" else _added(made)
+    types = {"XT": number.name, "WT": weights.number.name, "AT": made.sums.name, "ADD": add}
+    types["ACTIVE"] = code.kernel("active", XT=number.name, EIGHT=str(8 // number.bytes))
+    told, x = add.removeprefix("added_"), made.address()
     if isinstance(layer, Convolution):
         code.kernel("window", "window")
-        name = code.kernel(names[1], _named(names[1], made, number, weights, binary), **tokens)
-        return [_window(made, layer), f"{name}({x}, &s, {tail}, {acc});"]
-    name, inputs = code.kernel(names[0], _named(names[0], made, number, weights, binary), **tokens), layer.weight.shape[1]
+        types["TAPS"] = code.kernel("taps", f"taps_{told}", **types)
+        name = code.kernel("scatter_window", f"scatter_window_{told}", **types)
+        return [_window(made, layer, words), f"{name}({x}, &s, {weights.name}, {acc});"]
+    name, inputs = code.kernel("scatter", f"scatter_{told}", **types), layer.weight.shape[1]
     if made.rows == 1:
-        return [f"{name}({x}, {inputs}, {tail}, {made.outs}, {acc});"]
-    return [f"for (int32_t r = 0; r < {made.rows}; r++)", f"    {name}({x} + r * {inputs}, {inputs}, {tail}, {made.outs}, {acc} + r * {made.outs});"]
+        return [f"{name}({x}, {inputs}, {weights.name}, {words}, {made.outs}, {acc});"]
+    call = f"{name}({x} + r * {inputs}, {inputs}, {weights.name}, {words}, {made.outs}, {acc} + r * {made.outs});"
+    return [f"for (int32_t r = 0; r < {made.rows}; r++)", f"    {call}"]
 
 
-def _named(kernel: str, made: Made, number: Number, weights: Array, binary: bool) -> str:
-    return "_".join([kernel, number.short, weights.number.short, made.sums.short, *(["one"] if binary else [])])
+def _added(made: Made) -> tuple[Array, str, int]:
+    """(weights, the kernel that adds columns of them, numbers of a column)."""
+    code, wire, number = made.code, made.code.plan.wire(made.read), made.code.plan.number(made.read)
+    weights = made.weights(column_order(made.layer, code.plan.layout(made.read)), "weights")
+    binary, most = wire.low >= 0 and wire.high <= 1, max(abs(wire.low), abs(wire.high))
+    together = max(most, 4 * most * int(np.abs(made.layer.weight).max()))
+    part = I16 if together <= I16.high else made.sums
+    outs = made.outs // groups_of(made.layer)
+    block = next((block for block in (64, 32, 16) if outs % block == 0), 64 if outs >= 128 else 16)
+    told = [number.short, weights.number.short, part.short, made.sums.short, str(block), *(["one"] if binary else [])]
+    types = {"XT": number.name, "WT": weights.number.name, "PT": part.name, "AT": made.sums.name, "BLOCK": str(block)}
+    add = code.kernel("added", "_".join(["added", *told]), LEVEL="LEVEL_ONE" if binary else "LEVEL_TIMES", **types)
+    return weights, add, outs
 
 
-def _window(made: Made, layer: Convolution) -> str:
+def _added_planes(made: Made) -> tuple[Array, str, int]:
+    """The same of ternary weights: (planes, kernel, words of a column)."""
+    bits = word_bits(made.outs)
+    word = {8: U8, 16: U16, 32: U32}[bits]
+    weights = made.weights(column_planes(made.layer, made.code.plan.layout(made.read), bits), "planes", word)
+    name = f"added_planes_{word.short}_{made.sums.short}"
+    add = made.code.kernel("added_planes", name, WORD=word.name, AT=made.sums.name, BITS=str(bits))
+    return weights, add, 2 * -(-made.outs // bits)
+
+
+def _window(made: Made, layer: Convolution, words: int) -> str:
     """The shape of an event-driven convolution."""
     layout, out = made.code.plan.layout(made.read), made.code.plan.layout(layer.name)
     channels, height, width = layout.shape
-    run = layer.stride[1] == 1 and layer.dilation[1] == 1 and layer.groups == 1
+    run = words == made.outs and layer.stride[1] == 1 and layer.dilation[1] == 1 and layer.groups == 1
     facts = {
         "height": height,
         "width": width,
         "channels": channels,
+        "groups": layer.groups,
         "pitch": layout.pitch,
         "out_height": out.shape[1],
         "out_width": out.shape[2],
         "outs": made.outs,
         "group_ins": layer.weight.shape[1],
         "group_outs": made.outs // layer.groups,
+        "words": words,
         "kernel_height": layer.weight.shape[2],
         "kernel_width": layer.weight.shape[3],
         "step_height": layer.stride[0],

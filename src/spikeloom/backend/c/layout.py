@@ -6,6 +6,7 @@ all else lies as it is counted. Where two operations want different forms, a `Co
 is no work at all, and what only weights read keeps whatever order it has: the weights are put into that order.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import final
@@ -23,10 +24,11 @@ Pair = tuple[int, int]
 @final
 @dataclass(frozen=True)
 class Convert:
-    """The same numbers in another form."""
+    """The same numbers in another form, `plus` a number."""
 
     name: str
     reads: tuple[str, ...]
+    plus: int = 0
 
 
 Work = Operation | Convert
@@ -107,14 +109,24 @@ class Laid:
         return (work for work in self.work if work.name not in self.same)
 
 
-def laid_out(netlist: Netlist, framed: Callable[[Convolution, Wire], bool], beyond: Callable[[Work, Wire], bool]) -> Laid:
-    """Forms for all wires. `framed` says whether a convolution wants a frame around what it reads, `beyond` whether work may look a few
-    bytes beyond the end of what it reads (never so at the network's input, which is the caller's)."""
-    laid = Laid(netlist, wires=dict(netlist.wires))
+@final
+@dataclass(frozen=True)
+class Wishes:
+    """What kernels want: `framed` a frame of zeros around what a convolution reads; `raised` what its input, and it, are raised by;
+    `beyond` to look a few bytes beyond the end of what is read (never so at the network's input, which is the caller's)."""
+
+    framed: Callable[[Convolution, Wire], bool]
+    raised: Callable[[Affine | Convolution, Wire], int]
+    raise_by: Callable[[Affine | Convolution, int], Affine | Convolution]
+    beyond: Callable[[Work, Wire], bool]
+
+
+def laid_out(netlist: Netlist, wishes: Wishes) -> Laid:
+    """Forms for all wires."""
+    laid, beyond, framed = Laid(netlist, wires=dict(netlist.wires)), wishes.beyond, wishes.framed
     image = _images(netlist)
     for operation in netlist.operations:
-        reads = tuple(_wanted(laid, operation, read, image, beyond) for read in operation.reads)
-        laid.work.append(_reading(operation, reads))
+        laid.work.append(_reading(laid, operation, image, wishes))
     for name, wire in laid.wires.items():
         pads = [w.padding for w in laid.readers(name) if isinstance(w, Convolution) and framed(w, wire)] if image[name] else []
         halo = (max((pad[0] for pad in pads), default=0), max((pad[1] for pad in pads), default=0))
@@ -142,7 +154,16 @@ def _images(netlist: Netlist) -> dict[str, bool]:
     return image
 
 
-def _wanted(laid: Laid, operation: Operation, read: str, image: dict[str, bool], beyond: Callable[[Work, Wire], bool]) -> str:
+def _reading(laid: Laid, operation: Operation, image: dict[str, bool], wishes: Wishes) -> Operation:
+    """An operation that reads what lies as it wants it; conversions are put before it."""
+    by = wishes.raised(operation, laid.wires[operation.reads[0]]) if isinstance(operation, Affine | Convolution) else 0
+    reads = tuple(_wanted(laid, operation, read, image, wishes.beyond, by) for read in operation.reads)
+    if by and isinstance(operation, Affine | Convolution):
+        operation = wishes.raise_by(operation, by)
+    return operation if reads == operation.reads else dataclasses.replace(operation, reads=reads)
+
+
+def _wanted(laid: Laid, operation: Operation, read: str, image: dict[str, bool], beyond: Callable[[Work, Wire], bool], by: int) -> str:
     """The wire that an operation reads in place of `read`: itself, or converted."""
     match operation:
         case Convolution() | Pool():
@@ -154,26 +175,21 @@ def _wanted(laid: Laid, operation: Operation, read: str, image: dict[str, bool],
         case _:
             wanted = image[operation.name]
     copied = read == laid.netlist.source.name and beyond(operation, laid.wires[read])
-    if image[read] == wanted and not copied:
+    if image[read] == wanted and not copied and not by:
         return read
-    name = f"{read}@{'image' if wanted else 'flat'}"
+    name = f"{read}@{'image' if wanted else 'flat'}{by or ''}"
     if name not in laid.wires:
-        laid.work.append(Convert(name, (read,)))
-        laid.wires[name] = laid.wires[read]
+        wire = laid.wires[read]
+        laid.work.append(Convert(name, (read,), by))
+        laid.wires[name] = Wire(wire.shape, wire.low + by, wire.high + by, wire.spikes)
         image[name] = wanted
     return name
-
-
-def _reading(operation: Operation, reads: tuple[str, ...]) -> Operation:
-    import dataclasses
-
-    return operation if reads == operation.reads else dataclasses.replace(operation, reads=reads)
 
 
 def _share(laid: Laid, work: Route | Convert, beyond: Callable[[Work, Wire], bool]) -> None:
     """Lets a wire lie where the one lies that it is made of, if nothing moves."""
     read, readers = work.reads[0], laid.readers(work.name)
-    if len(work.reads) > 1 or (isinstance(work, Route) and work.index is not None):
+    if len(work.reads) > 1 or (isinstance(work, Route) and work.index is not None) or (isinstance(work, Convert) and work.plus):
         return
     source, target = laid.layouts[read], laid.layouts[work.name]
     foreign = laid.root(read) == laid.netlist.source.name

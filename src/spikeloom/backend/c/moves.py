@@ -70,18 +70,18 @@ def convert_step(code: Code, step: Step, work: Convert | Route) -> list[str]:
     x, out = code.address(work.reads[0], step), f"arena.b{step.number}.at"
     if source.image and target.image and source.shape != target.shape or source.order is not None:
         return _routed(code, step, work)
-    return code.cleared(step) + moved(source, target, x, out, code.plan.number(work.name).name)
+    plus = work.plus if isinstance(work, Convert) else 0
+    return code.cleared(step, plus) + moved(source, target, x, out, code.plan.number(work.name).name, plus)
 
 
-def moved(source: Layout, target: Layout, x: str, out: str, kind: str) -> list[str]:
+def moved(source: Layout, target: Layout, x: str, out: str, kind: str, plus: int = 0) -> list[str]:
     """Lines that put the numbers of a wire that lies as `source` where `target` has them."""
+    raised = f" + {plus}" if plus else ""
     if source.image == target.image:
-        rows = target.rows if source.image else 1
-        size = target.row if source.image else target.size
-        return [
-            f"    for (int32_t r = 0; r < {rows}; r++)",
-            f"        memcpy({out} + {row_at(target) if source.image else 0}, {x} + {row_at(source) if source.image else 0}, {size} * sizeof({kind}));",
-        ]
+        rows, size = (target.rows, target.row) if source.image else (1, target.size)
+        to, at = (f"{out} + {row_at(target)}", f"{x} + {row_at(source)}") if source.image else (out, x)
+        inner = f"for (int32_t i = 0; i < {size}; i++)\n            ({to})[i] = ({kind})(({at})[i]{raised});"
+        return [f"    for (int32_t r = 0; r < {rows}; r++) {{", f"        {inner if plus else f'memcpy({to}, {at}, {size} * sizeof({kind}));'}", "    }"]
     image = source if source.image else target
     channels, height, width = image.shape
     place, flat = f"{image.origin} + y * {image.pitch} + x * {channels} + c", f"(c * {height} + y) * {width} + x"
@@ -90,7 +90,7 @@ def moved(source: Layout, target: Layout, x: str, out: str, kind: str) -> list[s
         f"    for (int32_t y = 0; y < {height}; y++) {{",
         f"        for (int32_t x = 0; x < {width}; x++) {{",
         f"            for (int32_t c = 0; c < {channels}; c++)",
-        f"                {out}[{to}] = ({kind}){x}[{at}];",
+        f"                {out}[{to}] = ({kind})({x}[{at}]{raised});",
         "        }",
         "    }",
     ]

@@ -116,18 +116,19 @@ def _counted(row: "Row", population: Population, h: Wire, number: Number, place:
 
 def _on_line(row: "Row", population: Population, line: Line, number: Number, place: int) -> str:
     """Equation (1) of `staircase`."""
-    wide, told = I32 if line.bits == 32 else I64, f"of the line through the thresholds of {population.name}"
+    told = f"of the line through the thresholds of {population.name}"
     parts = {"low": line.low, "high": line.high, "slope": line.slope, "from": line.start}
     given = {
         part: row.parameter(values, population.axis, f"{part}_{place}_", f"{part} {told}") for part, values in parts.items()
     }
     row.put(f"above{place}", number, None, f"h{place} < {given['low']} ? {given['low']} : h{place}")
     row.put(f"inside{place}", number, None, f"above{place} > {given['high']} ? {given['high']} : above{place}")
-    slope = given["slope"] if wide == I32 else f"({wide.name}){given['slope']}"
-    far = wide == I64 and int((line.high - line.low).max()) >= 1 << 31
-    inside = f"({wide.name})inside{place}" if far or number.bytes > wide.bytes else f"inside{place}"
+    far = line.bits == 64 and (int((line.high - line.low).max()) >= 1 << 31 or number == I64)
+    inside = f"(int64_t)inside{place}" if far else f"(int32_t)inside{place}" if number == I64 else f"inside{place}"
     distance = inside if given["low"] == "0" else f"({inside} - {_parted(given['low'])})"
-    return f"(int32_t)(({slope} * {distance} + {given['from']}) >> {line.shift})"
+    kind = "uint32_t" if line.bits == 32 else "int64_t"
+    distance = f"({kind}){distance}" if line.bits == 32 else distance
+    return f"(int32_t)((({kind}){given['slope']} * {distance} + ({kind}){given['from']}) >> {line.shift})"
 
 
 def _parted(text: str) -> str:

@@ -8,11 +8,15 @@ neurons), as long as nobody else reads what lies between: those never leave the 
 from dataclasses import dataclass, field
 from typing import final
 
-from spikeloom.backend.c.layout import Elementwise, Laid, Layout, Work, laid_out
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from spikeloom.backend.c.layout import Elementwise, Laid, Layout, Wishes, Work, laid_out
 from spikeloom.backend.c.numbers import I8, I16, I32, I64, U8, Number, holding
 from spikeloom.backend.c.options import COptions
-from spikeloom.backend.c.synapses import kernel_of, length_of
-from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Pool, Population, Requantise, Wire, membrane_wires
+from spikeloom.backend.c.synapses import kernel_of, length_of, raised, raised_by
+from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Pool, Population, Requantise, Route, Wire, membrane_wires
 
 SLACK = 3
 """Bytes that may be read beyond the end of a buffer, four at a time."""
@@ -89,7 +93,10 @@ def plan(netlist: Netlist, options: COptions) -> Plan:
     def beyond(work: Work, wire: Wire) -> bool:
         return isinstance(work, Affine | Convolution) and kernel_of(work, wire, options) == "dot" and length_of(work) % 4 > 0
 
-    laid = laid_out(netlist, framed, beyond)
+    def by(layer: Affine | Convolution, wire: Wire) -> int:
+        return raised_by(layer, wire, options)
+
+    laid = laid_out(composed(netlist), Wishes(framed, by, raised, beyond))
     chains = list[list[Work]]()
     for work in laid:
         chain = _chain(laid, chains, work)
@@ -100,6 +107,26 @@ def plan(netlist: Netlist, options: COptions) -> Plan:
             chains.append([*chain, work])
     steps = [_step(number, chain) for number, chain in enumerate(chains)]
     return Plan(netlist, options, laid, tuple(steps), membrane_wires(netlist))
+
+
+def composed(netlist: Netlist) -> Netlist:
+    """Routes of routes as one, where nobody else reads what lies between."""
+    kept = dict[str, Operation]()
+    for operation in netlist.operations:
+        before = kept.get(operation.reads[0])
+        alone = isinstance(before, Route) and len(netlist.readers(before.name)) == 1 and before.name != netlist.output
+        if isinstance(operation, Route) and isinstance(before, Route) and alone and len(operation.reads) == 1:
+            del kept[before.name]
+            operation = Route(operation.name, before.reads, operation.shape, _through(before.index, operation.index))
+        kept[operation.name] = operation
+    wires = {name: wire for name, wire in netlist.wires.items() if name in kept or name == netlist.source.name}
+    return netlist.replaced(operations=tuple(kept.values()), wires=wires)
+
+
+def _through(first: Int[ndarray, " n"] | None, second: Int[ndarray, " m"] | None) -> Int[ndarray, " m"] | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return np.where(second < 0, -1, first[second])
 
 
 def _chain(laid: Laid, chains: list[list[Work]], work: Work) -> list[Work] | None:

@@ -55,7 +55,7 @@ def way_of(thresholds: Int[ndarray, "c k"], least: int, most: int) -> Way:
 def line_of(thresholds: Int[ndarray, "c k"], least: int, most: int, bits: int) -> Line | None:
     """The line of every channel with one shift for all; None where some channel has none."""
     levels = thresholds.shape[1]
-    shift = (31 if bits == 32 else 60) - (levels + 1).bit_length()
+    shift = (32 if bits == 32 else 60) - (levels + 1).bit_length()  # 32: without a sign
     if bits == 64:  # no finer than what leaves slopes 31 bits: they multiply faster
         apart = np.diff(thresholds, axis=1)
         shift = min(shift, 29 + int(apart[apart > 0].min(initial=1 << 40)).bit_length())
@@ -65,6 +65,8 @@ def line_of(thresholds: Int[ndarray, "c k"], least: int, most: int, bits: int) -
     if any(row is None for row in rows):
         return None
     low, high, slope, start = np.array(rows, np.int64).T
+    if bits == 32 and slope.max() >= 1 << 31:
+        return None
     found = Line(low, high, slope, start, shift, bits)
     _check(found, thresholds, least, most)
     return found

@@ -2,6 +2,7 @@
 Layers with weights: which kernel sums their products, what their sums can be on the way, and their weights as the kernel reads them.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -10,7 +11,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from spikeloom.backend.c.layout import Layout
-from spikeloom.backend.c.numbers import I16, I32, I64, U8, Number, holding
+from spikeloom.backend.c.numbers import I8, I16, I32, I64, U8, Number, holding
 from spikeloom.backend.c.options import COptions
 from spikeloom.ir.hardware import Affine, Convolution, Wire
 
@@ -18,6 +19,8 @@ Layer = Affine | Convolution
 Kernel = Literal["dot", "wide", "depthwise", "planes", "event", "event planes"]
 LANES = 16
 """Outputs of a block of `kernels/dot.c`."""
+SHORTEST = 3
+"""Numbers of a run below which multiplying four at a time is of no use."""
 FEWEST = 5
 """Weights of an output, or inputs of a group's pixel, below which planes would take more room than bytes."""
 
@@ -34,7 +37,19 @@ def kernel_of(layer: Layer, read: Wire, options: COptions) -> Kernel:
     if isinstance(layer, Convolution) and layer.weight.shape[1] == 1 and groups == layer.weight.shape[0] > 1:
         return "depthwise"
     small = U8.holds(read.low, read.high) and -128 <= int(layer.weight.min()) and int(layer.weight.max()) <= 127
-    return "dot" if small and bound_of(layer, read) < 1 << 31 and layer.weight.shape[1] > 1 else "wide"
+    return "dot" if small and bound_of(layer, read) < 1 << 31 and length_of(layer) >= SHORTEST else "wide"
+
+
+def raised_by(layer: Layer, read: Wire, options: COptions) -> int:
+    """What signed bytes are raised by, so that instructions for unsigned ones take them; 0 where that is of no use."""
+    above = Wire(read.shape, read.low + 128, read.high + 128, read.spikes)
+    return 128 if read.low < 0 and I8.holds(read.low, read.high) and kernel_of(layer, above, options) == "dot" else 0
+
+
+def raised(layer: Layer, by: int) -> Layer:
+    """The layer that gives for inputs raised by a number what it gave for them as they were."""
+    taken = by * layer.weight.reshape(layer.weight.shape[0], -1).sum(1)
+    return dataclasses.replace(layer, bias=-taken if layer.bias is None else layer.bias - taken)
 
 
 def groups_of(layer: Layer) -> int:
@@ -154,8 +169,9 @@ def _columns(layer: Convolution) -> Int[ndarray, "c kh kw o"]:
 
 
 def column_planes(layer: Layer, layout: Layout, bits: int) -> Int[ndarray, " n"]:
-    """Ternary weights as event-driven kernels read them: [input][+1, -1][word of outputs], an input being channel, row, column."""
-    columns = seen(layer, layout).weights[0, :, 0].T if isinstance(layer, Affine) else _columns(layer)
+    """Ternary weights as event-driven kernels read them: [input][+1, -1][word of outputs], an input being channel, row, column from the
+    right."""
+    columns = seen(layer, layout).weights[0, :, 0].T if isinstance(layer, Affine) else _columns(layer)[:, :, ::-1]
     flat = columns.reshape(-1, layer.weight.shape[0])
     words = -(-flat.shape[1] // bits)
     planes = np.zeros((len(flat), 2, words * bits), np.int64)

@@ -2,29 +2,34 @@
  *     acc[p][o] += sum over s, i of x[p * step + offsets[s] + i] * w[...]
  * Weights lie in blocks of up to 16 outputs: [block][segment][four inputs][output][input of the four]; what a segment lacks to a multiple
  * of four has weight 0. One instruction multiplies four inputs for all outputs of a block where the machine has one. */
+typedef struct {
+    const int32_t *offsets;
+    int32_t segments, quads;
+    ptrdiff_t step, stride;
+} dot_shape;
+
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 
-static inline __attribute__((always_inline)) void dot_tile(const uint8_t *x, const int32_t *offsets, int32_t segments, int32_t quads,
-    int32_t step, const int8_t *w, ptrdiff_t block, ptrdiff_t width, int32_t *acc, int32_t stride, __mmask16 lanes, const int pixels,
-    const int blocks)
+static inline __attribute__((always_inline)) void dot_tile(const uint8_t *x, const dot_shape *s, const int8_t *w, ptrdiff_t block,
+    ptrdiff_t width, int32_t *acc, __mmask16 lanes, const int pixels, const int blocks)
 {
     __m512i sum[8][4], weights[4];
 #pragma GCC unroll 8
     for (int p = 0; p < pixels; p++) {
 #pragma GCC unroll 4
         for (int b = 0; b < blocks; b++)
-            sum[p][b] = _mm512_maskz_loadu_epi32(lanes, acc + p * stride + b * 16);
+            sum[p][b] = _mm512_maskz_loadu_epi32(lanes, acc + p * s->stride + b * 16);
     }
-    for (int32_t s = 0; s < segments; s++) {
-        const uint8_t *at = x + offsets[s];
-        for (int32_t q = 0; q < quads; q++, at += 4, w += width) {
+    for (int32_t segment = 0; segment < s->segments; segment++) {
+        const uint8_t *at = x + s->offsets[segment];
+        for (int32_t q = 0; q < s->quads; q++, at += 4, w += width) {
 #pragma GCC unroll 4
             for (int b = 0; b < blocks; b++)
                 weights[b] = _mm512_maskz_loadu_epi32(lanes, w + b * block);
 #pragma GCC unroll 8
             for (int p = 0; p < pixels; p++) {
                 int32_t four;
-                memcpy(&four, at + p * step, 4);
+                memcpy(&four, at + p * s->step, 4);
                 const __m512i inputs = _mm512_set1_epi32(four);
 #pragma GCC unroll 4
                 for (int b = 0; b < blocks; b++)
@@ -36,52 +41,47 @@ static inline __attribute__((always_inline)) void dot_tile(const uint8_t *x, con
     for (int p = 0; p < pixels; p++) {
 #pragma GCC unroll 4
         for (int b = 0; b < blocks; b++)
-            _mm512_mask_storeu_epi32(acc + p * stride + b * 16, lanes, sum[p][b]);
+            _mm512_mask_storeu_epi32(acc + p * s->stride + b * 16, lanes, sum[p][b]);
     }
 }
 
-static inline __attribute__((always_inline)) void dot_stripe(const uint8_t *x, const int32_t *offsets, int32_t segments, int32_t quads,
-    int32_t step, int32_t pixels, const int8_t *w, ptrdiff_t block, ptrdiff_t width, int32_t *acc, int32_t stride, __mmask16 lanes,
-    const int blocks)
+static inline __attribute__((always_inline)) void dot_stripe(const uint8_t *x, const dot_shape *s, int32_t pixels, const int8_t *w,
+    ptrdiff_t block, ptrdiff_t width, int32_t *acc, __mmask16 lanes, const int blocks)
 {
-    int32_t p = 0;
-    for (; pixels - p >= 8; p += 8)
-        dot_tile(x + p * step, offsets, segments, quads, step, w, block, width, acc + p * stride, stride, lanes, 8, blocks);
-    for (; pixels - p >= 4; p += 4)
-        dot_tile(x + p * step, offsets, segments, quads, step, w, block, width, acc + p * stride, stride, lanes, 4, blocks);
-    for (; pixels - p >= 2; p += 2)
-        dot_tile(x + p * step, offsets, segments, quads, step, w, block, width, acc + p * stride, stride, lanes, 2, blocks);
-    for (; p < pixels; p++)
-        dot_tile(x + p * step, offsets, segments, quads, step, w, block, width, acc + p * stride, stride, lanes, 1, blocks);
+    for (; pixels >= 8; pixels -= 8, x += 8 * s->step, acc += 8 * s->stride)
+        dot_tile(x, s, w, block, width, acc, lanes, 8, blocks);
+    for (; pixels >= 4; pixels -= 4, x += 4 * s->step, acc += 4 * s->stride)
+        dot_tile(x, s, w, block, width, acc, lanes, 4, blocks);
+    for (; pixels >= 2; pixels -= 2, x += 2 * s->step, acc += 2 * s->stride)
+        dot_tile(x, s, w, block, width, acc, lanes, 2, blocks);
+    if (pixels > 0)
+        dot_tile(x, s, w, block, width, acc, lanes, 1, blocks);
 }
 
 static void dot(const uint8_t *x, const int32_t *offsets, int32_t segments, int32_t quads, int32_t step, int32_t pixels, const int8_t *w,
     int32_t outs, int32_t *acc, int32_t stride)
 {
+    const dot_shape s = {offsets, segments, quads, step, stride};
     const ptrdiff_t block = (ptrdiff_t)segments * quads * 64;
-    int32_t o = 0;
     if (pixels == 1) {
-        for (; outs - o >= 64; o += 64, w += 4 * block)
-            dot_tile(x, offsets, segments, quads, step, w, block, 64, acc + o, stride, 0xFFFF, 1, 4);
+        for (; outs >= 64; outs -= 64, w += 4 * block, acc += 64)
+            dot_tile(x, &s, w, block, 64, acc, 0xFFFF, 1, 4);
     }
-    for (; outs - o >= 32; o += 32, w += 2 * block)
-        dot_stripe(x, offsets, segments, quads, step, pixels, w, block, 64, acc + o, stride, 0xFFFF, 2);
-    for (; outs - o >= 16; o += 16, w += block)
-        dot_stripe(x, offsets, segments, quads, step, pixels, w, block, 64, acc + o, stride, 0xFFFF, 1);
-    if (o < outs) {
-        const __mmask16 lanes = (__mmask16)((1U << (outs - o)) - 1U);
-        dot_stripe(x, offsets, segments, quads, step, pixels, w, block, 4 * (outs - o), acc + o, stride, lanes, 1);
-    }
+    for (; outs >= 32; outs -= 32, w += 2 * block, acc += 32)
+        dot_stripe(x, &s, pixels, w, block, 64, acc, 0xFFFF, 2);
+    for (; outs >= 16; outs -= 16, w += block, acc += 16)
+        dot_stripe(x, &s, pixels, w, block, 64, acc, 0xFFFF, 1);
+    if (outs > 0)
+        dot_stripe(x, &s, pixels, w, block, 4 * outs, acc, (__mmask16)((1U << outs) - 1U), 1);
 }
 
 #else
 
-static void dot_lanes(const uint8_t *x, const int32_t *offsets, int32_t segments, int32_t quads, const int8_t *restrict w, int32_t lanes,
-    int32_t *restrict acc)
+static void dot_lanes(const uint8_t *x, const dot_shape *s, const int8_t *restrict w, int32_t lanes, int32_t *restrict acc)
 {
-    for (int32_t s = 0; s < segments; s++) {
-        const uint8_t *at = x + offsets[s];
-        for (int32_t q = 0; q < quads; q++, at += 4, w += 4 * lanes) {
+    for (int32_t segment = 0; segment < s->segments; segment++) {
+        const uint8_t *at = x + s->offsets[segment];
+        for (int32_t q = 0; q < s->quads; q++, at += 4, w += 4 * lanes) {
 #if defined(__ARM_FEATURE_SIMD32)
             uint32_t four;
             memcpy(&four, at, 4);
@@ -100,68 +100,91 @@ static void dot_lanes(const uint8_t *x, const int32_t *offsets, int32_t segments
     }
 }
 
+#if defined(__SSE2__)
+/* Vectors of 8 or 4 sums. Products of even and of odd bytes are added in pairs of 16 bits, so that nothing is cut off. */
 #if defined(__AVX2__)
-/* x0 w0 + x2 w2 and x1 w1 + x3 w3 in 16 bits each, so that nothing is cut off. */
-static inline __m256i dot_four(__m256i sum, __m256i even, __m256i odd, __m256i weights)
-{
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(even, _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8)));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(odd, _mm256_srai_epi16(weights, 8)));
-}
+typedef __m256i dot_vector;
+#define DOT_SUMS 8
+#define DOT_PIXELS 4
+#define DOT_ALL(number) _mm256_set1_epi32(number)
+#define DOT_LOAD(from) _mm256_loadu_si256((const __m256i *)(const void *)(from))
+#define DOT_STORE(to, sums) _mm256_storeu_si256((__m256i *)(void *)(to), sums)
+#define DOT_ADD(a, b) _mm256_add_epi32(a, b)
+#define DOT_PAIRS(a, b) _mm256_madd_epi16(a, b)
+#define DOT_EVEN(weights) _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8)
+#define DOT_ODD(weights) _mm256_srai_epi16(weights, 8)
+#else
+typedef __m128i dot_vector;
+#define DOT_SUMS 4
+#define DOT_PIXELS 2
+#define DOT_ALL(number) _mm_set1_epi32(number)
+#define DOT_LOAD(from) _mm_loadu_si128((const __m128i *)(const void *)(from))
+#define DOT_STORE(to, sums) _mm_storeu_si128((__m128i *)(void *)(to), sums)
+#define DOT_ADD(a, b) _mm_add_epi32(a, b)
+#define DOT_PAIRS(a, b) _mm_madd_epi16(a, b)
+#define DOT_EVEN(weights) _mm_srai_epi16(_mm_slli_epi16(weights, 8), 8)
+#define DOT_ODD(weights) _mm_srai_epi16(weights, 8)
+#endif
+#define DOT_PARTS (16 / DOT_SUMS)
 
-static inline __attribute__((always_inline)) void dot_tile(const uint8_t *x, const int32_t *offsets, int32_t segments, int32_t quads,
-    int32_t step, const int8_t *w, int32_t *acc, int32_t stride, const int pixels)
+static inline __attribute__((always_inline)) void dot_tile(const uint8_t *x, const dot_shape *s, const int8_t *w, int32_t *acc,
+    const int pixels)
 {
-    const __m256i low = _mm256_set1_epi16(0x00FF);
-    __m256i sum[4][2];
+    dot_vector sum[DOT_PIXELS][DOT_PARTS];
 #pragma GCC unroll 4
     for (int p = 0; p < pixels; p++) {
-        sum[p][0] = _mm256_loadu_si256((const __m256i *)(const void *)(acc + p * stride));
-        sum[p][1] = _mm256_loadu_si256((const __m256i *)(const void *)(acc + p * stride + 8));
-    }
-    for (int32_t s = 0; s < segments; s++) {
-        const uint8_t *at = x + offsets[s];
-        for (int32_t q = 0; q < quads; q++, at += 4, w += 64) {
-            const __m256i first = _mm256_loadu_si256((const __m256i *)(const void *)w);
-            const __m256i second = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
 #pragma GCC unroll 4
-            for (int p = 0; p < pixels; p++) {
-                int32_t four;
-                memcpy(&four, at + p * step, 4);
-                const __m256i inputs = _mm256_set1_epi32(four);
-                const __m256i even = _mm256_and_si256(inputs, low), odd = _mm256_srli_epi16(inputs, 8);
-                sum[p][0] = dot_four(sum[p][0], even, odd, first);
-                sum[p][1] = dot_four(sum[p][1], even, odd, second);
+        for (int b = 0; b < DOT_PARTS; b++)
+            sum[p][b] = DOT_LOAD(acc + p * s->stride + b * DOT_SUMS);
+    }
+    for (int32_t segment = 0; segment < s->segments; segment++) {
+        const uint8_t *at = x + s->offsets[segment];
+        for (int32_t q = 0; q < s->quads; q++, at += 4, w += 64) {
+#pragma GCC unroll 4
+            for (int b = 0; b < DOT_PARTS; b++) {
+                const dot_vector weights = DOT_LOAD(w + 4 * DOT_SUMS * b), even = DOT_EVEN(weights), odd = DOT_ODD(weights);
+#pragma GCC unroll 4
+                for (int p = 0; p < pixels; p++) {
+                    uint32_t four;
+                    memcpy(&four, at + p * s->step, 4);
+                    sum[p][b] = DOT_ADD(sum[p][b], DOT_PAIRS(DOT_ALL((int32_t)(four & 0x00FF00FFU)), even));
+                    sum[p][b] = DOT_ADD(sum[p][b], DOT_PAIRS(DOT_ALL((int32_t)(four >> 8 & 0x00FF00FFU)), odd));
+                }
             }
         }
     }
 #pragma GCC unroll 4
     for (int p = 0; p < pixels; p++) {
-        _mm256_storeu_si256((__m256i *)(void *)(acc + p * stride), sum[p][0]);
-        _mm256_storeu_si256((__m256i *)(void *)(acc + p * stride + 8), sum[p][1]);
+#pragma GCC unroll 4
+        for (int b = 0; b < DOT_PARTS; b++)
+            DOT_STORE(acc + p * s->stride + b * DOT_SUMS, sum[p][b]);
     }
+}
+
+static void dot_block(const uint8_t *x, const dot_shape *s, int32_t pixels, const int8_t *w, int32_t *acc)
+{
+    for (; pixels >= DOT_PIXELS; pixels -= DOT_PIXELS, x += DOT_PIXELS * s->step, acc += DOT_PIXELS * s->stride)
+        dot_tile(x, s, w, acc, DOT_PIXELS);
+    for (; pixels > 0; pixels--, x += s->step, acc += s->stride)
+        dot_tile(x, s, w, acc, 1);
+}
+#else
+static void dot_block(const uint8_t *x, const dot_shape *s, int32_t pixels, const int8_t *w, int32_t *acc)
+{
+    for (; pixels > 0; pixels--, x += s->step, acc += s->stride)
+        dot_lanes(x, s, w, 16, acc);
 }
 #endif
 
 static void dot(const uint8_t *x, const int32_t *offsets, int32_t segments, int32_t quads, int32_t step, int32_t pixels, const int8_t *w,
     int32_t outs, int32_t *acc, int32_t stride)
 {
-    const ptrdiff_t block = (ptrdiff_t)segments * quads * 64;
-    for (int32_t o = 0; o < outs; o += 16, w += block) {
-        int32_t p = 0;
-#if defined(__AVX2__)
-        if (outs - o >= 16) {
-            for (; pixels - p >= 4; p += 4)
-                dot_tile(x + p * step, offsets, segments, quads, step, w, acc + p * stride + o, stride, 4);
-            for (; p < pixels; p++)
-                dot_tile(x + p * step, offsets, segments, quads, step, w, acc + p * stride + o, stride, 1);
-        }
-#endif
-        if (outs - o >= 16) {
-            for (; p < pixels; p++)
-                dot_lanes(x + p * step, offsets, segments, quads, w, 16, acc + p * stride + o);
-        }
-        for (; p < pixels; p++)
-            dot_lanes(x + p * step, offsets, segments, quads, w, outs - o, acc + p * stride + o);
+    const dot_shape s = {offsets, segments, quads, step, stride};
+    for (; outs >= 16; outs -= 16, w += (ptrdiff_t)segments * quads * 64, acc += 16)
+        dot_block(x, &s, pixels, w, acc);
+    if (outs > 0) {
+        for (; pixels > 0; pixels--, x += step, acc += stride)
+            dot_lanes(x, &s, w, outs, acc);
     }
 }
 
