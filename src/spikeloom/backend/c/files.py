@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from spikeloom.backend.c.arrays import literal, written
-from spikeloom.backend.c.code import shipped, words
+from spikeloom.backend.c.code import shipped, template, words
 from spikeloom.backend.c.layout import Layout
 from spikeloom.backend.c.moves import moved
 from spikeloom.backend.c.network import Network
@@ -18,6 +18,13 @@ AT_MOST = 1 << 16
 """So many numbers of golden vectors are shipped at most (one sample at least)."""
 WARNINGS = "-std=c11 -pedantic -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wcast-qual -Werror"
 """Under these the code is clean."""
+VECTORS = """#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_FEATURE_SIMD32)
+#include <arm_acle.h>
+#endif
+
+"""
 
 
 def files(network: Network, golden: Golden) -> Mapping[str, bytes]:
@@ -106,6 +113,7 @@ def source(network: Network) -> str:
         {
             "prefix": prefix,
             "upper": prefix.upper(),
+            "includes": VECTORS if template("dot") in network.kernels else "",
             "kernels": "\n".join(network.kernels),
             "memory": memory(network),
             "functions": "\n".join(network.functions),

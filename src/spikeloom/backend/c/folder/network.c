@@ -6,14 +6,7 @@
 
 #include "{prefix}_weights.h"
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-#if defined(__ARM_FEATURE_SIMD32)
-#include <arm_acle.h>
-#endif
-
-/* x / 2^s rounded down. */
+{includes}/* x / 2^s rounded down. */
 #if (-1 >> 1) == -1
 #define SHIFTED(x, s) ((x) >> (s))
 #else

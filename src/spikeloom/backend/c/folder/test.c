@@ -11,8 +11,7 @@
 
 int @PREFIX@_test(void);
 
-static @PREFIX@_input_t shown[@UPPER@_TICKS * @UPPER@_INPUT_SIZE];
-static @PREFIX@_output_t wanted[@UPPER@_OUTPUT_SIZE], given[@UPPER@_OUTPUT_SIZE];
+static @PREFIX@_output_t given[@UPPER@_OUTPUT_SIZE];
 
 /* Whether an answer is wrong, said in a line. */
 static int compared(long sample, int streamed, const @PREFIX@_input_t *input, const @PREFIX@_output_t *output)
@@ -55,7 +54,9 @@ int @PREFIX@_test(void)
 }
 
 #ifndef @UPPER@_NO_MAIN
-/* -1: the file ends too early. */
+static @PREFIX@_input_t shown[@UPPER@_TICKS * @UPPER@_INPUT_SIZE];
+static @PREFIX@_output_t wanted[@UPPER@_OUTPUT_SIZE];
+
 static int64_t number(FILE *file, int *good)
 {
     int64_t value = 0;
