@@ -51,13 +51,14 @@ class Known:
 @final
 @dataclass(frozen=True, eq=False)
 class Synapses:
-    """Weights [O, ...] on whole inputs: `emit(name, W, b)` gives the netlist's operation for whole weights and bias. With a `unit` [O] they
-    are whole already (a quantised layer's codes); else they are floating, and get their unit when the current is read. The current is
-    `factor` times the layer's; `settled(W, u)` is told the whole weights and what each row of them is worth in the layer's own current."""
+    """Weights [O, ...] on whole inputs: `emit(name, W, b)` gives the operations for whole weights and bias, the last of them of that
+    name. With a `unit` [O] they are whole already (a quantised layer's codes); else they are floating, and get their unit when the current
+    is read. The current is `factor` times the layer's; `settled(W, u, d)` is told the whole weights, what each row of them is worth in the
+    layer's own current, and by how much rounding moved its bias."""
 
     weight: Float[ndarray, "o *i"] | Int[ndarray, "o *i"]
-    emit: Callable[[str, Int[ndarray, "o *i"], Int[ndarray, " o"] | None], Operation]
-    settled: Callable[[Int[ndarray, "o *i"], Float[ndarray, " o"]], None]
+    emit: Callable[[str, Int[ndarray, "o *i"], Int[ndarray, " o"] | None], tuple[Operation, ...]]
+    settled: Callable[[Int[ndarray, "o *i"], Float[ndarray, " o"], Float[ndarray, " o"]], None]
     unit: Float[ndarray, " o"] | None = None
     factor: float = 1.0
 
@@ -128,9 +129,10 @@ def gathered(
     plain = alone and bool((gain[0] == 1).all())
     names = list[str]()
     for place, (term, each) in enumerate(zip(current.terms, gain, strict=True)):
-        names.append(
-            _emitted(term, current.name if plain else f"{current.name}_{place}", coarse, unit * each, kept if plain else None, put)
-        )
+        first = biased and not any(isinstance(earlier, Synapses) for earlier in current.terms[:place])
+        moved = bias * unit - current.bias if first else np.zeros(channels)
+        name = current.name if plain else f"{current.name}_{place}"
+        names.append(_emitted(term, name, coarse, unit * each, kept if plain else None, moved, put))
     left = np.zeros(channels) if biased else np.broadcast_to(current.bias, channels)
     if plain and (kept is None or isinstance(current.terms[0], Synapses)):
         return Gathered(Known(names[0], _spread(unit, current.axis, current.shape)), unit, left, current.axis)
@@ -143,7 +145,8 @@ def _emitted(
     name: str,
     coarse: Float[ndarray, " c"],
     worth: Float[ndarray, " c"],
-    bias: Any,
+    bias: Int[ndarray, " c"] | None,
+    moved: Float[ndarray, " c"],
     put: Callable[[Operation], None],
 ) -> str:
     """The wire that carries a term; synapses are put under this name, with this bias, and told what their rows are worth in the end."""
@@ -152,8 +155,9 @@ def _emitted(
     whole = term.weight
     if term.unit is None:
         whole = np.rint(term.weight / coarse.reshape(-1, *[1] * (term.weight.ndim - 1)))
-    put(term.emit(name, whole.astype(np.int64), bias))
-    term.settled(whole.astype(np.int64), worth / term.factor)
+    for operation in term.emit(name, whole.astype(np.int64), bias):
+        put(operation)
+    term.settled(whole.astype(np.int64), worth / term.factor, moved / term.factor)
     return name
 
 
@@ -212,12 +216,12 @@ def _whole(unit: Float[ndarray, " c"], of: Float[ndarray, " c"]) -> Int[ndarray,
 def by_channel(unit: Float[ndarray, "..."], axis: int, name: str) -> Float[ndarray, " c"]:
     """A unit that is the same throughout each place of an axis, [C]; [1] where it is the same everywhere. Raises UnsupportedError else."""
     rows = np.moveaxis(unit, axis, 0).reshape(unit.shape[axis], -1)
-    nothing = np.isnan(rows).all(1)
+    nothing: Any = np.isnan(rows).all(1)
     filled = np.where(nothing[:, None], 1.0, rows)
     low, high = np.nanmin(filled, 1), np.nanmax(filled, 1)
-    if (np.abs(high - low) > 1e-9 * np.abs(high)).any():
+    if bool(np.any(np.abs(high - low) > 1e-9 * np.abs(high))):
         raise UnsupportedError("values of different scales meet in one channel", found=name, todo="convert with one scale for all channels")
-    found = np.where(nothing, np.nan, high)
+    found = np.asarray(np.where(nothing, np.nan, high))
     seen = found[~nothing]
     return seen[:1] if len(seen) and _alike(seen) else found
 

@@ -4,7 +4,7 @@ Layers with weights, and pools, in whole numbers: the scales of what they read a
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,16 +15,31 @@ from torch import Tensor, fx
 from spikeloom.backend.lower.currents import Known, Pending, Synapses, by_channel
 from spikeloom.backend.lower.routes import placed, shaped
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import Grid, Quantised, argument, groups_of, name_of, quantised, read, weights_of
-from spikeloom.ir.hardware import Affine, Convolution, Operation, Pool
+from spikeloom.ir import Grid, Quantised, argument, groups_of, name_of, note, quantised, read, weights_of
+from spikeloom.ir.hardware import Affine, Convolution, Operation, Pool, Route
 
 Put = Callable[[Operation], None]
 Pair = tuple[int, int]
+WORTH = "worth"
+"""A note of a grounded layer: what one whole weight of each output channel adds to its current."""
+WHOLE = 1e-3
+
+
+class Settling(NamedTuple):
+    """A layer's weight as whole numbers stand for it, by how much rounding moved its bias, and what a whole weight of each row adds."""
+
+    weight: Tensor
+    moved: Tensor
+    worth: Float[ndarray, " o"]
+
+
+Settled = dict[str, Settling]
+"""By a layer's name."""
 CODES = 127
 """The largest whole weight that a grid holds on either side."""
 
 
-def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put, settled: dict[str, Tensor]) -> Pending:
+def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put, settled: Settled) -> Pending:
     """A linear layer or a convolution over one or two dimensions, of known values. Once its weights are whole, `settled` holds what they
     stand for, by the layer's name."""
     weight, bias = weights_of(node, tensors)
@@ -32,7 +47,7 @@ def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put, 
     if name_of(node.target).startswith("aten.linear."):
         unit = by_channel(known.unit, known.unit.ndim - 1, node.name)
         shape, axis = (*known.shape[:-1], weight.shape[0]), known.unit.ndim - 1
-        return Pending(node.name, (_synapses(node.name, weight, unit, _affine(known), settled),), b, axis, shape)
+        return Pending(node.name, (_synapses(node, weight, unit, _affine(known), settled),), b, axis, shape)
     groups = groups_of(node)
     flat = name_of(node.target).startswith("aten.conv1d.")
     image = shaped(f"{node.name}_image", known, (known.shape[0], 1, *known.shape[1:]), put) if flat else known
@@ -43,27 +58,42 @@ def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put, 
     unit = np.broadcast_to(by_channel(image.unit, 0, node.name), image.shape[0])
     unit = unit.reshape(groups, -1)[np.arange(weight.shape[0]) // (weight.shape[0] // groups)]  # of each output's own inputs
     told = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return Pending(
-        node.name, (_synapses(node.name, weight, unit, _convolution(image, kernel, told), settled),), b, 0, (weight.shape[0], *size)
-    )
+    shape = (weight.shape[0], size[1]) if flat else (weight.shape[0], *size)
+    synapses = _synapses(node, weight, unit, _convolution(image, kernel, told, shape), settled)
+    return Pending(node.name, (synapses,), b, 0, shape)
 
 
 def _synapses(
-    name: str, weight: Tensor, unit: Float[ndarray, "..."], emit: Callable[..., Operation], settled: dict[str, Tensor]
+    node: fx.Node, weight: Tensor, unit: Float[ndarray, "..."], emit: Callable[..., tuple[Operation, ...]], settled: Settled
 ) -> Synapses:
     """`unit` [I] or [1], or [O, I] of a convolution: what each input is worth."""
     rows = np.broadcast_to(np.nan_to_num(unit, nan=1.0), weight.shape[:2])
 
-    def written(codes: Int[ndarray, "o *i"], worth: Float[ndarray, " o"]) -> None:
-        settled[name] = _written(codes, worth[:, None] / rows, weight)
+    def written(codes: Int[ndarray, "o *i"], worth: Float[ndarray, " o"], moved: Float[ndarray, " o"]) -> None:
+        settled[node.name] = Settling(_written(codes, worth[:, None] / rows, weight), torch.from_numpy(moved).to(weight.dtype), worth)
 
-    if isinstance(weight, Quantised) and weight.zero is None:
-        scale = weight.scale.double().numpy()
-        each = np.repeat(np.broadcast_to(scale, (len(rows), scale.shape[1])), max(rows.shape[1] // scale.shape[1], 1), 1)
-        worth = each * rows if each.shape == rows.shape else np.zeros((1, 0))
-        if worth.size and (np.ptp(worth, 1) <= 1e-5 * np.abs(worth[:, 0])).all():
-            return Synapses(weight.codes().numpy().astype(np.int64), emit, written, worth[:, 0])
-    return Synapses(read(weight).detach().double().numpy() * rows.reshape(*rows.shape, *[1] * (weight.dim() - 2)), emit, written)
+    folded = read(weight).detach().double().numpy() * rows.reshape(*rows.shape, *[1] * (weight.dim() - 2))
+    worth = _worth(node, weight, rows)
+    if worth is None:
+        return Synapses(folded, emit, written)
+    exact = folded / worth.reshape(-1, *[1] * (folded.ndim - 1))
+    codes = np.rint(exact)
+    if (np.abs(exact - codes) > WHOLE * np.maximum(np.abs(codes), 1)).any():
+        return Synapses(folded, emit, written)  # the weights were changed since
+    return Synapses(codes.astype(np.int64), emit, written, worth)
+
+
+def _worth(node: fx.Node, weight: Tensor, rows: Float[ndarray, "o i"]) -> Float[ndarray, " o"] | None:
+    """What a whole weight of each row adds to the current, where the weights are whole already: as grounding noted it, or as the scales of
+    a grid say where they fit the inputs' units."""
+    if WORTH in note(node):
+        return np.asarray(note(node)[WORTH], dtype=np.float64)
+    if not isinstance(weight, Quantised) or weight.zero is not None:
+        return None
+    scale = weight.scale.double().numpy()
+    each = np.repeat(np.broadcast_to(scale, (len(rows), scale.shape[1])), max(rows.shape[1] // scale.shape[1], 1), 1)
+    worth = each * rows if each.shape == rows.shape else np.zeros((1, 0))
+    return worth[:, 0] if worth.size and (np.ptp(worth, 1) <= 1e-5 * np.abs(worth[:, 0])).all() else None
 
 
 def _written(codes: Int[ndarray, "o *i"], scale: Float[ndarray, "o i"], like: Tensor) -> Tensor:
@@ -78,13 +108,19 @@ def _written(codes: Int[ndarray, "o *i"], scale: Float[ndarray, "o i"], like: Te
     return quantised(torch.from_numpy(codes).to(torch.int8), kept, grid, error=error)
 
 
-def _affine(known: Known) -> Callable[..., Operation]:
-    return lambda name, weight, bias: Affine(name, (known.name,), weight, bias)
+def _affine(known: Known) -> Callable[..., tuple[Operation, ...]]:
+    return lambda name, weight, bias: (Affine(name, (known.name,), weight, bias),)
 
 
-def _convolution(known: Known, kernel: Pair, told: dict[str, Any]) -> Callable[..., Operation]:
-    def emit(name: str, weight: Int[ndarray, "o i *k"], bias: Int[ndarray, " o"] | None) -> Operation:
-        return Convolution(name, (known.name,), weight.reshape(*weight.shape[:2], *kernel), bias, **told)
+def _convolution(known: Known, kernel: Pair, told: dict[str, Any], shape: tuple[int, ...]) -> Callable[..., tuple[Operation, ...]]:
+    """A convolution of pictures; over one dimension, of pictures of one row, which become rows again."""
+
+    def emit(name: str, weight: Int[ndarray, "o i *k"], bias: Int[ndarray, " o"] | None) -> tuple[Operation, ...]:
+        whole = weight.reshape(*weight.shape[:2], *kernel)
+        if len(shape) == 3:
+            return (Convolution(name, (known.name,), whole, bias, **told),)
+        row = f"{name}_picture"
+        return Convolution(row, (known.name,), whole, bias, **told), Route(name, (row,), shape)
 
     return emit
 

@@ -12,11 +12,13 @@ from typing import Any, final
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor, fx
 
 from spikeloom.backend.lower.currents import Gathered, Known, Pending, Synapses, gathered
-from spikeloom.backend.lower.layers import constant_of, layer, pool
-from spikeloom.backend.lower.neurons import Neurons, sent_by, table, with_membrane
+from spikeloom.backend.lower.layers import Settled, constant_of, layer, pool
+from spikeloom.backend.lower.neurons import Neurons, parameters, sent_by, table, with_membrane
 from spikeloom.backend.lower.obstacles import LAYERS, MAXIMA, POOLS, SCALES, obstacles
 from spikeloom.backend.lower.routes import moved
 from spikeloom.backend.target import Form, Refusal
@@ -26,8 +28,6 @@ from spikeloom.ir import (
     Program,
     Quantised,
     argument,
-    calls,
-    clone,
     constant_name,
     dynamic,
     kind,
@@ -35,11 +35,8 @@ from spikeloom.ir import (
     name_of,
     population,
     read,
-    set_weights,
-    shaped,
     source_of,
     staircase,
-    swept,
     target_of,
     weighted,
     weights_of,
@@ -60,8 +57,10 @@ from spikeloom.ir.hardware import (
 CURRENT_BITS = 16
 """Currents that are weighed once more are brought to so many bits."""
 WIDEST = 32
-ENCODER, ENCODES = "spike_input", "input"
-"""The population behind the input of a grounded network, and what it stands for."""
+PARAMETERS = ("step", "v0", "decay", "leak")
+"""The operands of a population behind its current."""
+ENCODES = "input"
+"""What the population behind a grounded network's input stands for."""
 TOLD = ("source", "dataset", "task", "classes", "class_names", "preprocessing", "method", "levels")
 
 
@@ -78,44 +77,7 @@ class InputRange:
 def lower(program: Program, timesteps: int, inputs: InputRange, form: Form | None = None) -> Netlist:
     """The netlist of a spiking program for T ticks. Raises UnsupportedError naming everything that has no place in whole numbers."""
     refuse("the network cannot be put into whole numbers", obstacles(program, timesteps))
-    return _Lowering(program, timesteps, inputs, form or Form()).netlist()
-
-
-def grounded(program: Program, inputs: InputRange, form: Form | None = None) -> Program:
-    """The spiking program (T = 1) whose numbers are what its whole numbers stand for: weights and heights on their grids, and an identity
-    population of as many levels as the input has. Lowered in the same form it loses nothing more. Raises UnsupportedError as `lower`."""
-    refuse("the network cannot be put into whole numbers", obstacles(program, 1))
-    work = _Lowering(program, 1, inputs, form or Form())
-    work.netlist()
-    graph, tensors = clone(program.graph), dict(program.tensors)
-    for node in list(calls(graph)):
-        if node.name in work.weights:
-            set_weights(node, graph, tensors, work.weights[node.name], weights_of(node, tensors)[1])
-        if node.name in work.heights:
-            tensors[constant_name(node.args[2])] = work.heights[node.name]
-    if not any(encodes(node) for node in calls(graph)):
-        _encoded(graph, tensors, work.source, work.wire)
-    return shaped(swept(program.replaced(graph=graph, tensors=tensors)))
-
-
-def encodes(node: fx.Node) -> bool:
-    """Whether a population only puts the input onto its grid (see `grounded`)."""
-    return node.target is population and kwargs_of(node).get("function") == ENCODES
-
-
-def _encoded(graph: fx.Graph, tensors: dict[str, Tensor], source: Source, wire: Wire) -> None:
-    """An identity population right behind the input: round(x / step) levels."""
-    given = next(node for node in graph.nodes if node.op == "placeholder")
-    values = {"step": source.step, "v0": source.step / 2, "decay": 1.0, "leak": 0.0}
-    readers = [user for user in given.users if not name_of(user.target).startswith("aten.sym_")]
-    tensors |= {f"{ENCODER}.{key}": torch.tensor(value) for key, value in values.items()}
-    with graph.inserting_after(given):
-        constants = [graph.get_attr(f"{ENCODER}.{key}") for key in reversed(values)][::-1]
-    with graph.inserting_after(constants[-1]):
-        told: dict[str, Any] = {"levels": max(wire.high, 1), "negative": max(-wire.low, 0), "axis": 1, "function": ENCODES}
-        node = graph.create_node("call_function", population, (given, *constants), told, name=ENCODER)
-    for reader in readers:
-        reader.replace_input_with(given, node)
+    return Lowering(program, timesteps, inputs, form or Form()).netlist()
 
 
 def refuse(problem: str, refusals: list[Refusal]) -> None:
@@ -129,14 +91,16 @@ def refuse(problem: str, refusals: list[Refusal]) -> None:
 
 
 @final
-class _Lowering:
+class Lowering:
+    """One lowering at work. Afterwards `weights` holds what layers' whole weights stand for, `parameters` those of populations."""
+
     def __init__(self, program: Program, timesteps: int, inputs: InputRange, form: Form) -> None:
         self.program, self.timesteps, self.form = program, timesteps, form
         self.live = dynamic(program.graph)
         self.values: dict[fx.Node, Any] = {}
         self.operations: list[Operation] = []
-        self.weights: dict[str, Tensor] = {}
-        self.heights: dict[str, Tensor] = {}
+        self.weights: Settled = {}
+        self.parameters: dict[str, Float[ndarray, "*any"]] = {}
         self.source, self.wire = _input(program, inputs, form.input_bits)
         self.intervals = intervals(self.source, self.wire, (), timesteps)
         self.membranes = timesteps > 1 or form.membranes == "always"
@@ -272,7 +236,7 @@ class _Lowering:
     def neurons(self, node: fx.Node) -> Known:
         """A population, on the current that drives it."""
         neurons = _neurons(node, self.program)
-        common = any(_shares(weight) for weight in _weights_after(node, self.program))
+        common = node.target is staircase and any(_shares(weight) for weight in _weights_after(node, self.program))
         sent, source = sent_by(neurons, self.form.value_bits, common=common), source_of(node)
         shape = self.values[source].shape
         if not self.membranes:
@@ -287,11 +251,22 @@ class _Lowering:
             found = self.gathered(source, anchor=neurons.step, axis=neurons.axis)
             made = with_membrane(neurons, found.known.name, _laid(found.unit, found.axis, neurons.axis, node.name), sent.heights)
         self.put(made)
-        if node.target is staircase:
-            heights = torch.from_numpy(sent.heights * sent.unit[:, None]).to(self.program.tensor(node.args[2]).dtype)
-            self.heights[node.name] = heights.expand(self.program.tensor(node.args[2]).shape).contiguous()
+        self.told(node, made, found.unit, sent.heights * sent.unit[:, None])
         unit = np.broadcast_to(sent.unit.reshape([-1 if place == neurons.axis else 1 for place in range(len(shape))]), shape)
         return Known(node.name, unit)
+
+    def told(self, node: fx.Node, made: Population, unit: Float[ndarray, " _"], heights: Float[ndarray, "_ k1"]) -> None:
+        """Keeps what the population's parameters have become, by the names of their tensors."""
+        if node.target is staircase:
+            self.parameters[constant_name(node.args[2])] = heights
+        elif made.membrane is not None:
+            found = parameters(made, made.membrane, unit)
+            self.parameters |= {constant_name(operand): found[key] for key, operand in zip(PARAMETERS, node.args[1:], strict=False)}
+
+
+def encodes(node: fx.Node) -> bool:
+    """Whether a staircase only puts the input onto its grid (see `grounded`)."""
+    return node.target is staircase and kwargs_of(node).get("function") == ENCODES
 
 
 def _neurons(node: fx.Node, program: Program) -> Neurons:
