@@ -38,7 +38,9 @@ def mismatches(folder: Path, cases: Sequence[Case], flags: str) -> dict[str, int
     (folder / "all.c").write_text("int main(void) {\n" + "\n".join(calls) + "\nreturn 0; }\n")
     quiet = [f"-DN{place}_NO_MAIN" for place in range(len(cases))]
     compile_all(folder, sources, [*WARNINGS.split(), *flags.split(), *quiet])
-    subprocess.run(["gcc", *flags.split(), "all.c", *[source.replace(".c", ".o") for source in sources], "-o", "all"], cwd=folder, check=True)
+    subprocess.run(
+        ["gcc", *flags.split(), "all.c", *[source.replace(".c", ".o") for source in sources], "-o", "all"], cwd=folder, check=True
+    )
     done = subprocess.run(["./all"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = {name: int(wrong) for name, wrong in re.findall(r"(n\d+): \d+ samples, (\d+) mismatches", done.stdout)}
@@ -48,13 +50,14 @@ def mismatches(folder: Path, cases: Sequence[Case], flags: str) -> dict[str, int
 
 def compile_all(folder: Path, sources: Sequence[str], flags: Sequence[str]) -> None:
     """Object files of all sources, two compilers at a time."""
-    running = list[subprocess.Popen[bytes]]()
-    for half in (sources[::2], sources[1::2]):
-        running.append(subprocess.Popen(["gcc", *flags, "-c", *half], cwd=folder))
-    assert not any([process.wait() for process in running])
+    running = [subprocess.Popen(["gcc", *flags, "-c", *half], cwd=folder) for half in (sources[::2], sources[1::2]) if half]
+    codes = [process.wait() for process in running]
+    assert not any(codes)
 
 
-def case(operations: Sequence[Operation], wire: Wire, *, timesteps: int = 1, samples: int = 3, streamed: bool = False, **options: object) -> Case:
+def case(
+    operations: Sequence[Operation], wire: Wire, *, timesteps: int = 1, samples: int = 3, streamed: bool = False, **options: object
+) -> Case:
     """A network of these operations with random golden vectors."""
     netlist = netlist_of(Source("x", 1.0), wire, operations, operations[-1].name, timesteps=timesteps)
     rng = np.random.default_rng(len(operations))

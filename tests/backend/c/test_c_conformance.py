@@ -24,7 +24,9 @@ def whole(*shape: int, low: int = -127, high: int = 127) -> np.ndarray:
 
 @given(st.lists(recipes(), min_size=6, max_size=6), st.booleans(), st.sampled_from(["-O1", "-O1 -mavx2", "-O1 -march=native"]))
 @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.explicit, Phase.generate])
-def test_random_networks_equal_the_reference(tmp_path_factory: pytest.TempPathFactory, many: list[Recipe], streamed: bool, flags: str) -> None:
+def test_random_networks_equal_the_reference(
+    tmp_path_factory: pytest.TempPathFactory, many: list[Recipe], streamed: bool, flags: str
+) -> None:
     netlists = [recipe() for recipe in many]
     planes = ("spikes", "levels", "none")
     cases: list[Case] = [

@@ -107,7 +107,9 @@ def test_make_test_fails_where_a_number_differs(tmp_path: Path) -> None:
     vectors = golden(netlist)
     emitted(tmp_path / "right", netlist, vectors, COptions(flags="-O1"))
     emitted(tmp_path / "wrong", netlist, Golden(vectors.inputs, vectors.outputs ^ (np.arange(64) == 3)), COptions(flags="-O1"))
-    right, wrong = (subprocess.run(["make", "-s", "test"], cwd=tmp_path / name, capture_output=True, text=True) for name in ("right", "wrong"))
+    right, wrong = (
+        subprocess.run(["make", "-s", "test"], cwd=tmp_path / name, capture_output=True, text=True) for name in ("right", "wrong")
+    )
     assert right.returncode == 0
     assert "3 samples, 0 mismatches" in right.stdout
     assert wrong.returncode != 0

@@ -91,11 +91,15 @@ def rational(value: float) -> Fraction:
 
 def table(network: Network) -> str:
     """ROM and RAM, array by array, as the lines of a comment."""
-    rows = [("ROM", array.name, f"{array.number.name}[{array.values.size}]", array.bytes, array.about) for array in network.arrays]
-    rows += [("RAM", f"arena + {each.offset}", f"{each.buffer.number.name}[{each.buffer.count}]", each.buffer.bytes,
-              f"{each.buffer.name}: {each.buffer.about}, steps {each.buffer.first} to {each.buffer.last}") for each in network.placed]  # fmt: skip
-    rows += [("RAM", f"state.{each.name}", f"{each.number.name}[{each.count}]", each.bytes, each.about) for each in network.state]
-    lines = [f" * {where}  {name:<24} {kind:<20} {size:>9}  {words(about, 100)}" for where, name, kind, size, about in rows]
+    rows = [("ROM", array.name, array.number.name, array.values.size, array.bytes, array.about) for array in network.arrays]
+    for each in network.placed:
+        buffer = each.buffer
+        about = f"{buffer.name}: {buffer.about}, steps {buffer.first} to {buffer.last}"
+        rows.append(("RAM", f"arena + {each.offset}", buffer.number.name, buffer.count, buffer.bytes, about))
+    rows += [("RAM", f"state.{each.name}", each.number.name, each.count, each.bytes, each.about) for each in network.state]
+    lines = [
+        f" * {where}  {name:<24} {f'{kind}[{count}]':<20} {size:>9}  {words(about, 100)}" for where, name, kind, count, size, about in rows
+    ]
     lines += [
         f" * ROM  {'all arrays':<45} {network.rom:>9}  code left out",
         f" * RAM  {'arena':<45} {network.arena:>9}  places in it are used again within a tick",
@@ -153,7 +157,9 @@ def memory(network: Network) -> str:
         members = list[str]()
         for each in network.placed:
             gap = f"uint8_t gap[{each.offset}]; " if each.offset else ""
-            members.append(f"    struct {{ {gap}{each.buffer.number.name} at[{each.buffer.count}]; }} {each.buffer.name}; /* {each.buffer.about} */")
+            members.append(
+                f"    struct {{ {gap}{each.buffer.number.name} at[{each.buffer.count}]; }} {each.buffer.name}; /* {each.buffer.about} */"
+            )
         parts.append("static _Alignas(64) union {\n" + "\n".join(members) + "\n} arena;\n")
     if network.state:
         lines = [f"    {each.number.name} {each.name}[{each.count}]; /* {words(each.about, 100)} */" for each in network.state]
@@ -166,7 +172,9 @@ def weights_header(network: Network) -> str:
     prefix = network.plan.options.prefix
     lines = [f"extern {array.declared}; /* {array.about} */" for array in network.arrays]
     guard = f"{prefix.upper()}_WEIGHTS_H"
-    return "\n".join(["/* Weights and tables. */", f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", "", *lines, "", "#endif", ""])
+    return "\n".join(
+        ["/* Weights and tables. */", f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", "", *lines, "", "#endif", ""]
+    )
 
 
 def weights(network: Network) -> str:

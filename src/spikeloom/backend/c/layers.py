@@ -175,13 +175,18 @@ def _planes(made: Made) -> tuple[list[str], list[str]]:
     line = -(-layout.pitch // 32) + 1
     bits = code.scratch(made.step, "bits", U32, height * depth * line, f"inputs of {made.about}, packed")
     pack = [f"for (int32_t r = 0; r < {height}; r++) {{"]
-    pack += [f"    packed({made.address()} + r * {layout.pitch}, {layout.pitch}, {bit}, {bits} + (r * {depth} + {bit}) * {line});" for bit in range(depth)]
+    pack += [
+        f"    packed({made.address()} + r * {layout.pitch}, {layout.pitch}, {bit}, {bits} + (r * {depth} + {bit}) * {line});"
+        for bit in range(depth)
+    ]
     pack.append("}")
     weights = f"{full.name if full else 'NULL'}, {last.name if last else 'NULL'}"
     told = f"{planes.full}, {planes.tail}"
     if flat:
         row = "0" if made.rows == 1 else "r"
-        each_bit = [f"{name}({bits} + ({row} * {depth} + {bit}) * {line}, {told}, {1 << bit}, {weights}, {made.outs}, acc);" for bit in range(depth)]
+        each_bit = [
+            f"{name}({bits} + ({row} * {depth} + {bit}) * {line}, {told}, {1 << bit}, {weights}, {made.outs}, acc);" for bit in range(depth)
+        ]
         return pack, each_bit
     code.kernel("patch", "patch")
     patch = code.scratch(made.step, "seen", U32, planes.full + 2, f"what a pixel of {made.about} sees")
@@ -275,5 +280,3 @@ def _window(made: Made, layer: Convolution, words: int) -> str:
         "run": int(run),
     }
     return "static const window s = {" + ", ".join(f".{name} = {value}" for name, value in facts.items()) + "};"
-
-

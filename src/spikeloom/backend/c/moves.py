@@ -2,6 +2,8 @@
 Pools and what only moves numbers, as code.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
@@ -26,14 +28,23 @@ def pool_step(code: Code, step: Step, pool: Pool) -> list[str]:
         code.state(f"top{step.number}", sums, out.rows * out.row, f"maxima of {words(pool.name)} a tick ago")
         before += _totalled(code, step, layout, sums, x, number, total)
         x, pitch, number, what = total, layout.row, sums, _difference(step, out, sums)
-        code.resets.append(f"    memset({total}, 0, sizeof {total});\n    memset(state.top{step.number}, 0, sizeof state.top{step.number});\n")
+        code.resets.append(
+            f"    memset({total}, 0, sizeof {total});\n    memset(state.top{step.number}, 0, sizeof state.top{step.number});\n"
+        )
     tokens = {"XT": number.name, "AT": sums.name} if pool.what == "sum" else {"XT": number.name}
     kernel = code.kernel(f"pool_{pool.what}", **tokens)
     acc = code.scratch(step, "acc", sums, out.row, f"a row of {words(pool.name)}")
     top = f"r * {pool.stride[0]} - {pool.padding[0]}" if pool.padding[0] else f"r * {pool.stride[0]}"
-    told = f"{pitch}, {channels}, {height}, {width}, {pool.kernel[0]}, {pool.kernel[1]}, {top}, {-pool.padding[1]}, {pool.stride[1]}, {out.shape[2]}"
+    sides = f"{pitch}, {channels}, {height}, {width}, {pool.kernel[0]}, {pool.kernel[1]}"
+    told = f"{sides}, {top}, {-pool.padding[1]}, {pool.stride[1]}, {out.shape[2]}"
     call = row_function(code, step, sums, what).replace("ACC", acc)
-    return [*before, f"    for (int32_t r = 0; r < {out.rows}; r++) {{", f"        {kernel}({x}, {told}, {acc});", f"        {call}", "    }"]
+    return [
+        *before,
+        f"    for (int32_t r = 0; r < {out.rows}; r++) {{",
+        f"        {kernel}({x}, {told}, {acc});",
+        f"        {call}",
+        "    }",
+    ]
 
 
 def _sums_of(code: Code, pool: Pool) -> Number:
@@ -50,10 +61,15 @@ def _sums_of(code: Code, pool: Pool) -> Number:
 def _totalled(code: Code, step: Step, layout: Layout, sums: Number, x: str, number: Number, total: str) -> list[str]:
     """The lines that add this tick's numbers to the sums since the first."""
     name = code.kernel("totalled", XT=number.name, AT=sums.name)
-    return [f"    for (int32_t r = 0; r < {layout.rows}; r++)", f"        {name}({x} + r * {layout.pitch}, {layout.row}, {total} + r * {layout.row});"]
+    return [
+        f"    for (int32_t r = 0; r < {layout.rows}; r++)",
+        f"        {name}({x} + r * {layout.pitch}, {layout.row}, {total} + r * {layout.row});",
+    ]
 
 
-def _difference(step: Step, out: Layout, sums: Number):  # noqa: ANN202
+def _difference(step: Step, out: Layout, sums: Number) -> Callable[[Row], None]:
+    """What a maximum over time sends: how much it has changed."""
+
     def said(row: Row) -> None:
         row.take(f"{sums.name} *restrict top", f"state.top{step.number} + r * {out.row}")
         row.put("sum", I64 if sums == I64 else I32, step.head.name if step.head else None, "acc[i] - top[i]")
@@ -64,11 +80,12 @@ def _difference(step: Step, out: Layout, sums: Number):  # noqa: ANN202
 
 def convert_step(code: Code, step: Step, work: Convert | Route) -> list[str]:
     """The lines of a step that moves numbers."""
+    read = work.reads[0]
     if isinstance(work, Route) and (work.index is not None or len(work.reads) > 1):
         return _routed(code, step, work)
-    source, target = code.plan.layout(work.reads[0]), code.plan.layout(work.name)
-    x, out = code.address(work.reads[0], step), f"arena.b{step.number}.at"
-    if source.image and target.image and source.shape != target.shape or source.order is not None:
+    source, target = code.plan.layout(read), code.plan.layout(work.name)
+    x, out = code.address(read, step), f"arena.b{step.number}.at"
+    if (source.image and target.image and source.shape != target.shape) or source.order is not None:
         return _routed(code, step, work)
     plus = work.plus if isinstance(work, Convert) else 0
     return code.cleared(step, plus) + moved(source, target, x, out, code.plan.number(work.name).name, plus)
@@ -81,7 +98,11 @@ def moved(source: Layout, target: Layout, x: str, out: str, kind: str, plus: int
         rows, size = (target.rows, target.row) if source.image else (1, target.size)
         to, at = (f"{out} + {row_at(target)}", f"{x} + {row_at(source)}") if source.image else (out, x)
         inner = f"for (int32_t i = 0; i < {size}; i++)\n            ({to})[i] = ({kind})(({at})[i]{raised});"
-        return [f"    for (int32_t r = 0; r < {rows}; r++) {{", f"        {inner if plus else f'memcpy({to}, {at}, {size} * sizeof({kind}));'}", "    }"]
+        return [
+            f"    for (int32_t r = 0; r < {rows}; r++) {{",
+            f"        {inner if plus else f'memcpy({to}, {at}, {size} * sizeof({kind}));'}",
+            "    }",
+        ]
     image = source if source.image else target
     channels, height, width = image.shape
     place, flat = f"{image.origin} + y * {image.pitch} + x * {channels} + c", f"(c * {height} + y) * {width} + x"
@@ -115,14 +136,18 @@ def _routed(code: Code, step: Step, work: Route | Convert) -> list[str]:
     return lines
 
 
-def _moves(code: Code, step: Step, work: Route | Convert, number: int, read: str, to: Int[ndarray, " n"], at: Int[ndarray, " n"]) -> list[str]:
+def _moves(
+    code: Code, step: Step, work: Route | Convert, number: int, read: str, to: Int[ndarray, " n"], at: Int[ndarray, " n"]
+) -> list[str]:
     """Lines for what comes from one operand."""
     kinds = {"XT": code.plan.number(read).name, "AT": code.plan.number(work.name).name}
     first = np.flatnonzero(np.concatenate([[True], (np.diff(to) != 1) | (np.diff(at) != 1)]))
     counts = np.diff(np.concatenate([first, [len(to)]]))
     x, out, about = code.address(read, step), f"arena.b{step.number}.at", f"of {words(work.name)}"
     if 3 * len(first) <= len(to):
-        array = code.constants.put(f"runs_{number}_{step.number}", np.stack([to[first], at[first], counts], 1), f"runs (to, from, how many) {about}")
+        array = code.constants.put(
+            f"runs_{number}_{step.number}", np.stack([to[first], at[first], counts], 1), f"runs (to, from, how many) {about}"
+        )
         name = code.kernel("runs", IT=array.number.name, **kinds)
         return [f"    {name}({x}, {array.name}, {len(first)}, {out});"]
     if (to == np.arange(len(to)) + to[0]).all():

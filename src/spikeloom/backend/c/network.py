@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import final
 
 from spikeloom.backend.c.arrays import Array, Constants
-from spikeloom.backend.c.code import Code
+from spikeloom.backend.c.code import Code, words
 from spikeloom.backend.c.layers import layer_step
+from spikeloom.backend.c.layout import Convert
 from spikeloom.backend.c.memory import Buffer, Placed, arena_bytes, arranged, state_bytes
 from spikeloom.backend.c.moves import convert_step, pool_step
 from spikeloom.backend.c.numbers import Number, holding
@@ -15,7 +16,6 @@ from spikeloom.backend.c.options import COptions
 from spikeloom.backend.c.plan import Plan, Step, plan
 from spikeloom.backend.c.tails import row_function
 from spikeloom.ir.hardware import Affine, Convolution, Netlist, Pool, Route
-from spikeloom.backend.c.layout import Convert
 
 
 @final
@@ -106,8 +106,6 @@ def _step(code: Code, step: Step) -> list[str]:
 
 def _comment(made: Plan, step: Step) -> str:
     """What a step does, in words."""
-    from spikeloom.backend.c.code import words
-
     parts = [f"{words(work.name)} ({type(work).__name__.lower()})" for work in step.operations]
     shape = "x".join(map(str, made.wire(step.name).shape))
     return f"/* {', '.join(parts)}: {shape} */"

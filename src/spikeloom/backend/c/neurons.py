@@ -2,22 +2,18 @@
 Neurons in a row's loop: equations (1) to (3) of `ir.hardware.netlist.Population`.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
 from spikeloom.backend.c.arrays import literal
 from spikeloom.backend.c.numbers import I32, I64, Number, kept, reckoned
+from spikeloom.backend.c.row import Row
 from spikeloom.backend.c.staircase import Line, way_of
 from spikeloom.ir.hardware import Membrane, Population, Wire
 
-if TYPE_CHECKING:
-    from spikeloom.backend.c.tails import Row
 
-
-def neurons(row: "Row", population: Population) -> None:
+def neurons(row: Row, population: Population) -> None:
     """Writes what a population does with its current."""
     place = row.step.tails.index(population)
     membrane = population.membrane
@@ -46,7 +42,7 @@ def _reckoned(membrane: Membrane, read: Wire, h: Wire, v: Wire) -> Number:
     return reckoned(held, held + most[0] + leak, most[1] + 1 + 2 * taken)
 
 
-def _membrane(row: "Row", population: Population, membrane: Membrane, v: Wire, place: int) -> str:
+def _membrane(row: Row, population: Population, membrane: Membrane, v: Wire, place: int) -> str:
     """Room for membranes, and their start. Gives the expression of one."""
     code, layout, number = row.code, row.layout, kept(v.low, v.high)
     name = f"v{row.step.number}_{place}"
@@ -56,7 +52,7 @@ def _membrane(row: "Row", population: Population, membrane: Membrane, v: Wire, p
     return f"v{place}[i]"
 
 
-def _start(row: "Row", population: Population, membrane: Membrane, number: Number, name: str) -> str:
+def _start(row: Row, population: Population, membrane: Membrane, number: Number, name: str) -> str:
     """The lines that put membranes at rest."""
     layout, start = row.layout, membrane.initial
     every = f"    for (int32_t i = 0; i < {layout.rows * layout.row}; i++)\n        state.{name}[i] = "
@@ -72,7 +68,7 @@ def _start(row: "Row", population: Population, membrane: Membrane, number: Numbe
     return f"{every}({number.name}){array.name}[{divided} % {shape[population.axis]}];\n"
 
 
-def _started(row: "Row", population: Population, membrane: Membrane, number: Number, now: str, place: int) -> list[str]:
+def _started(row: Row, population: Population, membrane: Membrane, number: Number, now: str, place: int) -> list[str]:
     """What joins the current: what the membrane kept, and the leak; at T = 1 both are known numbers."""
     axis = population.axis
     if not now:
@@ -89,7 +85,7 @@ def _started(row: "Row", population: Population, membrane: Membrane, number: Num
     return terms
 
 
-def _fired(row: "Row", population: Population, h: Wire, number: Number, place: int) -> None:
+def _fired(row: Row, population: Population, h: Wire, number: Number, place: int) -> None:
     """k and o: equation (2)."""
     row.put(f"k{place}", I32, None, _counted(row, population, h, number, place))
     wire = row.code.plan.wire(population.name)
@@ -97,7 +93,7 @@ def _fired(row: "Row", population: Population, h: Wire, number: Number, place: i
     row.put(f"o{place}", sent, population.name, _at_level(row, population, population.heights, f"height_{place}_", sent, place))
 
 
-def _counted(row: "Row", population: Population, h: Wire, number: Number, place: int) -> str:
+def _counted(row: Row, population: Population, h: Wire, number: Number, place: int) -> str:
     """How many thresholds h reaches."""
     if population.levels == 0:
         return "0"
@@ -114,13 +110,11 @@ def _counted(row: "Row", population: Population, h: Wire, number: Number, place:
     return f"{search}({array.name}{first}, {population.levels}, h{place})"
 
 
-def _on_line(row: "Row", population: Population, line: Line, number: Number, place: int) -> str:
+def _on_line(row: Row, population: Population, line: Line, number: Number, place: int) -> str:
     """Equation (1) of `staircase`."""
     told = f"of the line through the thresholds of {population.name}"
     parts = {"low": line.low, "high": line.high, "slope": line.slope, "from": line.start}
-    given = {
-        part: row.parameter(values, population.axis, f"{part}_{place}_", f"{part} {told}") for part, values in parts.items()
-    }
+    given = {part: row.parameter(values, population.axis, f"{part}_{place}_", f"{part} {told}") for part, values in parts.items()}
     row.put(f"above{place}", number, None, f"h{place} < {given['low']} ? {given['low']} : h{place}")
     row.put(f"inside{place}", number, None, f"above{place} > {given['high']} ? {given['high']} : above{place}")
     far = line.bits == 64 and (int((line.high - line.low).max()) >= 1 << 31 or number == I64)
@@ -136,7 +130,7 @@ def _parted(text: str) -> str:
     return f"({text})" if text.startswith("-") else text
 
 
-def _at_level(row: "Row", population: Population, rows: Int[ndarray, "c k1"], name: str, number: Number, place: int) -> str:
+def _at_level(row: Row, population: Population, rows: Int[ndarray, "c k1"], name: str, number: Number, place: int) -> str:
     """rows[c, k]: a line in k where it is one, else a table."""
     step, axis, told = np.diff(rows, axis=1), population.axis, f"{name.split('_')[0]}s of {population.name}"
     if rows.shape[1] == 1 or (step == step[:, :1]).all():
@@ -151,10 +145,11 @@ def _at_level(row: "Row", population: Population, rows: Int[ndarray, "c k1"], na
     return f"{array.name}[{first}k{place}]"
 
 
-def _reset(row: "Row", population: Population, membrane: Membrane, number: Number, place: int) -> str:
+def _reset(row: Row, population: Population, membrane: Membrane, number: Number, place: int) -> str:
     """v after the thresholds: equation (3)."""
     if membrane.reset == "zero":
-        silent = (population.thresholds <= 0).sum(1)
-        return f"k{place} == {row.parameter(silent, population.axis, f'silent_{place}_', f'silent levels of {population.name}')} ? h{place} : 0"
+        levels = (population.thresholds <= 0).sum(1)
+        silent = row.parameter(levels, population.axis, f"silent_{place}_", f"silent levels of {population.name}")
+        return f"k{place} == {silent} ? h{place} : 0"
     taken = _at_level(row, population, membrane.taken, f"taken_{place}_", number, place)
     return f"h{place} - ({taken})"

@@ -1,8 +1,9 @@
 """
 What the emitted code does, step by step, and where it keeps what.
 
-A step is one operation that makes rows of numbers, with all the operations behind it that treat each number for itself (sums, requantisation,
-neurons), as long as nobody else reads what lies between: those never leave the row. Event-driven convolutions make all rows first.
+A step is one operation that makes rows of numbers, with all the operations behind it that treat each number for itself (sums,
+requantisation, neurons), as long as nobody else reads what lies between: those never leave the row. Event-driven convolutions make all
+rows first.
 """
 
 from dataclasses import dataclass, field
@@ -81,7 +82,9 @@ class Plan:
         """The last step that reads what a step makes; the number of steps for the output."""
         if self.laid.root(self.netlist.output) == step.name:
             return len(self.steps)
-        return max((later.number for later in self.steps if any(self.laid.root(read) == step.name for read in later.reads)), default=step.number)
+        return max(
+            (later.number for later in self.steps if any(self.laid.root(read) == step.name for read in later.reads)), default=step.number
+        )
 
 
 def plan(netlist: Netlist, options: COptions) -> Plan:

@@ -59,7 +59,7 @@ def line_of(thresholds: Int[ndarray, "c k"], least: int, most: int, bits: int) -
     if bits == 64:  # no finer than what leaves slopes 31 bits: they multiply faster
         apart = np.diff(thresholds, axis=1)
         shift = min(shift, 29 + int(apart[apart > 0].min(initial=1 << 40)).bit_length())
-    if bits == 32 and not (-(1 << 31) <= least and most < 1 << 31):
+    if bits == 32 and (least < -(1 << 31) or most >= 1 << 31):
         return None
     rows = [_row(row, least, most, shift) for row in thresholds]
     if any(row is None for row in rows):

@@ -36,7 +36,7 @@ def kernel_of(layer: Layer, read: Wire, options: COptions) -> Kernel:
         return "planes"
     if isinstance(layer, Convolution) and layer.weight.shape[1] == 1 and groups == layer.weight.shape[0] > 1:
         return "depthwise"
-    small = U8.holds(read.low, read.high) and -128 <= int(layer.weight.min()) and int(layer.weight.max()) <= 127
+    small = U8.holds(read.low, read.high) and I8.holds(int(layer.weight.min()), int(layer.weight.max()))
     return "dot" if small and bound_of(layer, read) < 1 << 31 and length_of(layer) >= SHORTEST else "wide"
 
 
@@ -148,7 +148,9 @@ def planes_order(weights: Int[ndarray, "g o s l"]) -> Planes:
     bits = np.zeros((groups, outs, 2, full * 32 + tail * 8), np.int64)
     bits[:, :, 0, :count], bits[:, :, 1, :count] = flat > 0, flat < 0
     words, last = bits[..., : full * 32].reshape(groups, outs, 2, full, 32), bits[..., full * 32 :].reshape(groups, outs, 2, tail, 8)
-    return Planes(_packed(words).transpose(0, 3, 2, 1).reshape(groups, -1), _packed(last).transpose(0, 3, 2, 1).reshape(groups, -1), full, tail)
+    return Planes(
+        _packed(words).transpose(0, 3, 2, 1).reshape(groups, -1), _packed(last).transpose(0, 3, 2, 1).reshape(groups, -1), full, tail
+    )
 
 
 def _packed(bits: Int[ndarray, "... n"]) -> Int[ndarray, "..."]:

@@ -38,14 +38,18 @@ def built(place: Path, prefix: str, options: COptions) -> Path:
     compiler = shutil.which(options.compiler)
     if compiler is None:
         raise ResourceError(
-            "a C compiler is needed to check what was emitted", found=f"no {options.compiler}", todo="install gcc, or give --option compiler=…"
+            "a C compiler is needed to check what was emitted",
+            found=f"no {options.compiler}",
+            todo="install gcc, or give --option compiler=…",
         )
     program = place / f"{prefix}_test"
     sources = [f"{prefix}.c", f"{prefix}_weights.c", f"{prefix}_test.c"]
     command = [compiler, *WARNINGS.split(), *options.flags.split(), *sources, "-o", str(program)]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ResourceError("the compiler refused what was emitted", found=done.stderr[:2000], todo="try --option flags=-O2, or another compiler")
+        raise ResourceError(
+            "the compiler refused what was emitted", found=done.stderr[:2000], todo="try --option flags=-O2, or another compiler"
+        )
     return program
 
 
