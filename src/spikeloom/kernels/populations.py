@@ -2,7 +2,8 @@
 The kernels on tensors: what they serve, where the numbers lie, and how many threads share the work.
 
 They serve float32 on a CPU, without gradients (`serves`), with channels that lie as `layout` says; elsewhere whoever calls them does
-without. Results are those of `neuron.run_uniform` and `neuron.look_up`, bit for bit.
+without. Results are those of `neuron.run_uniform` and `neuron.look_up`, bit for bit. `runner` says which kernel runs a population: the one
+here, or Triton's on a GPU (`triton_populations`).
 """
 
 import math
@@ -17,6 +18,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikeloom.kernels import triton_populations
 from spikeloom.kernels.bank import Place
 from spikeloom.kernels.layout import Layout, layout_of
 from spikeloom.kernels.threads import together
@@ -46,6 +48,13 @@ def serves(x: Tensor, *others: Tensor | None) -> bool:
         if each is not None and (each.dtype is not torch.float32 or not each.is_cpu or (tracking and each.requires_grad)):
             return False
     return True
+
+
+def runner(x: Tensor, *others: Tensor | None) -> Callable[..., Tensor | None] | None:
+    """The `run_uniform` that takes such tensors: numba's on a CPU, Triton's on a GPU; None where neither does."""
+    if serves(x, *others):
+        return run_uniform
+    return triton_populations.run_uniform if triton_populations.serves(x, *others) else None
 
 
 def run_uniform(
