@@ -1,16 +1,16 @@
 """
-The Triton kernel of populations: one program has a block of neurons and goes through all steps, membranes in registers, one load and one store
-a step. The arithmetic is that of `loops.run_uniform` in the same order; it has to be compiled without fused multiply-adds
+The Triton kernel of populations: one program has a block of neurons and goes through all steps, membranes in registers, one load and one
+store a step. The arithmetic is that of `loops.run_uniform` in the same order; it has to be compiled without fused multiply-adds
 (`triton_populations`), for those round once where `neuron` rounds twice. Imported at the first call: it needs triton.
 """
 
 from typing import no_type_check
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 
-@triton.jit
+@triton.jit  # pyright: ignore[reportUntypedFunctionDecorator]
 @no_type_check
 def run_uniform(
     x_at, o_at, step_at, v0_at, decay_at, leak_at,
@@ -47,10 +47,7 @@ def run_uniform(
         z = tl.where(z > high, high, z)
         o = z * step  # (2)
         tl.store(o_at + place, o, mask=there)
-        if reset == "zero":
-            v = tl.where(o != 0.0, 0.0, h)  # (3)
-        else:
-            v = h - o
+        v = tl.where(o != 0.0, 0.0, h) if reset == "zero" else h - o  # (3)
         if reset == "gated":
             sent = sent + z  # (4)
         place += neurons

@@ -1,8 +1,8 @@
 """
 Kernels that touch each number by itself, generated for the network: a population with the sums and requantisations before it.
 
-One thread has one neuron of one sample and goes through all ticks: parameters and the membrane stay in registers, each input is read once and
-each output written once.
+One thread has one neuron of one sample and goes through all ticks: parameters and the membrane stay in registers, each input is read once
+and each output written once.
 """
 
 from dataclasses import dataclass, field
@@ -70,11 +70,11 @@ def elementwise(step: Step, netlist: Netlist, constants: Constants, widths: Widt
     for place, operation in enumerate(step.within):
         body.names[operation.name] = name = f"y{place}"
         _computed(body, operation, name)
-    given = "".join(
-        f"const {read.number.name} *__restrict__ in{place}, int64_t step{place}, " for place, read in enumerate(step.reads)
-    )
+    given = "".join(f"const {read.number.name} *__restrict__ in{place}, int64_t step{place}, " for place, read in enumerate(step.reads))
     idle = f"p % {layout.group} >= {layout.used}" if layout.group < layout.stride else f"p >= {layout.used}"
-    head = f"__global__ void __launch_bounds__(256) step_{step.number}({given}{kept.number.name} *__restrict__ out, int64_t count, int ticks)"
+    head = (
+        f"__global__ void __launch_bounds__(256) step_{step.number}({given}{kept.number.name} *__restrict__ out, int64_t count, int ticks)"
+    )
     last = body.names[step.within[-1].name]
     lines = [
         "const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;",
@@ -142,8 +142,7 @@ def _requantised(body: Body, operation: Requantise, name: str) -> None:
     low, high = literal(operation.low), literal(operation.high)
     body.inside += [
         f"const {kind} {name}_scaled = (static_cast<{kind}>({factor}) * {body.names[operation.reads[0]]} + {half}) >> {shift};",
-        f"const int32_t {name} = static_cast<int32_t>("
-        f"{name}_scaled < {low} ? {low} : {name}_scaled > {high} ? {high} : {name}_scaled);",
+        f"const int32_t {name} = static_cast<int32_t>({name}_scaled < {low} ? {low} : {name}_scaled > {high} ? {high} : {name}_scaled);",
     ]
 
 

@@ -122,7 +122,7 @@ class Network {{
 
 def _weights(prefix: str, constants: Constants) -> str:
     guard = f"SPIKELOOM_{prefix.upper()}_WEIGHTS_CUH"
-    text = "\n".join(constants.texts)
+    text = "\n".join(array.text for array in constants.arrays.values())
     return (
         f"// Weights and tables, emitted by Spikeloom.\n#ifndef {guard}\n#define {guard}\n\n"
         f'#include "kernels.cuh"\n\nnamespace {prefix} {{\n\n{text}\n}}  // namespace {prefix}\n\n#endif\n'
@@ -184,7 +184,8 @@ def _total(work: Work) -> tuple[str, str]:
     table = ", ".join(str(each) for each in output.layout.place.tolist())
     places = "" if output.layout.straight else f"static __device__ const int32_t PLACE[{len(output.layout.place)}] = {{{table}}};\n\n"
     text = f"""{places}// The sum over all ticks
-__global__ void __launch_bounds__(256) total(const {output.number.name} *__restrict__ in, int64_t step, output_t *__restrict__ out, int64_t count)
+__global__ void __launch_bounds__(256)
+    total(const {output.number.name} *__restrict__ in, int64_t step, output_t *__restrict__ out, int64_t count)
 {{
     const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (at >= count)

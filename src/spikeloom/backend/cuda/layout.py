@@ -1,8 +1,8 @@
 """
 Where the numbers of a sample lie on the device.
 
-A picture [C, H, W] lies with its channels innermost, padded to fours; everything else in its own order, padded at its end. A route that only
-renames places leaves the numbers where they are: its wire has a layout of its own.
+A picture [C, H, W] lies with its channels innermost, padded to fours; everything else in its own order, padded at its end. A route that
+only renames places leaves the numbers where they are: its wire has a layout of its own.
 """
 
 import math

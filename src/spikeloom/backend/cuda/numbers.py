@@ -58,38 +58,55 @@ def reckoned(bound: int) -> Number:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Array:
+    """A constant array on the device: words of a type, or pairs of words."""
+
+    name: str
+    kind: str
+    values: Int[ndarray, "..."]
+    bytes: int
+
+    @property
+    def text(self) -> str:
+        """Its definition."""
+        lines = "\n".join(_written(self.values, hexadecimal=self.kind == U32.name))
+        return f"static __device__ const {self.kind} {self.name}[{len(self.values)}] = {{\n{lines}\n}};\n"
+
+
+@final
 @dataclass
 class Constants:
     """All constant arrays of a network; equal ones are kept once."""
 
-    texts: list[str] = field(default_factory=list[str])
-    known: dict[tuple[str, bytes], str] = field(default_factory=dict[tuple[str, bytes], str])
-    bytes: int = 0
+    arrays: dict[tuple[str, bytes], Array] = field(default_factory=dict[tuple[str, bytes], Array])
+
+    @property
+    def bytes(self) -> int:
+        """What all of them take."""
+        return sum(array.bytes for array in self.arrays.values())
 
     def put(self, name: str, values: Int[ndarray, "..."], number: Number | None = None) -> tuple[str, Number]:
         """An array of these values (flattened): its name and type, the smallest that holds them or the one given."""
         flat = np.ascontiguousarray(values, np.int64).reshape(-1)
         number = number or holding(int(flat.min()), int(flat.max()), (*STORED, I64))
-        return self._kept(name, number.name, flat, number.bytes), number
+        return self._kept(Array(name, number.name, flat, flat.size * number.bytes)), number
 
     def planes(self, name: str, positive: Int[ndarray, " n"], negative: Int[ndarray, " n"]) -> str:
         """Pairs of words of bits."""
-        return self._kept(name, "spikeloom::Planes", np.stack([positive, negative], 1).astype(np.int64), 4)
+        values = np.stack([positive, negative], 1).astype(np.int64)
+        return self._kept(Array(name, "spikeloom::Planes", values, values.size * U32.bytes))
 
-    def _kept(self, name: str, kind: str, values: Int[ndarray, "..."], size: int) -> str:
-        key = (kind, values.tobytes())
-        if key not in self.known:
-            self.known[key] = name
-            lines = "\n".join(_written(values, hexadecimal=kind in ("uint32_t", "spikeloom::Planes")))
-            self.texts.append(f"static __device__ const {kind} {name}[{len(values)}] = {{\n{lines}\n}};\n")
-            self.bytes += values.size * size
-        return self.known[key]
+    def _kept(self, array: Array) -> str:
+        return self.arrays.setdefault((array.kind, array.values.tobytes()), array).name
 
 
 def _written(values: Int[ndarray, "..."], *, hexadecimal: bool) -> Iterator[str]:
     line = "   "
     for value in values.tolist():
-        word = " {" + ", ".join(f"0x{part:08X}U" for part in value) + "}," if isinstance(value, list) else f" {_literal(value, hexadecimal)},"
+        word = (
+            " {" + ", ".join(f"0x{part:08X}U" for part in value) + "}," if isinstance(value, list) else f" {_literal(value, hexadecimal)},"
+        )
         if len(line) + len(word) > LINE:
             yield line
             line = "   "

@@ -27,7 +27,9 @@ class CudaOptions(TargetOptions):
     @classmethod
     def _architecture(cls, arch: str) -> str:
         if not re.fullmatch(r"sm_\d{2,3}[af]?", arch) or int(re.sub(r"\D", "", arch)) < 61:
-            raise ConfigError("no such GPU architecture", found=arch, allowed="sm_61 (the first with dp4a) or later", todo="give e.g. sm_90")
+            raise ConfigError(
+                "no such GPU architecture", found=arch, allowed="sm_61 (the first with dp4a) or later", todo="give e.g. sm_90"
+            )
         return arch
 
     @field_validator("prefix")

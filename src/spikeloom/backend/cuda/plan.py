@@ -176,12 +176,14 @@ class _Planner:
     def _packed(self, operation: Operation, read: Value) -> Value:
         deep = read.layout.group if isinstance(operation, Convolution) else read.layout.stride
         words = read.layout.stride // deep * -(-deep // 32)
-        return self._new(f"{operation.name}, packed", read.wire, Layout(np.zeros(0, np.int64), words, words, words), U32, read.still, brief=True)
+        return self._new(
+            f"{operation.name}, packed", read.wire, Layout(np.zeros(0, np.int64), words, words, words), U32, read.still, brief=True
+        )
 
     def _laid(self, value: Value, layout: Layout) -> Value:
         if value.layout.same(layout):
             return value
-        made = self._new(f"{value.key}, laid anew", value.wire, layout, value.number, value.still, brief=True)
+        made = self._new(value.key, value.wire, layout, value.number, value.still, brief=True)
         self._step("route", None, (value,), made)
         return made
 

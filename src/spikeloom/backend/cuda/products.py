@@ -1,7 +1,8 @@
 """
 Weighted sums: a layer's constants and weights in the form that its kernel reads, and how the kernel is launched.
 
-An affine layer is a convolution of one tap over places in a line. Weights lie word by word of the input, all outputs of a word side by side.
+An affine layer is a convolution of one tap over places in a line. Weights lie word by word of the input, all outputs of a word side by
+side.
 """
 
 from dataclasses import dataclass
@@ -164,12 +165,15 @@ def _launch(step: Step, shape: Shape, depth: int, kind: str) -> list[str]:
         places = read.layout.stride // shape.depth
         lines += [
             f"const int64_t words = rows({_word(read.still)}) * {places * depth};",
-            f"launch<true>(packed<{read.number.name}, {shape.depth}, {depth}, {places}, {read.layout.stride}>, blocks(words * 32, 256), 256, "
-            f"stream, {given}, {packed}, words);",
+            f"launch<true>(packed<{read.number.name}, {shape.depth}, {depth}, {places}, {read.layout.stride}>, "
+            f"blocks(words * 32, 256), 256, stream, {given}, {packed}, words);",
         ]
         given = packed
     if step.way == "grouped":
-        return [*lines, f"launch<false>(grouped<{layer}>, blocks(positions * {shape.out_used}, 256), 256, stream, {given}, {put}, positions);"]
+        return [
+            *lines,
+            f"launch<false>(grouped<{layer}>, blocks(positions * {shape.out_used}, 256), 256, stream, {given}, {put}, positions);",
+        ]
     if step.way == "gather":
         grid = f"dim3(static_cast<unsigned>(positions), {-(-shape.out_used // 128)})"
         return [*lines, f"launch<true>(gather<{layer}>, {grid}, 128, stream, {given}, {put});"]

@@ -48,11 +48,17 @@ def _operation(operation: Operation, netlist: Netlist, widths: dict[str, tuple[W
         case Pool():
             window = operation.kernel[0] * operation.kernel[1]
             if operation.what == "max" and netlist.timesteps > 1 and window > WINDOW:
-                yield Refusal(operation.name, f"a maximum over time of {window} places", f"at most {WINDOW}", "use smaller windows or T = 1")
+                yield Refusal(
+                    operation.name, f"a maximum over time of {window} places", f"at most {WINDOW}", "use smaller windows or T = 1"
+                )
         case _:
             if operation.name in widths and (membrane := getattr(operation, "membrane", None)) is not None:
                 h, v = widths[operation.name]
-                bounds = (decay_bound(membrane, v), integrate_bound(membrane, v, netlist.wires[operation.reads[0]]), taken_bound(membrane, h))
+                bounds = (
+                    decay_bound(membrane, v),
+                    integrate_bound(membrane, v, netlist.wires[operation.reads[0]]),
+                    taken_bound(membrane, h),
+                )
                 yield from _bounded(operation.name, max(bounds))
 
 

@@ -16,7 +16,7 @@ from spikeloom.backend.target import Form, Golden, Target
 from spikeloom.ir.hardware import Affine, Convolution, Netlist
 
 TAKES = {
-    "Affine": "any; bytes by bytes four at a time (dp4a), ternary weights on spikes as planes of bits, or the weights of active inputs only",
+    "Affine": "any; bytes four at a time (dp4a), ternary weights on spikes as planes of bits, or the weights of active inputs only",
     "Convolution": "the same; groups one product at a time",
     "Pool": "sum; maximum, over time too (windows of at most 256 places there)",
     "Add": "any gains; inside of the kernel of what reads it",

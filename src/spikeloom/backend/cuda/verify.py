@@ -20,8 +20,8 @@ EMULATED = "the same source on the CPU, emulated; not run on a GPU"
 
 
 def verify(folder: Path, netlist: Netlist, golden: Golden, options: CudaOptions) -> Verdict:
-    """How the compiled files answer the shipped vectors, and those given here. Where nvcc is there, the kernels are compiled for the GPU too,
-    whatever they run on. Raises ResourceError where there is neither a GPU nor a C++ compiler."""
+    """How the compiled files answer the shipped vectors, and those given here. Where nvcc is there, the kernels are compiled for the GPU
+    too, whatever they run on. Raises ResourceError where there is neither a GPU nor a C++ compiler."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "built"
         shutil.copytree(folder, place)
@@ -64,7 +64,9 @@ def on_cpu(place: Path, options: CudaOptions) -> tuple[Path, str]:
     """The test program for the CPU, and what is to be said of it."""
     if shutil.which(options.compiler) is None:
         todo = "install g++, or give --option compiler=…, or run on a machine with a GPU and nvcc"
-        raise ResourceError("a GPU or a C++ compiler is needed to check what was emitted", found=f"no GPU, no {options.compiler}", todo=todo)
+        raise ResourceError(
+            "a GPU or a C++ compiler is needed to check what was emitted", found=f"no GPU, no {options.compiler}", todo=todo
+        )
     _done([options.compiler, *CPU_FLAGS, "-x", "c++", "network.cu", "main.cu", "-o", "network_cpu"], place)
     return place / "network_cpu", f"{options.compiler}: {EMULATED}"
 
@@ -81,5 +83,7 @@ def answered(program: Path, place: Path, vectors: str) -> tuple[int, int]:
 def _done(command: list[str], place: Path) -> str:
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ResourceError(f"{command[0]} refused what was emitted", found=done.stderr[:2000], todo="try another compiler or --option arch=…")
+        raise ResourceError(
+            f"{command[0]} refused what was emitted", found=done.stderr[:2000], todo="try another compiler or --option arch=…"
+        )
     return done.stdout + done.stderr
