@@ -28,7 +28,8 @@ def tokens(rng: np.random.Generator) -> Netlist:
 
 
 def renamed(rng: np.random.Generator) -> Netlist:
-    """A picture flattened without moving: neurons with a threshold a place, a sum with numbers that lie otherwise, two operands in one."""
+    """A picture flattened without moving: neurons with a threshold a place, a sum with numbers that lie otherwise and that waits until
+    another layer is done, two operands in one."""
     return netlist(
         Wire((3, 4, 5), 0, 255, True),
         [
@@ -37,9 +38,10 @@ def renamed(rng: np.random.Generator) -> Netlist:
             uniform("p", "f", rng.integers(100, 9000, 60), 12, negative=3, initial=rng.integers(-9, 99, 60)),
             Affine("a", ("p",), rng.integers(-128, 128, (60, 60))),
             Add("s", ("a", "p"), (np.array([3]), rng.integers(-40, 40, 60)), rng.integers(-9, 9, 60)),
-            uniform("q", "s", rng.integers(100, 900, 60), 1, reset="zero"),
+            Affine("z", ("p",), rng.integers(-128, 128, (60, 60))),
+            uniform("q", "s", rng.integers(100, 900, 60), 2, negative=2, reset="zero"),
             Add("u", ("q", "p"), (np.array([1]), np.array([1]))),
-            Route("g", ("u", "p"), (90,), rng.permutation(120)[:90] - 1),
+            Route("g", ("u", "z"), (90,), rng.permutation(120)[:90] - 1),
             Route("h", ("g",), (6, 5, 3)),
             uniform("w", "h", rng.integers(1, 9, 3), 2, axis=2),
             Pool("m", ("w",), "max", (3, 2), (2, 1), (1, 1)),

@@ -140,7 +140,9 @@ def test_what_is_too_wide_is_refused_with_numbers() -> None:
     assert [refusal.where for refusal in TARGET.refusals(pooled, CudaOptions())] == ["m"]
 
 
-@pytest.mark.parametrize("option", [{"arch": "sm_50"}, {"arch": "hopper"}, {"prefix": "a-b"}, {"prefix": "std"}, {"compiler": "g++; ls"}])
+@pytest.mark.parametrize(
+    "option", [{"arch": "sm_50"}, {"arch": "hopper"}, {"prefix": "a-b"}, {"prefix": "std"}, {"prefix": "class"}, {"compiler": "g++; ls"}]
+)
 def test_options_that_cannot_be_are_refused(option: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         CudaOptions(**option)  # pyright: ignore[reportArgumentType]

@@ -84,13 +84,14 @@ def elementwise(step: Step, netlist: Netlist, constants: Constants, widths: Widt
         *([f"if ({idle}) {{", "    for (int tick = 0; tick < ticks; ++tick)", "        out[tick * count + at] = 0;", "    return;", "}"]
           if layout.used < layout.group else []),
         *body.before,
+        "#pragma unroll 4",
         "for (int tick = 0; tick < ticks; ++tick) {",
         *[f"    {line}" for line in body.inside],
         f"    out[tick * count + at] = static_cast<{kept.number.name}>({last});",
         "}",
     ]  # fmt: skip
     told = ", ".join(f"{each.name} ({type(each).__name__})" for each in step.within)
-    return "\n".join([f"// {told}", head, "{", *[f"    {line}" for line in lines], "}", ""])
+    return "\n".join([f"// {told}", head, "{", *[line if line.startswith("#") else f"    {line}" for line in lines], "}", ""])
 
 
 def _computed(body: Body, operation: Elementwise, name: str) -> None:

@@ -10,6 +10,14 @@ from pydantic import Field, field_validator
 from spikeloom.backend.target import TargetOptions
 from spikeloom.errors import ConfigError
 
+TAKEN = frozenset(
+    """alignas alignof and asm auto bool break case catch char class const constexpr continue decltype default delete do double else enum
+    explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not nullptr operator or private
+    protected public register return short signed sizeof static struct switch template this throw true try typedef typeid typename union
+    unsigned using virtual void volatile while xor main std spikeloom""".split()
+)
+"""Words that no namespace can be called."""
+
 
 @final
 class CudaOptions(TargetOptions):
@@ -35,8 +43,8 @@ class CudaOptions(TargetOptions):
     @field_validator("prefix")
     @classmethod
     def _identifier(cls, prefix: str) -> str:
-        if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", prefix) or len(prefix) > 30 or prefix in ("spikeloom", "std", "int", "main"):
-            allowed = "a letter and up to 29 letters, digits or single _, all small"
+        if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", prefix) or len(prefix) > 30 or prefix in TAKEN:
+            allowed = "a letter and up to 29 letters, digits or single _, all small, and no word of C++"
             raise ConfigError("the prefix has to be a namespace", found=prefix, allowed=allowed, todo="give another prefix")
         return prefix
 

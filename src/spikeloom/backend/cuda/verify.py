@@ -15,7 +15,7 @@ from spikeloom.backend.target import Golden, Verdict
 from spikeloom.errors import InternalError, ResourceError
 from spikeloom.ir.hardware import Netlist
 
-CPU_FLAGS = ("-O1", "-U_FORTIFY_SOURCE", STANDARD, "-Wno-unknown-pragmas")
+CPU_FLAGS = ("-O2", "-U_FORTIFY_SOURCE", STANDARD, "-Wno-unknown-pragmas")
 EMULATED = "the same source on the CPU, emulated; not run on a GPU"
 
 
