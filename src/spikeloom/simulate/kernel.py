@@ -40,11 +40,10 @@ def run_population(
     parts = (v0, _unless(decay, 1.0), _unless(leak, 0.0))
     if not any(isinstance(part, float | int) for part in parts):
         v, kept, lost = cast(tuple[Tensor, Tensor | None, Tensor | None], parts)
-        runs = None if torch.compiler.is_compiling() else kernels.runner(x, step, v, kept, lost)
-        if runs is not None:
+        if not torch.compiler.is_compiling() and kernels.serves_population(x, step, v, kept, lost):
             told: dict[str, Any] = {"levels": levels, "negative": negative, "timesteps": timesteps}
             told |= {"to_zero": reset == "zero", "gated": reset == "gated"}
-            o = runs(x, step, v, kept, lost, **told, axes=_axes(axis), out=out)
+            o = kernels.run_uniform(x, step, v, kept, lost, **told, axes=_axes(axis), out=out)
             if o is not None:
                 return o
     return run_uniform(x, step, v0, decay, leak, levels=levels, negative=negative, reset=reset, axis=axis, timesteps=timesteps)

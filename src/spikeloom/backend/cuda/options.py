@@ -10,12 +10,11 @@ from pydantic import Field, field_validator
 from spikeloom.backend.target import TargetOptions
 from spikeloom.errors import ConfigError
 
-TAKEN = frozenset(
-    """alignas alignof and asm auto bool break case catch char class const constexpr continue decltype default delete do double else enum
-    explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not nullptr operator or private
-    protected public register return short signed sizeof static struct switch template this throw true try typedef typeid typename union
-    unsigned using virtual void volatile while xor main std spikeloom""".split()
-)
+_CPP = """alignas alignof and asm auto bool break case catch char class const constexpr continue decltype default delete do double else enum
+explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not nullptr operator or private
+protected public register return short signed sizeof static struct switch template this throw true try typedef typeid typename union
+unsigned using virtual void volatile while xor"""
+TAKEN = frozenset([*_CPP.split(), "main", "std", "spikeloom"])
 """Words that no namespace can be called."""
 
 
