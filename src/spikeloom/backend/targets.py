@@ -4,7 +4,8 @@ The targets there are, by name.
 
 from collections.abc import Mapping
 
+from spikeloom.backend.c import TARGET as C
 from spikeloom.backend.cuda import TARGET as CUDA
 from spikeloom.backend.target import Target
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in [CUDA]}
+TARGETS: Mapping[str, Target] = {target.name: target for target in [C, CUDA]}

@@ -39,8 +39,9 @@ def convert_model(
     converted and calibrated; its ANN and control are kept with it.
 
     `calibration` is anything `datasets.as_batches` takes: a tensor [n, …], a data loader, a data set; for a model that reads texts
-    anything `datasets.token_batches` takes: a `Text`, tokens [n, l]; or the address of a data set. `config` defaults to
-    Scale-and-Fire with N = 15 levels at T = 1; with `whole_numbers` it loses nothing when it is compiled. Raises a UserError for whatever the user can mend.
+    anything `datasets.token_batches` takes: a `Text`, tokens [n, l]; or the address of a data set. `config` defaults to Scale-and-Fire
+    with N = 15 levels at T = 1; with `whole_numbers` the network loses nothing when it is compiled. Raises a UserError for whatever the
+    user can mend.
     """
     settings = kept_whole(config or Settings(timesteps=1))
     if settings.auto or settings.budget is not None:
