@@ -86,7 +86,7 @@ def test_membranes_stay_in_registers(tmp_path: Path) -> None:
 
 @needs_compiler
 def test_the_folder_is_compiled_and_run_and_a_wrong_weight_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # without nvcc
+    monkeypatch.setenv("PATH", f"{Path(shutil.which('g++') or '').parent}:/usr/bin:/bin")  # without nvcc, mostly
     rng = np.random.default_rng(0)
     each = netlist(Wire((6,), 0, 15, True), [Affine("a", ("x",), rng.integers(20, 100, (8, 6))), uniform("p", "a", 300, 15)], timesteps=2)
     emitted(tmp_path, each, golden(each), CudaOptions())
