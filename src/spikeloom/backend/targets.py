@@ -5,6 +5,7 @@ The targets there are, by name.
 from collections.abc import Mapping
 
 from spikeloom.backend.c import TARGET as C
+from spikeloom.backend.cuda import TARGET as CUDA
 from spikeloom.backend.target import Target
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in [C]}
+TARGETS: Mapping[str, Target] = {target.name: target for target in [C, CUDA]}
