@@ -30,6 +30,13 @@ def bits_of(low: int, high: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
 
 
+def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(channels, rows, columns) of a shape of one, two or three axes."""
+    channels, *sides = shape
+    height, width = (*(1 for _ in range(2 - len(sides))), *sides)
+    return channels, height, width
+
+
 @final
 @dataclass(frozen=True)
 class Layout:

@@ -30,25 +30,13 @@ from spikeloom.backend.rtl.plan import (
     Sum,
     Table,
     Tap,
+    as_image,
     bits_of,
 )
 from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Pool, Population, Requantise, Route, membrane_wires
 
 Sources = list[tuple[str, Int[ndarray, " n"]]]
 """Streams, and for each number of a wire where in the stream it comes from (netlist's order), -1: not from this one."""
-
-
-def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(channels, rows, columns) of a shape of one, two or three axes."""
-    match shape:
-        case (channels,):
-            return channels, 1, 1
-        case (channels, length):
-            return channels, 1, length
-        case (channels, height, width):
-            return channels, height, width
-        case _:
-            raise ValueError(f"no place for shape {shape}")
 
 
 def lanes_of(channels: int, parallel: int) -> int:

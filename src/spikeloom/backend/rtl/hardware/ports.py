@@ -48,16 +48,16 @@ class Events:
     @property
     def payload(self) -> Any:
         """All of it as one value; the value itself is left out where it can only be 1."""
-        parts = (self.end, self.channel, self.column, self.row, *(() if self.limits == (0, 1) else (self.value,)))
+        parts = (self.end, self.channel, self.column, self.row, *(() if isinstance(self.value, Const) else (self.value,)))
         return Cat(*parts)
 
 
-def events(name: str, layout: Layout, limits: Range) -> Events:
-    """A stream's signals."""
+def events(name: str, layout: Layout, limits: Range, zeros: bool = False) -> Events:
+    """A stream's signals; `zeros` where it sends numbers that are 0, too."""
     sides = ("channel", layout.channels), ("column", layout.width), ("row", layout.height)
     places = [Signal(span(count), name=f"{name}_{side}") for side, count in sides]
     valid, ready, end = (Signal(name=f"{name}_{part}") for part in ("valid", "ready", "end"))
-    value = Const(1, 1) if limits == (0, 1) else Signal(shape_of(limits), name=f"{name}_value")
+    value = Const(1, 1) if limits == (0, 1) and not zeros else Signal(shape_of(limits), name=f"{name}_value")
     return Events(layout, limits, valid, ready, end, *places, value)
 
 
