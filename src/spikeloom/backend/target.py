@@ -29,13 +29,15 @@ class Form:
 
     `membranes`: "where needed" gives populations of T = 1 without a membrane (their start and bias are in their thresholds, exactly),
     "always" gives each a membrane with equally spaced thresholds. `weight_bits` is the width of signed weights, `input_bits` that of inputs
-    from analog values, `value_bits` that of what a function staircase sends.
+    from analog values, `value_bits` that of what a function staircase sends. Without `gains` a layer that alone drives a population is
+    never followed by a sum: its weights give up some of their resolution, so that the population's quantum is whole in their unit.
     """
 
     membranes: Literal["where needed", "always"] = "where needed"
     weight_bits: int = 8
     input_bits: int = 8
     value_bits: int = 8
+    gains: bool = True
 
 
 @final

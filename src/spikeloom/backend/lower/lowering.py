@@ -1,0 +1,344 @@
+"""
+Lowering: a spiking program becomes a netlist of whole numbers (DESIGN.md §1: SNN → HW).
+
+Values that are sent get their unit where they are made: a level, or a grid step of what a staircase sends. Currents get theirs when they
+are read, so that operands that meet share one (`currents`, equation (1)). Widths of all wires and membranes are proven afterwards from the
+ranges of what they read (`ir.hardware.intervals`); a wire that could pass 32 bits is brought to fewer by multiply and shift.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from spikeloom.backend.lower.currents import Gathered, Known, Pending, Synapses, gathered
+from spikeloom.backend.lower.layers import constant_of, layer, pool
+from spikeloom.backend.lower.neurons import Neurons, sent_by, table, with_membrane
+from spikeloom.backend.lower.obstacles import LAYERS, MAXIMA, POOLS, SCALES, obstacles
+from spikeloom.backend.lower.routes import moved
+from spikeloom.backend.target import Form, Refusal
+from spikeloom.errors import ConfigError, UnsupportedError
+from spikeloom.ir import (
+    Kind,
+    Program,
+    Quantised,
+    argument,
+    dynamic,
+    kind,
+    kwargs_of,
+    name_of,
+    population,
+    read,
+    source_of,
+    staircase,
+    target_of,
+    weighted,
+    weights_of,
+)
+from spikeloom.ir.hardware import (
+    Netlist,
+    Operation,
+    Population,
+    Requantise,
+    Source,
+    Wire,
+    interval_of,
+    intervals,
+    membrane_wires,
+    netlist_of,
+)
+
+CURRENT_BITS = 16
+"""Currents that are weighed once more are brought to so many bits."""
+WIDEST = 32
+TOLD = ("source", "dataset", "task", "classes", "class_names", "preprocessing", "method", "levels")
+
+
+@final
+@dataclass(frozen=True)
+class InputRange:
+    """What the network's input can be, and, where it lies on a grid of its own (pixels, counts of spikes), that grid's step."""
+
+    low: float
+    high: float
+    step: float | None = None
+
+
+def lower(program: Program, timesteps: int, inputs: InputRange, form: Form | None = None) -> Netlist:
+    """The netlist of a spiking program for T ticks. Raises UnsupportedError naming everything that has no place in whole numbers."""
+    refuse("the network cannot be put into whole numbers", obstacles(program, timesteps))
+    return _Lowering(program, timesteps, inputs, form or Form()).netlist()
+
+
+def refuse(problem: str, refusals: list[Refusal]) -> None:
+    """Raises UnsupportedError that names all of them; does nothing where there are none."""
+    if not refusals:
+        return
+    rows = [f"{refusal.where}: {refusal.found} (allowed: {refusal.allowed})" for refusal in refusals]
+    shown = rows[:8] + ([f"and {len(rows) - 8} more"] if len(rows) > 8 else [])
+    todos = "; ".join(dict.fromkeys(refusal.todo for refusal in refusals if refusal.todo))
+    raise UnsupportedError(problem, found="\n    " + "\n    ".join(shown), todo=todos or None)
+
+
+@final
+class _Lowering:
+    def __init__(self, program: Program, timesteps: int, inputs: InputRange, form: Form) -> None:
+        self.program, self.timesteps, self.form = program, timesteps, form
+        self.live = dynamic(program.graph)
+        self.values: dict[fx.Node, Any] = {}
+        self.operations: list[Operation] = []
+        self.source, self.wire = _input(program, inputs, form.input_bits)
+        self.intervals = intervals(self.source, self.wire, (), timesteps)
+        self.membranes = timesteps > 1 or form.membranes == "always"
+
+    def netlist(self) -> Netlist:
+        """All operations in order; those that nothing reads are left out."""
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder":
+                self.values[node] = Known(self.source.name, np.full(self.wire.shape, self.source.step))
+            elif node.op == "get_attr":
+                self.values[node] = self.program.tensor(node)
+            elif node.op == "call_function":
+                self.values[node] = self.value(node)
+        output = next(node for node in self.program.graph.nodes if node.op == "output").args[0]
+        if not isinstance(output, fx.Node):
+            raise UnsupportedError("a network with one output can be compiled", found=str(output), todo="convert it with one output")
+        answer = self.gathered(output, one=True)
+        kept = _read(self.operations, answer.known.name)
+        told = {key: self.program.settings[key] for key in TOLD if key in self.program.settings}
+        unit = float(answer.unit.flat[0])
+        made = netlist_of(self.source, self.wire, kept, answer.known.name, unit=unit, timesteps=self.timesteps, settings=told)
+        return _checked(made)
+
+    def put(self, operation: Operation) -> None:
+        """One more operation; what it can give is proven at once."""
+        reads = [self.intervals[name] for name in operation.reads]
+        self.intervals[operation.name] = interval_of(operation, reads, self.timesteps)
+        self.operations.append(operation)
+
+    def value(self, node: fx.Node) -> Any:
+        """What a call gives."""
+        if node not in self.live:
+            return self.concrete(node)
+        name, what = name_of(node.target), kind(node, self.live)
+        if node.target in (population, staircase):
+            return self.neurons(node)
+        if what is Kind.AFFINE and name.startswith(LAYERS):
+            node.meta["weight_shape"] = self.program.tensor(node.args[1]).shape
+            return layer(node, self.narrow(self.known(source_of(node))), self.program.tensors, self.put)
+        if name.startswith((*POOLS, *MAXIMA)):
+            return pool(node, self.known(source_of(node)), self.put)
+        if what is Kind.ADD:
+            return self.sum(node, name)
+        if what is Kind.AFFINE and name.startswith(SCALES):
+            return self.scaled(node, name)
+        if name == "operator.getitem" and isinstance(self.values[source_of(node)], list):
+            return self.values[source_of(node)][node.args[1]]
+        for operand in node.all_input_nodes:
+            if isinstance(self.values[operand], Pending):
+                self.known(operand)
+        return moved(node, self.values.__getitem__, self.put)
+
+    def concrete(self, node: fx.Node) -> Any:
+        """Sizes and constants, for a batch of one."""
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), self.stand_in)
+        return target_of(node)(*args, **kwargs)
+
+    def stand_in(self, operand: fx.Node) -> Any:
+        value = self.values[operand]
+        return torch.empty((1, *value.shape)) if isinstance(value, Known | Pending) else value
+
+    def known(self, operand: fx.Node) -> Known:
+        """A value in whole numbers; a current gets its unit here, once."""
+        if isinstance(self.values[operand], Pending):
+            found = self.gathered(operand)
+            self.values[operand] = found.known
+        return self.values[operand]
+
+    def narrow(self, known: Known) -> Known:
+        """A current that is to be weighed, in at most `CURRENT_BITS` bits: by a shift, rounded."""
+        low, high = self.intervals[known.name].ends
+        shift = max(Wire((), low, high).bits - CURRENT_BITS, 0)
+        if not shift:
+            return known
+        name, rounded = f"{known.name}_narrow", [(end + (1 << shift >> 1)) >> shift for end in (low, high)]
+        if name not in self.intervals:
+            self.put(Requantise(name, (known.name,), np.ones(1, np.int64), shift, *rounded))
+        return Known(name, known.unit * (1 << shift))
+
+    def pending(self, operand: fx.Node) -> Pending:
+        """A value as a current."""
+        value = self.values[operand]
+        if isinstance(value, Pending) and len(operand.users) > 1:
+            value = self.known(operand)  # several read it: one wire for all
+        if isinstance(value, Known):
+            axis = 0 if len(value.shape) == 3 else len(value.shape) - 1
+            return Pending(value.name, (value,), np.zeros(1), axis, value.shape)
+        return value
+
+    def gathered(self, operand: fx.Node, **options: Any) -> Gathered:
+        """A value as whole numbers of one unit a channel."""
+        current = self.pending(operand)
+        if isinstance(self.values[operand], Known) and len(current.terms) == 1:
+            current = Pending(f"{operand.name}_current", current.terms, current.bias, options.pop("axis", current.axis), current.shape)
+        options.pop("axis", None)
+        return gathered(current, self.put, self.form.weight_bits, gains=self.form.gains, **options)
+
+    def sum(self, node: fx.Node, name: str) -> Pending:
+        """x ± α·y; a constant operand is a bias."""
+        minus = name.startswith(("aten.sub.", "aten.rsub."))
+        scale: Any = argument(node, 2, "alpha", 1)
+        alpha = float(scale) * (-1 if minus else 1)
+        signs = (alpha, 1.0) if name.startswith("aten.rsub.") else (1.0, alpha)
+        total, constants = None, list[Any]()
+        for sign, operand in zip(signs, node.args[:2], strict=True):
+            if isinstance(operand, fx.Node) and operand in self.live:
+                current = self.pending(operand).scaled(sign)
+                total = current if total is None else total.plus(current, node.name)
+            else:
+                constants.append(sign * constant_of(self.values[operand] if isinstance(operand, fx.Node) else operand))
+        if total is None:
+            raise UnsupportedError("a sum of constants does not depend on the input", found=node.name)
+        for constant in constants:
+            total = _with_constant(total, constant, node.name)
+        return Pending(node.name, total.terms, total.bias, total.axis, total.shape)
+
+    def scaled(self, node: fx.Node, name: str) -> Known | Pending:
+        """A value times one number: its unit changes, its whole numbers stay."""
+        moving = next(operand for operand in node.all_input_nodes if operand in self.live)
+        if name.startswith("aten.neg."):
+            factor = -1.0
+        else:
+            other: Any = node.args[1] if node.args[0] is moving else node.args[0]
+            factor = float(self.values[other] if isinstance(other, fx.Node) else other)
+            factor = 1.0 / factor if name.startswith("aten.div.") else factor
+        value = self.values[moving]
+        if isinstance(value, Pending) and len(moving.users) > 1:
+            value = self.known(moving)
+        return value.scaled(factor)
+
+    def neurons(self, node: fx.Node) -> Known:
+        """A population, on the current that drives it."""
+        neurons = _neurons(node, self.program)
+        common = any(isinstance(weight, Quantised) for weight in _weights_after(node, self.program))
+        sent, source = sent_by(neurons, self.form.value_bits, common=common), source_of(node)
+        shape = self.values[source].shape
+        if not self.membranes:
+            found = self.gathered(source, biased=False, axis=neurons.axis)
+            unit, bias = (_laid(part, found.axis, neurons.axis, node.name) for part in (found.unit, found.bias))
+            made = _within(table(neurons, found.known.name, unit, bias, sent), *self.intervals[found.known.name].ends)
+        else:
+            if neurons.step is None:
+                raise UnsupportedError(
+                    "a population with a membrane needs equal steps", found=node.name, todo="convert with placement uniform"
+                )
+            found = self.gathered(source, anchor=neurons.step, axis=neurons.axis)
+            made = with_membrane(neurons, found.known.name, _laid(found.unit, found.axis, neurons.axis, node.name), sent.heights)
+        self.put(made)
+        unit = np.broadcast_to(sent.unit.reshape([-1 if place == neurons.axis else 1 for place in range(len(shape))]), shape)
+        return Known(node.name, unit)
+
+
+def _neurons(node: fx.Node, program: Program) -> Neurons:
+    """The parameters of a population node, in float64."""
+    axis = kwargs_of(node).get("axis", 1)
+    constants = [read(program.tensor(operand)).detach().double().numpy() for operand in node.args[1:]]
+    rank = len(node.meta["spec"][0]) - 1
+    place = 0 if not isinstance(axis, int) else (axis - 1 if axis > 0 else rank + axis)
+    if node.target is staircase:
+        thresholds, values = (np.atleast_2d(part) for part in constants[:2])
+        return _with_steps(Neurons(node.name, np.where(np.isnan(thresholds), np.inf, thresholds), values, place))
+    step, start, decay, leak = (np.atleast_1d(part) for part in constants)
+    options = kwargs_of(node)
+    ladder = np.arange(-options.get("negative", 0), options["levels"] + 1, dtype=np.float64)
+    levels = step[:, None] * ladder
+    return Neurons(node.name, levels[:, 1:], levels, place, step, start, decay, leak, options.get("reset", "subtract"))
+
+
+def _with_steps(neurons: Neurons) -> Neurons:
+    """A staircase that is a shifted identity, told by its step and start; another as it is."""
+    thresholds, heights = neurons.thresholds, neurons.heights
+    step = heights[:, 1] - heights[:, 0]
+    steady = (np.abs(np.diff(heights, axis=1) - step[:, None]) <= 1e-5 * np.abs(step)[:, None]).all() and (step > 0).all()
+    if not steady or thresholds.shape[0] != heights.shape[0] or not np.isfinite(thresholds).all():
+        return neurons
+    if not (np.abs(np.diff(thresholds, axis=1) - step[:, None]) <= 1e-5 * step[:, None]).all():
+        return neurons
+    return dataclasses.replace(neurons, step=step, start=heights[:, 1] - thresholds[:, 0], thresholds=heights[:, 1:])
+
+
+def _weights_after(node: fx.Node, program: Program) -> list[Tensor]:
+    """The weights of the layers that read what a population sends, moved or pooled or not."""
+    found, waiting = list[Tensor](), list(node.users)
+    while waiting:
+        user = waiting.pop()
+        if user.target in (population, staircase) or user.op == "output":
+            continue
+        if weighted(user):
+            found.append(weights_of(user, program.tensors)[0])
+            continue
+        waiting += [reader for reader in user.users if reader not in waiting]
+    return found
+
+
+def _input(program: Program, inputs: InputRange, bits: int) -> tuple[Source, Wire]:
+    """The input's name, step and range in whole numbers."""
+    if not (np.isfinite([inputs.low, inputs.high]).all() and inputs.low < inputs.high):
+        raise ConfigError("the input's range is none", found=(inputs.low, inputs.high), allowed="low < high, finite")
+    most = (1 << (bits - 1)) - 1 if inputs.low < 0 else (1 << bits) - 1
+    step = inputs.step or max(abs(inputs.low), abs(inputs.high)) / most
+    low, high = (round(end / step) for end in (inputs.low, inputs.high))
+    return Source(program.inputs[0].name, step), Wire(tuple(program.inputs[0].shape[1:]), low, high, True)
+
+
+def _with_constant(current: Pending, constant: Any, name: str) -> Pending:
+    """A current and a constant: one number, or one for each place of an axis."""
+    if constant.size == 1:
+        return dataclasses.replace(current, bias=current.bias + constant.reshape(-1))
+    shape = (1,) * (len(current.shape) - constant.ndim) + tuple(constant.shape)[-len(current.shape) :]
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    fixed = current.bias.size > 1 or any(isinstance(term, Synapses) for term in current.terms)
+    if constant.size != int(np.prod(shape)) or len(axes) != 1 or (fixed and axes[0] != current.axis):
+        raise UnsupportedError("a constant is added that is not one number for each channel", found=f"{name}: {tuple(constant.shape)}")
+    return dataclasses.replace(current, bias=current.bias + constant.reshape(-1), axis=axes[0])
+
+
+def _laid(values: Any, axis: int, other: int, name: str) -> Any:
+    """Numbers along one axis as numbers along another: only where all are the same."""
+    if axis == other or values.size == 1:
+        return values
+    if not np.allclose(values, values[0], rtol=1e-12):
+        raise UnsupportedError("a population's channels do not lie where its current's do", found=name)
+    return values[:1]
+
+
+def _within(made: Population, low: int, high: int) -> Population:
+    """Thresholds within what the wire that is read can carry: nothing lies beyond."""
+    return dataclasses.replace(made, thresholds=made.thresholds.clip(low, high + 1))
+
+
+def _read(operations: list[Operation], output: str) -> list[Operation]:
+    """The operations that the output depends on."""
+    wanted, kept = {output}, list[Operation]()
+    for operation in reversed(operations):
+        if operation.name in wanted:
+            kept.append(operation)
+            wanted |= set(operation.reads)
+    return kept[::-1]
+
+
+def _checked(netlist: Netlist) -> Netlist:
+    """The netlist, if all of its numbers fit 32 bits. Raises UnsupportedError naming those that do not."""
+    wires = [*netlist.wires.items(), *((f"{name}'s membrane", wire) for name, (wire, _) in membrane_wires(netlist).items())]
+    wide = [
+        Refusal(name, f"{wire.low} to {wire.high}", f"{WIDEST} bits", "use fewer weight bits") for name, wire in wires if not _fits(wire)
+    ]
+    refuse("numbers can pass 32 bits", wide)
+    return netlist
+
+
+def _fits(wire: Wire) -> bool:
+    return wire.low >= -(1 << (WIDEST - 1)) and wire.high < 1 << (WIDEST - 1)
