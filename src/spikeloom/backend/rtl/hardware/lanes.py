@@ -128,7 +128,7 @@ class Crossing:
     def step(self) -> None:
         """Compare with this level's threshold and go to the next."""
         m = self.m
-        m.d.comb += self.next_level.eq(Mux(self.over, 0, self.level + 1))
+        m.d.comb += self.next_level.eq(self.level + 1)
         m.d.sync += self.level.eq(self.next_level)
         for lane, crossed in enumerate(self.crossed):
             m.d.sync += [part[lane].eq(part[lane] + self.given[f"{name}_gap"][lane]) for name, part in self.rising.items()]

@@ -2,7 +2,8 @@
 How events reach accumulators. In every link an event goes through the same three cycles:
 
     0   the words it touches are counted out, one a cycle; weights (or the table) are addressed
-    1   the accumulators' word is addressed; the weights are there and are multiplied by the event's value
+    1   the accumulators' word is addressed; the weights are there and are multiplied by the event's value (a cycle later, where that is
+        not 1)
     2   `adds` are there, one for each lane, beside the accumulators' old word
 
 The tick's end is kept until the sweep is over (`release`); after a reset, too, a link waits for the sweep that clears its accumulators.
@@ -53,12 +54,17 @@ def _accepted(m: Module, given: Events, idle: Any, release: Any) -> tuple[Any, A
     return taken, ended
 
 
-def _multiplied(m: Module, weights: Any, width: int, value: Any, lanes: int, bits: int) -> list[Any]:
-    """Cycle 1 to 2: value · weight for each lane."""
-    adds = [Signal(signed(bits), name=f"add{lane}") for lane in range(lanes)]
+def _weighted(m: Module, weights: Any, width: int, value: Any, at: tuple[Any, Any], layout: Layout, bits: int) -> tuple[Any, ...]:
+    """(valid, word, adds, whether nothing is on its way) from the memory's word and what is `at` (valid, word) beside it; a product of
+    more than one bit takes a cycle more, since a block RAM's word comes late in its own."""
+    (valid, word), taken, moving = at, weights, at[0]
+    if not isinstance(value, Const):
+        valid, word, value, taken = (_later(m, part, name) for part, name in ((valid, "valid_w"), (word, "word_w"), (value, "value_w"), (weights, "weights_w")))
+        moving = moving | valid
+    adds = [Signal(signed(bits), name=f"add{lane}") for lane in range(layout.lanes)]
     for lane, add in enumerate(adds):
-        m.d.sync += add.eq(weights[lane * width : (lane + 1) * width].as_signed() * value)
-    return adds
+        m.d.sync += add.eq(taken[lane * width : (lane + 1) * width].as_signed() * value)
+    return valid, word, adds, ~moving
 
 
 def _held(m: Module, given: Events, taken: Any) -> Any:
@@ -93,9 +99,9 @@ def _rows(m: Module, kind: Rows, given: Events, layout: Layout, bits: int, relea
     with m.Elif(last):
         m.d.sync += have.eq(0)
     weights = stored(m, "weights", width * layout.lanes, packed(kind.weights, width), (base + word)[: max(span(depth), 1)])
-    valid, word1 = _later(m, have, "valid1"), _later(m, word, "word1")
-    adds = _multiplied(m, weights, width, _later(m, value, "value1"), layout.lanes, bits)
-    return Arrivals(valid, word1, adds, ended & ~have & ~valid)
+    at = _later(m, have, "valid1"), _later(m, word, "word1")
+    valid, word, adds, still = _weighted(m, weights, width, _later(m, value, "value1"), at, layout, bits)
+    return Arrivals(valid, word, adds, ended & ~have & still)
 
 
 def _taps(m: Module, name: str, axis: tuple[tuple[Tap, ...], ...], scale: tuple[int, int], place: Any, turn: Any) -> tuple[Any, Any, Any]:
@@ -144,9 +150,9 @@ def _kernel(m: Module, kind: Kernel, given: Events, layout: Layout, bits: int, r
     address = (base0 + row_weight + column_weight + word0)[: max(span(depth), 1)]
     to = (row_to + column_to + _later(m, first, "first0") + word0)[: span(layout.words)]
     weights = stored(m, "weights", width * layout.lanes, packed(kind.weights, width), address)
-    valid, word1 = _later(m, valid0, "valid1"), _later(m, to, "word1")
-    value1 = _later(m, _later(m, value, "value0"), "value1")
-    return Arrivals(valid, word1, _multiplied(m, weights, width, value1, layout.lanes, bits), ended & ~have & ~valid0 & ~valid)
+    at, value1 = (_later(m, valid0, "valid1"), _later(m, to, "word1")), _later(m, _later(m, value, "value0"), "value1")
+    valid, word, adds, still = _weighted(m, weights, width, value1, at, layout, bits)
+    return Arrivals(valid, word, adds, ended & ~have & ~valid0 & still)
 
 
 def _table(m: Module, kind: Table, given: Events, layout: Layout, bits: int, release: Any) -> Arrivals:
