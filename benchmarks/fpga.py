@@ -27,7 +27,9 @@ from harness.rows import ROOT, SHARED, Row, write
 from spikeloom import datasets
 from spikeloom.backend import Form, Golden
 from spikeloom.backend.lower import InputRange, lower
-from spikeloom.backend.rtl import TARGET, RtlOptions
+from spikeloom.backend.rtl import TARGET
+from spikeloom.backend.rtl.options import RtlOptions
+from spikeloom.backend.rtl.report import synthesised
 from spikeloom.datasets import Preprocessing
 from spikeloom.ir.hardware import Netlist
 from spikeloom.pipeline import Settings
@@ -104,3 +106,135 @@ def judged(network: Network, netlist: Netlist) -> dict[str, float]:
         ann = trained(network)(x).argmax(1)
     whole = torch.from_numpy(run_integers(netlist, quantised_input(netlist, x.numpy())).argmax(1))
     return {"ann": round(100 * float((ann == y).float().mean()), 2), "integers": round(100 * float((whole == y).float().mean()), 2)}
+
+
+def golden(network: Network, netlist: Netlist, images: int) -> Golden:
+    """The first test images and the reference's answers."""
+    whole = quantised_input(netlist, pictures("test", network.binary)[0][:images].numpy())
+    return Golden(whole, run_integers(netlist, whole))
+
+
+def measured(netlist: Netlist, vectors: Golden, options: RtlOptions, place: bool = True) -> dict[str, Any]:
+    """What the emitted Verilog gives and takes: verdict, cycles, and what is used where it is placed."""
+    refused = TARGET.refusals(netlist, options)
+    if refused:
+        return {"refused": "; ".join(f"{each.found} (there: {each.allowed})" for each in refused)}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, content in TARGET.emit(netlist, vectors, options).items():
+            where = Path(scratch, name)
+            where.parent.mkdir(parents=True, exist_ok=True)
+            where.write_bytes(content)
+        verdict = TARGET.verify(Path(scratch), netlist, vectors, options)
+        used = synthesised(Path(scratch), options) if place else {}
+    found = {"samples": verdict.samples, "mismatches": verdict.mismatches, "how": verdict.how, **verdict.numbers, **used}
+    if place:
+        found["us_per_image"] = round(found["cycles_mean"] / used["fmax_mhz"], 2)
+        found["us_back_to_back"] = round(found["cycles_back_to_back"] / used["fmax_mhz"], 2)
+        expected: Mapping[str, Any] = TARGET.report(netlist, options)["estimate"]
+        found |= {"estimated_luts": expected["luts"], "estimated_block_rams": expected["block_rams"]}
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in found.items()}
+
+
+def network(images: int) -> list[Row]:
+    """The network on an ECP5-25K, with pixels of one bit and of eight."""
+    rows, command = list[Row](), f"{COMMAND} --only network"
+    for told in (Network(), Network(binary=False)):
+        netlist = lowered(told)
+        right, found = judged(told, netlist), measured(netlist, golden(told, netlist, images), RtlOptions(parallel=8))
+        name = f"{told.name}, ECP5-25K"
+        fits = "fits, at least 97 %" if told.binary else None
+        rows.append(
+            Row(
+                f"{name}: accuracy",
+                right["integers"],
+                "%",
+                command,
+                {**right, "images": 10000},
+                None,
+                fits,
+                fits and right["integers"] >= 97,
+            )
+        )
+        same, ran = found["samples"] - found["mismatches"], {"how": found["how"]}
+        rows.append(
+            Row(f"{name}: images on which the RTL equals the reference", same, "images", command, ran, None, f"{images}", same == images)
+        )
+        rows.append(Row(f"{name}: time of an image", found["us_per_image"], "us", command, _beside(found), PEERS))
+    return rows
+
+
+def _beside(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands beside a time."""
+    kept = ("luts", "registers", "block_rams", "multipliers", "fmax_mhz", "cycles_mean", "cycles_least", "cycles_most", "us_back_to_back")
+    return {name: found[name] for name in (*kept, "estimated_luts", "estimated_block_rams") if name in found}
+
+
+def parallel(images: int) -> list[Row]:
+    """The same network with more and fewer neurons at once."""
+    told, command = Network(), f"{COMMAND} --only parallel"
+    netlist, rows = lowered(told), list[Row]()
+    for lanes in (1, 4, 16, 32):
+        found = measured(netlist, golden(told, netlist, images), RtlOptions(parallel=lanes))
+        rows.append(
+            Row(
+                f"{told.name}, ECP5-25K, {lanes} in parallel: time of an image", found["us_per_image"], "us", command, _beside(found), PEERS
+            )
+        )
+    return rows
+
+
+def sparsity(images: int) -> list[Row]:
+    """Cycles of an image of which some share of the pixels is 1."""
+    del images
+    told, command, rng = Network(), f"{COMMAND} --only sparsity", np.random.default_rng(0)
+    netlist, found = lowered(told), dict[str, Any]()
+    for share in (0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0):
+        inputs = np.zeros((5, 784), np.int64)
+        for row in inputs:
+            row[rng.permutation(784)[: round(784 * share)]] = 1
+        made = measured(netlist, Golden(inputs, run_integers(netlist, inputs)), RtlOptions(parallel=8), place=False)
+        found[f"{100 * share:g} % active"] = made["cycles_mean"]
+    return [Row(f"{told.name}: cycles without an active pixel", found["0 % active"], "cycles", command, found)]
+
+
+def devices(images: int) -> list[Row]:
+    """Smaller and larger devices: what fits, and what is refused with numbers."""
+    command, rows = f"{COMMAND} --only devices", list[Row]()
+    wanted = (
+        (Network(hidden=24, levels=15, weight_bits=4), RtlOptions(device="ice40-hx8k", parallel=4)),
+        (Network(hidden=24, levels=15, weight_bits=4), RtlOptions(device="ice40-up5k", parallel=4)),
+        (Network(), RtlOptions(device="ice40-up5k", parallel=4)),
+        (Network(hidden=256), RtlOptions(device="ecp5-85k", parallel=16)),
+    )
+    for told, options in wanted:
+        netlist = lowered(told)
+        found, right = measured(netlist, golden(told, netlist, images), options), judged(told, netlist)
+        name = f"{told.name}, {options.chip.title}"
+        if "refused" in found:
+            rows.append(Row(f"{name}: refused", found["refused"], "", command))
+            continue
+        same = {"accuracy": right["integers"], "equal": f"{found['samples'] - found['mismatches']} of {images} images"}
+        rows.append(Row(f"{name}: time of an image", found["us_per_image"], "us", command, {**same, **_beside(found)}))
+    return rows
+
+
+def main() -> None:
+    """Run what was asked for and write benchmarks/results/fpga.json."""
+    parts = {"network": network, "parallel": parallel, "sparsity": sparsity, "devices": devices}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=sorted(parts))
+    parser.add_argument("--images", type=int, default=100, help="images that the Verilog runs")
+    options = parser.parse_args()
+    if not (SHARED / "mnist").exists():
+        sys.exit(f"this benchmark needs {SHARED / 'mnist'}")
+    torch.set_num_threads(1)
+    for name, part in parts.items():
+        if options.only in (None, name):
+            made = part(options.images)
+            print("\n".join(f"{row.name}: {row.value} {row.unit} {row.control} holds={row.holds}" for row in made), flush=True)
+            if options.images == 100:
+                write("fpga", made, part=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,20 @@ from spikeloom.backend import Golden
 from spikeloom.backend.rtl import TARGET
 from spikeloom.backend.rtl.options import RtlOptions
 from spikeloom.backend.rtl.tools import found
-from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Pool, Population, Requantise, Route, Source, Wire, netlist_of
+from spikeloom.ir.hardware import (
+    Add,
+    Affine,
+    Convolution,
+    Netlist,
+    Operation,
+    Pool,
+    Population,
+    Requantise,
+    Route,
+    Source,
+    Wire,
+    netlist_of,
+)
 from spikeloom.simulate.integers import run_integers
 
 pytest.importorskip("amaranth", reason="needs Amaranth: pip install 'spikeloom[hw]'")
@@ -39,7 +52,7 @@ def folder_of(netlist: Netlist, given_: Golden, options: RtlOptions, where: Path
 
 
 @given(recipes(), WORDS, FORMS, st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_random_networks_equal_the_reference(recipe: Recipe, parallel: int, form: str, streamed: bool) -> None:
     simulated(recipe(), parallel=parallel, input=form, streamed=streamed)
 
@@ -79,7 +92,11 @@ def layered(population: Population, timesteps: int) -> Netlist:
     """Weights, neurons, weights."""
     rng = np.random.default_rng(3)
     first, last = (rng.integers(-40, 41, shape) for shape in ((7, 9), (4, 7)))
-    operations = [Affine("a", ("x",), first, rng.integers(-20, 20, 7)), population, Affine("b", (population.name,), last, rng.integers(-9, 9, 4))]
+    operations = [
+        Affine("a", ("x",), first, rng.integers(-20, 20, 7)),
+        population,
+        Affine("b", (population.name,), last, rng.integers(-9, 9, 4)),
+    ]
     return netlist_of(Source("x", 1.0), Wire((9,), 0, 3, True), operations, "b", timesteps=timesteps)
 
 
@@ -140,7 +157,7 @@ def _icarus() -> None:
 
 
 @pytest.mark.usefixtures("_icarus")
-@pytest.mark.parametrize("seed", [0, 4, 5, 11])
+@pytest.mark.parametrize("seed", [0, 5, 11])
 @pytest.mark.parametrize("timesteps", [1, 3])
 def test_verilog_equals_the_reference(seed: int, timesteps: int, tmp_path: Path) -> None:
     netlist, options = made(seed, EVERYTHING, timesteps, 2), RtlOptions(device="ecp5-85k", simulator="icarus", parallel=4)

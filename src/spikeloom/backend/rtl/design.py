@@ -42,7 +42,12 @@ class Design:
         """What is known before synthesis."""
         streams, chip = self.interface, self.options.chip
         fields = dict(zip(("channel", "column", "row", "level"), streams.fields, strict=True))
-        said: dict[str, Any] = {"input": streams.form, "event_fields": fields, "in_bytes": streams.given_bytes, "out_bytes": streams.answer_bytes}
+        said: dict[str, Any] = {
+            "input": streams.form,
+            "event_fields": fields,
+            "in_bytes": streams.given_bytes,
+            "out_bytes": streams.answer_bytes,
+        }
         said |= {"answer_bits": streams.answer_bits, "outputs": streams.outputs, "ticks": streams.timesteps}
         found: dict[str, Any] = {"style": self.options.style, "parallel": self.options.parallel, "streams": said}
         found["estimate"] = dict(self.expected.numbers(chip))

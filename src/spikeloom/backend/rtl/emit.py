@@ -41,7 +41,7 @@ def emitted(netlist: Netlist, golden: Golden, options: RtlOptions) -> Mapping[st
 def verilog(design: Design) -> str:
     """The network as plain Verilog, module `spikeloom`."""
     made, axis = design.hardware()
-    from amaranth.back import rtlil  # pyright: ignore[reportMissingImports]
+    from spikeloom.backend.rtl.hardware.hdl import rtlil
 
     return from_rtlil(rtlil.convert(made, name="spikeloom", ports=axis.ports, emit_src=False))
 
@@ -49,7 +49,9 @@ def verilog(design: Design) -> str:
 def from_rtlil(text: str) -> str:
     """Yosys' intermediate text as Verilog, without what would differ from one version of yosys to the next in its head line."""
     remove = " ".join(f"-remove {name}" for name in STRIPPED.split())
-    script = f"read_rtlil d.il; proc -nomux -norom; memory_collect; attrmap {remove}; attrmap -modattr {remove}; write_verilog -norename d.v"
+    script = (
+        f"read_rtlil d.il; proc -nomux -norom; memory_collect; attrmap {remove}; attrmap -modattr {remove}; write_verilog -norename d.v"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "d.il").write_text(text)
@@ -88,7 +90,7 @@ def told_of(netlist: Netlist, design: Design, test: Mapping[str, str]) -> dict[s
         "STYLE": options.style,
         "DEVICE": device.title,
         "BOARD": device.board,
-        "SHAPE": f"{len(netlist.operations)} operations, {netlist.neurons:,} neurons, {netlist.parameters:,} weights, T = {interface.timesteps}",
+        "SHAPE": f"{netlist.neurons:,} neurons, {netlist.parameters:,} weights, T = {interface.timesteps}",
         "INPUT": _input_said(interface),
         "ANSWER_BITS": interface.answer_bits,
         "UNIT": repr(netlist.unit / interface.timesteps),
@@ -119,7 +121,11 @@ def constraints(options: RtlOptions) -> str:
     device, frequency = options.chip, f"{options.frequency_mhz:g}"
     if device.family == "ice40":
         return f"# {device.title} on the {device.board}\nset_io clk {device.clock_pin}\nset_frequency clk {frequency}\n"
-    lines = [f'FREQUENCY PORT "clk" {frequency} MHZ;', f'LOCATE COMP "clk" SITE "{device.clock_pin}";', 'IOBUF PORT "clk" IO_TYPE=LVCMOS33;']
+    lines = [
+        f'FREQUENCY PORT "clk" {frequency} MHZ;',
+        f'LOCATE COMP "clk" SITE "{device.clock_pin}";',
+        'IOBUF PORT "clk" IO_TYPE=LVCMOS33;',
+    ]
     return "\n".join([f"# {device.title} on the {device.board}", *lines, ""])
 
 

@@ -14,8 +14,8 @@ from typing import Any, final
 
 from spikeloom.backend.rtl.columns import ladder_of, ladder_words, own_fields, width_of
 from spikeloom.backend.rtl.interface import Interface
-from spikeloom.backend.rtl.options import Device, RtlOptions
-from spikeloom.backend.rtl.plan import Bank, Kernel, Leaf, Maximum, Node, Plan, Rows, Stage, Sum, Table, banks_of, depth, synapses
+from spikeloom.backend.rtl.options import UNBOUND, Device, RtlOptions
+from spikeloom.backend.rtl.plan import Bank, Kernel, Leaf, Maximum, Node, Plan, Rows, Stage, Sum, Table, banks_of, depth, longest, synapses
 from spikeloom.logic import GateList
 
 SMALLEST = 2048
@@ -74,7 +74,7 @@ def _of_bank(name: str, stage: Stage | Maximum, bank: Bank) -> list[Memory]:
         found.append(Memory(f"{name}.weights", len(link.weights), width_of(link.weights) * layout.lanes, False))
     if isinstance(link, Kernel):
         for axis, taps in (("rows", link.rows), ("columns", link.columns)):
-            most = max(1, max(len(each) for each in taps))
+            most = longest(taps)
             found.append(Memory(f"{name}.{axis}", len(taps) * most, len(link.weights).bit_length() + layout.words.bit_length(), False))
     if isinstance(link, Table):
         found.append(Memory(f"{name}.table", link.places.size, 1 + (layout.words * layout.lanes - 1).bit_length(), False))
@@ -143,7 +143,9 @@ def _sweep(stage: Stage) -> Logic:
     if neurons is None:
         return Logic(luts, made.products)
     for column in ladder_of(neurons).values():
-        luts += lanes * column.bits * (1 + (column.kind == "rising")) + (neurons.levels * column.bits // 8 if column.kind == "shared" else 0)
+        luts += lanes * column.bits * (1 + (column.kind == "rising")) + (
+            neurons.levels * column.bits // 8 if column.kind == "shared" else 0
+        )
     luts += lanes * (2 * neurons.current_bits + 2 * neurons.membrane_bits)
     decays = neurons.membrane is not None and neurons.membrane.decays
     products = ((width_of(neurons.membrane.decay), neurons.membrane_bits),) * lanes if neurons.membrane is not None and decays else ()
@@ -202,17 +204,9 @@ class Estimate:
 
     def numbers(self, device: Device) -> Mapping[str, Any]:
         """For a person, beside what the device has."""
-        return {
-            "device": device.title,
-            "luts": self.luts,
-            "luts_there": device.luts,
-            "block_rams": self.blocks,
-            "block_rams_there": device.blocks,
-            "memory_bits": self.block_bits,
-            "memory_bits_there": device.blocks * device.block_bits,
-            "multipliers": self.multipliers,
-            "multipliers_there": device.multipliers,
-        }
+        used = {"luts": self.luts, "block_rams": self.blocks, "memory_bits": self.block_bits, "multipliers": self.multipliers}
+        there = {"luts_there": device.luts, "block_rams_there": device.blocks, "multipliers_there": device.multipliers}
+        return {"device": device.title, **used, **({} if device.blocks == UNBOUND else there)}
 
 
 def estimate(plan: Plan, options: RtlOptions) -> Estimate:
@@ -225,8 +219,6 @@ def estimate(plan: Plan, options: RtlOptions) -> Estimate:
     blocks = sum(memory.blocks(device) for memory in kept)
     bits = sum(memory.bits for memory in kept if memory.blocks(device))
     return Estimate(luts, blocks, bits, hard, tuple(kept))
-
-
 
 
 def estimate_of_gates(gates: GateList, interface: Interface) -> Estimate:

@@ -23,7 +23,7 @@ def normalised(netlist: Netlist) -> Netlist:
         return netlist
     made = {operation.name: operation for operation in netlist.operations}
     for population in netlist.populations:
-        before = made[population.reads[0]] if population.reads[0] in made else None
+        before = made.get(population.reads[0])
         moved, bare = _folded(netlist, population, before)
         made[population.name] = moved
         if bare is not None:

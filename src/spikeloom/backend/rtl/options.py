@@ -8,18 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, final
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from spikeloom.backend.target import Form, TargetOptions
 
-DeviceName = Literal["ecp5-25k", "ecp5-85k", "ice40-up5k", "ice40-hx8k"]
+DeviceName = Literal["ecp5-25k", "ecp5-85k", "ice40-up5k", "ice40-hx8k", "any"]
+
+
+UNBOUND = 1 << 30
+"""As much as is wanted, where no device is named."""
 
 
 @final
 @dataclass(frozen=True)
 class Device:
-    """What a device has: 4-input look-up tables, block RAMs and the (depth, width) each can be, multipliers, and how it is named to nextpnr;
-    `clock_pin` is where the clock enters on a common board."""
+    """What a device has: 4-input look-up tables, block RAMs and the (depth, width) each can be, multipliers; how nextpnr is told of
+    it; `clock_pin` is where the clock enters on a common board."""
 
     title: str
     family: Literal["ecp5", "ice40"]
@@ -47,12 +51,11 @@ DEVICES: Mapping[str, Device] = {
     "ecp5-85k": Device(
         "Lattice ECP5 LFE5U-85F", "ecp5", 83640, 208, _ECP5_BLOCKS, 156, ("--85k", "--package", "CABGA381", "--speed", "6"), "G2", "ULX3S"
     ),
-    "ice40-up5k": Device(
-        "Lattice iCE40 UP5K", "ice40", 5280, 30, _ICE40_BLOCKS, 8, ("--up5k", "--package", "sg48"), "35", "iCEBreaker"
-    ),
+    "ice40-up5k": Device("Lattice iCE40 UP5K", "ice40", 5280, 30, _ICE40_BLOCKS, 8, ("--up5k", "--package", "sg48"), "35", "iCEBreaker"),
     "ice40-hx8k": Device(
         "Lattice iCE40 HX8K", "ice40", 7680, 32, _ICE40_BLOCKS, 0, ("--hx8k", "--package", "ct256"), "J3", "HX8K breakout board"
     ),
+    "any": Device("no device", "ecp5", UNBOUND, UNBOUND, _ECP5_BLOCKS, UNBOUND, ("--85k", "--package", "CABGA381"), "G2", "ULX3S"),
 }
 
 
@@ -60,8 +63,12 @@ DEVICES: Mapping[str, Device] = {
 class RtlOptions(TargetOptions):
     """Options of `--target rtl`."""
 
-    style: Literal["event", "logic"] = Field("event", description="event: an event-driven core; logic: small binary networks as gates alone")
-    device: DeviceName = Field("ecp5-25k", description="what it has to fit: ecp5-25k, ecp5-85k, ice40-up5k or ice40-hx8k")
+    style: Literal["event", "logic"] = Field(
+        "event", description="event: an event-driven core; logic: small binary networks as gates alone"
+    )
+    device: DeviceName = Field(
+        "ecp5-25k", description="what it has to fit: ecp5-25k, ecp5-85k, ice40-up5k or ice40-hx8k; any: simulation only"
+    )
     parallel: int = Field(8, ge=1, le=64, description="neurons that are updated in a cycle, a power of two")
     input: Literal["events", "values"] = Field("events", description="what a beat of the incoming stream is")
     fifo_depth: int = Field(16, ge=2, le=4096, description="events that a queue between stages holds")
@@ -78,6 +85,12 @@ class RtlOptions(TargetOptions):
         if value & (value - 1):
             raise ValueError(f"{value} is no power of two")
         return value
+
+    @model_validator(mode="after")
+    def _placed_somewhere(self) -> "RtlOptions":
+        if self.synthesise and self.device == "any":
+            raise ValueError("synthesise needs a device, not any")
+        return self
 
     @property
     def chip(self) -> Device:

@@ -10,7 +10,7 @@ Every value has a place (channel, row, column); a vector is channels of one pixe
 `lanes` of them in a word: word (row·W + column)·groups + channel / lanes. Events of 0 are never sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, final
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from spikeloom.ir.hardware import Membrane, Population, Requantise
+from spikeloom.ir.hardware import Membrane, Requantise
 
 Tap = tuple[int, int]
 Range = tuple[int, int]
@@ -258,6 +258,11 @@ class Plan:
 def banks_of(stage: Stage | Maximum) -> tuple[Bank, ...]:
     """Its banks."""
     return stage.banks if isinstance(stage, Stage) else (stage.bank,)
+
+
+def longest(parts: Iterable[Sized]) -> int:
+    """The length of the longest part; 1 where all are empty."""
+    return max([1, *map(len, parts)])
 
 
 def synapses(link: Link, layout: Layout) -> int:

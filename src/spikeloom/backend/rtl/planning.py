@@ -23,7 +23,6 @@ from spikeloom.backend.rtl.plan import (
     Node,
     Place,
     Plan,
-    Range,
     Rescale,
     Rows,
     Stage,
@@ -32,6 +31,7 @@ from spikeloom.backend.rtl.plan import (
     Tap,
     as_image,
     bits_of,
+    longest,
 )
 from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Pool, Population, Requantise, Route, membrane_wires
 
@@ -140,7 +140,9 @@ class _Planner:
         bits = bits_of(wire.low, wire.high)
         match operation:
             case Add():
-                parts = tuple(self.placed(read, banks) if self.sent(read) else self.tree(self.made[read], banks) for read in operation.reads)
+                parts = tuple(
+                    self.placed(read, banks) if self.sent(read) else self.tree(self.made[read], banks) for read in operation.reads
+                )
                 gains = tuple(np.broadcast_to(gain, count) for gain in operation.gains)
                 bias = np.broadcast_to(np.zeros(1, np.int64) if operation.bias is None else operation.bias, count)
                 return Sum(parts, gains, bias, bits)
@@ -230,7 +232,7 @@ class _Planner:
         for number, window in enumerate(windows):
             for read in window[window >= 0]:
                 goes[int(given.flat[read])].append(int(places[number]))
-        most = max(1, max(len(each) for each in goes))
+        most = longest(goes)
         return Table(stream, np.array([each + [-1] * (most - len(each)) for each in goes], np.int64))
 
     def moved(self, stream: str, origin: Int[ndarray, " n"], layout: Layout) -> Link:

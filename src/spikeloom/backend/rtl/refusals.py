@@ -35,7 +35,9 @@ def _against(netlist: Netlist, operation: Operation) -> list[Refusal]:
     if isinstance(operation, Pool | Convolution) and len(given[0]) != 3:
         found.append(Refusal(operation.name, f"a window on {given[0]}", "three axes"))
     if isinstance(operation, Population | Add | Requantise) and operation.axis % max(len(wire.shape), 1) != 0 and _of_its_own(operation):
-        found.append(Refusal(operation.name, f"parameters along axis {operation.axis} of {wire.shape}", "the first axis, or the same for all"))
+        found.append(
+            Refusal(operation.name, f"parameters along axis {operation.axis} of {wire.shape}", "the first axis, or the same for all")
+        )
     if wire.bits > WIDEST:
         found.append(Refusal(operation.name, f"numbers of {wire.bits} bits", f"at most {WIDEST}", "narrower weights or fewer levels"))
     return found

@@ -6,8 +6,7 @@ Source: AMBA AXI4-Stream, ARM IHI 0051.
 
 from typing import Any, final
 
-from amaranth import Cat, Const, Module, Mux, Signal  # pyright: ignore[reportMissingImports]
-
+from spikeloom.backend.rtl.hardware.hdl import Cat, Const, Module, Mux, Signal
 from spikeloom.backend.rtl.hardware.ports import Events, span
 from spikeloom.backend.rtl.interface import Interface
 

@@ -7,8 +7,7 @@ A word that is written in the very cycle in which it is read again comes from `n
 from dataclasses import dataclass
 from typing import Any, final
 
-from amaranth import Module, Mux, Signal, signed  # pyright: ignore[reportMissingImports]
-
+from spikeloom.backend.rtl.hardware.hdl import Module, Mux, Signal, signed
 from spikeloom.backend.rtl.hardware.links import Arrivals, joined
 from spikeloom.backend.rtl.hardware.ports import memory, span
 from spikeloom.backend.rtl.plan import Layout

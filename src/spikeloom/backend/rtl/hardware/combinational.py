@@ -6,9 +6,8 @@ A gate of few inputs is a truth table, a larger one compares two counts.
 
 from typing import Any
 
-from amaranth import Array, Cat, Const, Module, Signal, signed  # pyright: ignore[reportMissingImports]
-
 from spikeloom.backend.rtl.hardware.axis import Axis, answer, received
+from spikeloom.backend.rtl.hardware.hdl import Array, Cat, Const, Module, Signal, signed
 from spikeloom.backend.rtl.hardware.ports import Events, events, span
 from spikeloom.backend.rtl.interface import Interface
 from spikeloom.backend.rtl.plan import Layout
@@ -76,7 +75,7 @@ def _gate(gate: ThresholdGate, known: dict[str, Any]) -> Any:
 
 def _total(names: tuple[str, ...], known: dict[str, Any]) -> Any:
     """How many are 1: counted in pairs, pairs of pairs, …"""
-    often = {name: 0 for name in names}
+    often = dict.fromkeys(names, 0)
     for name in names:
         often[name] += 1
     parts: list[Any] = [known[name] * weight if weight > 1 else known[name] for name, weight in often.items()]

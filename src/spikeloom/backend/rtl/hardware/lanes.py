@@ -5,11 +5,11 @@ What a word's lanes do in a sweep: parameters of each channel, the tree between 
 from itertools import accumulate
 from typing import Any, final
 
-from amaranth import Array, Const, Module, Mux, Signal, signed  # pyright: ignore[reportMissingImports]
 from jaxtyping import Int
 from numpy import ndarray
 
 from spikeloom.backend.rtl.columns import Column, fields_of, ladder_of, ladder_words, own_fields, takes, width_of, words_of
+from spikeloom.backend.rtl.hardware.hdl import Array, Const, Module, Mux, Signal, signed
 from spikeloom.backend.rtl.hardware.ports import span, stored
 from spikeloom.backend.rtl.plan import Leaf, Neurons, Node, Stage, Sum, bits_of, depth
 
@@ -170,4 +170,3 @@ def _sliced(data: Any, columns: dict[str, Column], lanes: int) -> dict[str, Lane
         found[name] = [data[lane * stride + at : lane * stride + at + column.bits].as_signed() for lane in range(lanes)]
         at += column.bits
     return found
-

@@ -9,14 +9,14 @@ How events reach accumulators. In every link an event goes through the same thre
 The tick's end is kept until the sweep is over (`release`); after a reset, too, a link waits for the sweep that clears its accumulators.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, signed  # pyright: ignore[reportMissingImports]
-
 from spikeloom.backend.rtl.columns import packed, width_of
+from spikeloom.backend.rtl.hardware.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from spikeloom.backend.rtl.hardware.ports import Events, span, stored
-from spikeloom.backend.rtl.plan import Kernel, Layout, Link, Place, Rows, Table, Tap
+from spikeloom.backend.rtl.plan import Kernel, Layout, Link, Place, Rows, Table, Tap, longest
 
 
 @final
@@ -59,7 +59,9 @@ def _weighted(m: Module, weights: Any, width: int, value: Any, at: tuple[Any, An
     more than one bit takes a cycle more, since a block RAM's word comes late in its own."""
     (valid, word), taken, moving = at, weights, at[0]
     if not isinstance(value, Const):
-        valid, word, value, taken = (_later(m, part, name) for part, name in ((valid, "valid_w"), (word, "word_w"), (value, "value_w"), (weights, "weights_w")))
+        valid, word, value, taken = (
+            _later(m, part, name) for part, name in ((valid, "valid_w"), (word, "word_w"), (value, "value_w"), (weights, "weights_w"))
+        )
         moving = moving | valid
     adds = [Signal(signed(bits), name=f"add{lane}") for lane in range(layout.lanes)]
     for lane, add in enumerate(adds):
@@ -106,7 +108,7 @@ def _rows(m: Module, kind: Rows, given: Events, layout: Layout, bits: int, relea
 
 def _taps(m: Module, name: str, axis: tuple[tuple[Tap, ...], ...], scale: tuple[int, int], place: Any, turn: Any) -> tuple[Any, Any, Any]:
     """(how many taps a place has, now; then a cycle later: its tap's part of the weights' address, of the accumulators')."""
-    most = max(1, max(len(taps) for taps in axis))
+    most = longest(axis)
     tap_bits = max(1, (max((tap for taps in axis for tap, _ in taps), default=0) * scale[0]).bit_length())
     to_bits = max(1, (max((to for taps in axis for _, to in taps), default=0) * scale[1]).bit_length())
     words = [0] * (len(axis) * most)
@@ -115,13 +117,13 @@ def _taps(m: Module, name: str, axis: tuple[tuple[Tap, ...], ...], scale: tuple[
             words[number * most + count] = tap * scale[0] | (to * scale[1]) << tap_bits
     address = (place * most + turn)[: max(1, span(len(words)))]
     data = stored(m, name, tap_bits + to_bits, words, address)
-    count = Array([Const(len(taps), span(most + 1)) for taps in axis])[place] if len(axis) > 1 else Const(len(axis[0]), span(most + 1))
+    count = chosen([len(taps) for taps in axis], place)
     return count, data[:tap_bits], data[tap_bits:]
 
 
 def _kernel(m: Module, kind: Kernel, given: Events, layout: Layout, bits: int, release: Any) -> Arrivals:
     width, depth, words = width_of(kind.weights), len(kind.weights), kind.words
-    most = [max(1, max(len(taps) for taps in axis)) for axis in (kind.rows, kind.columns)]
+    most = [longest(axis) for axis in (kind.rows, kind.columns)]
     row, column = (Signal.like(part, name=name) for part, name in ((given.row, "at_row"), (given.column, "at_column")))
     base, first = Signal(span(depth), name="base"), Signal(span(layout.groups), name="first")
     down, right, word = Signal(span(most[0]), name="down"), Signal(span(most[1]), name="right"), Signal(span(words), name="word")
@@ -143,7 +145,7 @@ def _kernel(m: Module, kind: Kernel, given: Events, layout: Layout, bits: int, r
     with m.If(taken):
         m.d.sync += [have.eq(1), row.eq(given.row), column.eq(given.column)]
         m.d.sync += base.eq(given.channel * (kind.size[0] * kind.size[1] * words))
-        m.d.sync += first.eq(Array(kind.first)[given.channel] if len(kind.first) > 1 else kind.first[0])
+        m.d.sync += first.eq(chosen(kind.first, given.channel))
     with m.Elif(last):
         m.d.sync += have.eq(0)
     valid0, word0, base0 = _later(m, some, "valid0"), _later(m, word, "word0"), _later(m, base, "base0")
@@ -198,3 +200,9 @@ def _one_lane(m: Module, lane: Any, value: Any, lanes: int, bits: int) -> list[A
 def joined(values: list[Any]) -> Any:
     """Lanes as one word, the first lowest."""
     return Cat(*values)
+
+
+def chosen(numbers: Sequence[int], place: Any) -> Any:
+    """The number at a place."""
+    bits = max(numbers).bit_length()
+    return Array([Const(number, bits) for number in numbers])[place] if len(numbers) > 1 else Const(numbers[0], bits)

@@ -1,5 +1,5 @@
 """
-The maximum of windows: sums since a sample's first tick, and at each tick's end the change of every window's maximum (at T = 1 the maximum).
+The maximum of windows: sums since a sample's first tick, and at each tick's end the change of every window's maximum.
 
     CLEAR   after a reset and after a sample's last tick: all sums are 0
     WAIT    values arrive and are added
@@ -10,9 +10,8 @@ The maximum of windows: sums since a sample's first tick, and at each tick's end
 
 from typing import Any
 
-from amaranth import Const, Module, Mux, Signal, signed  # pyright: ignore[reportMissingImports]
-
 from spikeloom.backend.rtl.hardware.bank import Sweeping, bank
+from spikeloom.backend.rtl.hardware.hdl import Const, Module, Mux, Signal, signed
 from spikeloom.backend.rtl.hardware.links import link
 from spikeloom.backend.rtl.hardware.ports import Events, memory, span, stored
 from spikeloom.backend.rtl.hardware.sweep import Walk
@@ -39,7 +38,7 @@ def maximum(told: Maximum, given: Events, sent: Events, timesteps: int) -> Modul
     before = _before(m, walk, best, bits, tick, through) if timesteps > 1 else Const(0)
     change = Signal(signed(bits + 1), name="change")
     m.d.comb += change.eq(best - before)
-    over = tick == timesteps - 1
+    over: Any = tick == timesteps - 1
     with m.FSM(name="sweep"):
         with m.State("CLEAR"):
             m.d.comb += clears.eq(1)

@@ -4,9 +4,8 @@ The whole: what comes in by AXI-Stream, the stages with queues between them, wha
 
 from typing import Any
 
-from amaranth import Module  # pyright: ignore[reportMissingImports]
-
 from spikeloom.backend.rtl.hardware.axis import Axis, answer, received
+from spikeloom.backend.rtl.hardware.hdl import Module
 from spikeloom.backend.rtl.hardware.maximum import maximum
 from spikeloom.backend.rtl.hardware.ports import Events, events, queued
 from spikeloom.backend.rtl.hardware.sweep import stage

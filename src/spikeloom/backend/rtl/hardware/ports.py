@@ -7,10 +7,7 @@ Signals that belong together: a stream of events, and queues of them.
 from dataclasses import dataclass
 from typing import Any, final
 
-from amaranth import Cat, Const, Module, Signal, signed, unsigned  # pyright: ignore[reportMissingImports]
-from amaranth.lib.fifo import SyncFIFOBuffered  # pyright: ignore[reportMissingImports]
-from amaranth.lib.memory import Memory  # pyright: ignore[reportMissingImports]
-
+from spikeloom.backend.rtl.hardware.hdl import Cat, Const, Memory, Module, Signal, SyncFIFOBuffered, signed, unsigned
 from spikeloom.backend.rtl.plan import Layout, Range, bits_of
 
 
@@ -55,10 +52,10 @@ class Events:
 def events(name: str, layout: Layout, limits: Range, zeros: bool = False) -> Events:
     """A stream's signals; `zeros` where it sends numbers that are 0, too."""
     sides = ("channel", layout.channels), ("column", layout.width), ("row", layout.height)
-    places = [Signal(span(count), name=f"{name}_{side}") for side, count in sides]
+    channel, column, row = (Signal(span(count), name=f"{name}_{side}") for side, count in sides)
     valid, ready, end = (Signal(name=f"{name}_{part}") for part in ("valid", "ready", "end"))
     value = Const(1, 1) if limits == (0, 1) and not zeros else Signal(shape_of(limits), name=f"{name}_value")
-    return Events(layout, limits, valid, ready, end, *places, value)
+    return Events(layout, limits, valid, ready, end, channel, column, row, value)
 
 
 def queued(m: Module, name: str, given: Events, readers: int, depth: int) -> list[Events]:

@@ -5,12 +5,11 @@ Hardware in Amaranth's own simulator.
 from typing import Any
 
 import numpy as np
-from amaranth import Module  # pyright: ignore[reportMissingImports]
-from amaranth.sim import Simulator  # pyright: ignore[reportMissingImports]
 from jaxtyping import Int
 from numpy import ndarray
 
 from spikeloom.backend.rtl.hardware.axis import Axis
+from spikeloom.backend.rtl.hardware.hdl import Module, Simulator
 from spikeloom.backend.rtl.interface import Beat, Interface, answers_of, beats_of
 
 PATIENCE = 200_000

@@ -15,9 +15,8 @@ A stage: its links and banks, and the sweep at the tick's end.
 from dataclasses import dataclass
 from typing import Any, final
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, signed  # pyright: ignore[reportMissingImports]
-
 from spikeloom.backend.rtl.hardware.bank import Sweeping, bank
+from spikeloom.backend.rtl.hardware.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from spikeloom.backend.rtl.hardware.lanes import Crossing, Lanes, Parameters, extended, slowest, tree
 from spikeloom.backend.rtl.hardware.links import joined, link
 from spikeloom.backend.rtl.hardware.ports import Events, memory, span
@@ -76,8 +75,8 @@ def stage(told: Stage, given: list[Events], sent: Events, timesteps: int) -> Mod
     """The hardware of a stage: reads a stream for each bank, drives what it sends."""
     m, lanes, neurons = Module(), told.layout.lanes, told.neurons
     walk, tick = Walk(m, told.layout), Signal(span(timesteps), name="tick")
-    names = ("clears", "release", "write")
-    control = Control(walk, tick, tick == timesteps - 1, *(Signal(name=name) for name in names), Signal(name="active", init=1))
+    clears, release, write = (Signal(name=name) for name in ("clears", "release", "write"))
+    control = Control(walk, tick, tick == timesteps - 1, clears, release, write, Signal(name="active", init=1))
     parameters, begins = Parameters(m, told, walk.group), control.clears | control.over
     sweeping = Sweeping(control.active, walk.word, control.write)
     kept: Lanes = []
