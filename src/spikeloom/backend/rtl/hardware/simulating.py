@@ -12,8 +12,8 @@ from spikeloom.backend.rtl.hardware.axis import Axis
 from spikeloom.backend.rtl.hardware.hdl import Module, Simulator
 from spikeloom.backend.rtl.interface import Beat, Interface, answers_of, beats_of
 
-PATIENCE = 200_000
-"""Cycles without an answer after which a design is taken to be stuck."""
+PATIENCE = 50_000
+"""Cycles without a word on either side after which a design is taken to be stuck."""
 STUCK = 1 << 62
 """What stands for an answer that never came."""
 
@@ -36,16 +36,18 @@ def simulated(made: Module, axis: Axis, interface: Interface, ticks: Int[ndarray
 
 
 async def _sample(context: Any, axis: Axis, beats: list[Beat], outputs: int) -> tuple[list[int], int]:
-    words, sent, cycles = list[int](), 0, 0
+    words, sent, cycles, quiet = list[int](), 0, 0, 0
     context.set(axis.out_ready, 1)
-    while len(words) < outputs and cycles < PATIENCE:
+    while len(words) < outputs and quiet < PATIENCE:
         offered = sent < len(beats)
         context.set(axis.in_valid, int(offered))
         if offered:
             context.set(axis.in_data, beats[sent][0])
             context.set(axis.in_last, beats[sent][1])
-        sent += int(offered and context.get(axis.in_ready))
-        if context.get(axis.out_valid):
+        accepted, answered = offered and context.get(axis.in_ready), context.get(axis.out_valid)
+        sent += int(accepted)
+        quiet = 0 if accepted or answered else quiet + 1
+        if answered:
             words.append(context.get(axis.out_data))
         await context.tick()
         cycles += 1
