@@ -105,13 +105,13 @@ def layered(population: Population, timesteps: int) -> Netlist:
 def test_neurons_of_every_kind(reset: str, timesteps: int) -> None:
     rng = np.random.default_rng(1)
     each = rng.integers(20, 90, 7)
-    told = {"decay": rng.integers(100, 257, 7), "decay_shift": 8, "leak": rng.integers(-3, 9, 7), "reset": reset}
+    told = {"decay": rng.integers(100, 257, 7), "decay_shift": 8, "leak": rng.integers(-40, 60, 7), "reset": reset}
     for population in (
         uniform("p", "a", 37, 1),
         uniform("p", "a", each, 5, negative=2, reset=reset),
         uniform("p", "a", each, 3, initial=rng.integers(-5, 20, 7), **told),
     ):
-        simulated(layered(population, timesteps), parallel=4)
+        simulated(layered(population, timesteps), 5, parallel=4)
 
 
 def test_stored_thresholds() -> None:

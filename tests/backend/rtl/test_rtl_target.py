@@ -18,7 +18,7 @@ from spikeloom.backend.rtl.estimate import Memory
 from spikeloom.backend.rtl.gates import gates_of
 from spikeloom.backend.rtl.options import DEVICES, RtlOptions
 from spikeloom.errors import ResourceError
-from spikeloom.ir.hardware import Affine, Netlist, Population, Source, Wire, netlist_of
+from spikeloom.ir.hardware import Add, Affine, Netlist, Population, Source, Wire, netlist_of
 from spikeloom.simulate.integers import run_integers
 
 BINARY = frozenset({"convolution", "max", "add", "route", "table"})
@@ -72,6 +72,22 @@ def test_gates_in_verilog_equal_the_reference(tmp_path: Path) -> None:
     verdict = TARGET.verify(tmp_path, netlist, vectors, options)
     assert verdict.mismatches == 0
     assert verdict.numbers["cycles_back_to_back"] <= 20 + 3 + 4  # an event a cycle, the gates in one, an answer a cycle
+
+
+def test_gates_with_sums_and_biases_between() -> None:
+    """A residual sum with a bias of its own, neurons behind it, and a bias at the end."""
+    rng = np.random.default_rng(7)
+    first, last = rng.integers(-2, 3, (6, 6)), rng.integers(-2, 3, (3, 6))
+    gains = (np.array([2]), np.array([1, -3, 2, 1, 1, 4]))
+    operations = [
+        Affine("a", ("x",), first, rng.integers(-3, 4, 6)),
+        Add("s", ("a", "x"), gains, rng.integers(-4, 5, 6)),
+        uniform("p", "s", rng.integers(1, 5, 6), 1, leak=rng.integers(-3, 4, 6)),
+        Affine("b", ("p",), last, rng.integers(-9, 9, 3)),
+    ]
+    netlist = netlist_of(Source("x", 1.0), Wire((6,), 0, 1, True), operations, "b")
+    inputs = (np.arange(64)[:, None] >> np.arange(6)) & 1
+    assert (gates_of(netlist)(torch.from_numpy(inputs).float()).numpy() == run_integers(netlist, inputs)).all()
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------------------------
