@@ -180,8 +180,6 @@ def test_placed_designs_are_as_large_as_estimated(device: str, style: str, paral
     assert abs(used["block_rams"] - expected["block_rams"]) <= 3 + expected["block_rams"] // 4
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_byte_wide_door_gives_the_same_answers(tmp_path: Path) -> None:
     """`spikeloom_pins` under Icarus: words as bytes, lowest first."""
     pytest.importorskip("amaranth", reason="needs Amaranth: pip install 'spikeloom[hw]'")

@@ -222,8 +222,8 @@ def estimate(plan: Plan, options: RtlOptions) -> Estimate:
 
 
 def estimate_of_gates(gates: GateList, interface: Interface) -> Estimate:
-    """What gates take: a look-up table for a gate of up to 4 inputs, else about one for each input counted, and those of the streams."""
+    """What gates take: a look-up table for a gate of up to 4 inputs, else about two for each input counted, and those of the streams."""
     sizes = [len(gate.plus) + len(gate.minus) for gate in gates.gates]
-    luts = sum(1 if size <= 4 else size for size in sizes) + 2 * len(gates.bits)
-    luts += sum(len(each.plus) + len(each.minus) for each in gates.classes) + 2 * interface.outputs * interface.answer_bits
+    luts = sum(1 if size <= 4 else 2 * size for size in sizes) + 2 * len(gates.bits)
+    luts += 2 * sum(len(each.plus) + len(each.minus) for each in gates.classes) + 2 * interface.outputs * interface.answer_bits
     return Estimate(luts, 0, 0, 0, ())
