@@ -10,9 +10,11 @@ the last 10,000 images. A time per image is cycles of the simulation over the cl
 """
 
 import argparse
+import hashlib
+import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +128,7 @@ def measured(netlist: Netlist, vectors: Golden, options: RtlOptions, place: bool
             where.parent.mkdir(parents=True, exist_ok=True)
             where.write_bytes(content)
         verdict = TARGET.verify(Path(scratch), netlist, vectors, options)
-        used = synthesised(Path(scratch), options) if place else {}
+        used = placed(Path(scratch), options) if place else {}
     found = {"samples": verdict.samples, "mismatches": verdict.mismatches, "how": verdict.how, **verdict.numbers, **used}
     if place:
         found["us_per_image"] = round(found["cycles_mean"] / used["fmax_mhz"], 2)
@@ -136,55 +138,57 @@ def measured(netlist: Netlist, vectors: Golden, options: RtlOptions, place: bool
     return {name: round(value, 2) if isinstance(value, float) else value for name, value in found.items()}
 
 
-def network(images: int) -> list[Row]:
+def placed(folder: Path, options: RtlOptions) -> dict[str, Any]:
+    """What yosys and nextpnr make of a folder; kept for the same Verilog, so that a stopped run goes on where it was."""
+    told = [(folder / "rtl" / name).read_bytes() for name in ("spikeloom.v", "spikeloom_pins.v")]
+    key = hashlib.sha256(b"".join([*told, options.device.encode(), str(options.frequency_mhz).encode()])).hexdigest()[:16]
+    kept = WORK / f"placed_{key}.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(synthesised(folder, options)))
+    return json.loads(kept.read_text())
+
+
+def network(images: int) -> Iterator[Row]:
     """The network on an ECP5-25K, with pixels of one bit and of eight."""
-    rows, command = list[Row](), f"{COMMAND} --only network"
+    command = f"{COMMAND} --only network"
     for told in (Network(), Network(binary=False)):
         netlist = lowered(told)
         right, found = judged(told, netlist), measured(netlist, golden(told, netlist, images), RtlOptions(parallel=8))
         name = f"{told.name}, ECP5-25K"
         fits = "fits, at least 97 %" if told.binary else None
-        rows.append(
-            Row(
-                f"{name}: accuracy",
-                right["integers"],
-                "%",
-                command,
-                {**right, "images": 10000},
-                None,
-                fits,
-                fits and right["integers"] >= 97,
-            )
+        yield Row(
+            f"{name}: accuracy",
+            right["integers"],
+            "%",
+            command,
+            {**right, "images": 10000},
+            None,
+            fits,
+            fits and right["integers"] >= 97,
         )
         same, ran = found["samples"] - found["mismatches"], {"how": found["how"]}
-        rows.append(
-            Row(f"{name}: images on which the RTL equals the reference", same, "images", command, ran, None, f"{images}", same == images)
-        )
-        rows.append(Row(f"{name}: time of an image", found["us_per_image"], "us", command, _beside(found), PEERS))
-    return rows
+        yield Row(f"{name}: images on which the RTL equals the reference", same, "images", command, ran, None, f"{images}", same == images)
+        yield Row(f"{name}: time of an image", found["us_per_image"], "us", command, _beside(found), PEERS)
 
 
 def _beside(found: Mapping[str, Any]) -> dict[str, Any]:
     """What stands beside a time."""
-    kept = ("luts", "registers", "block_rams", "multipliers", "fmax_mhz", "cycles_mean", "cycles_least", "cycles_most", "us_back_to_back")
+    kept = ("samples", "luts", "registers", "block_rams", "multipliers", "fmax_mhz", "cycles_mean", "cycles_least", "cycles_most", "us_back_to_back")
     return {name: found[name] for name in (*kept, "estimated_luts", "estimated_block_rams") if name in found}
 
 
-def parallel(images: int) -> list[Row]:
+def parallel(images: int) -> Iterator[Row]:
     """The same network with more and fewer neurons at once."""
     told, command = Network(), f"{COMMAND} --only parallel"
-    netlist, rows = lowered(told), list[Row]()
+    netlist = lowered(told)
     for lanes in (1, 4, 16, 32):
         found = measured(netlist, golden(told, netlist, min(images, FEW)), RtlOptions(parallel=lanes))
-        rows.append(
-            Row(
-                f"{told.name}, ECP5-25K, {lanes} in parallel: time of an image", found["us_per_image"], "us", command, _beside(found), PEERS
-            )
+        yield Row(
+            f"{told.name}, ECP5-25K, {lanes} in parallel: time of an image", found["us_per_image"], "us", command, _beside(found), PEERS
         )
-    return rows
 
 
-def sparsity(images: int) -> list[Row]:
+def sparsity(images: int) -> Iterator[Row]:
     """Cycles of an image of which some share of the pixels is 1."""
     del images
     told, command, rng = Network(), f"{COMMAND} --only sparsity", np.random.default_rng(0)
@@ -195,12 +199,12 @@ def sparsity(images: int) -> list[Row]:
             row[rng.permutation(784)[: round(784 * share)]] = 1
         made = measured(netlist, Golden(inputs, run_integers(netlist, inputs)), RtlOptions(parallel=8), place=False)
         found[f"{100 * share:g} % active"] = made["cycles_mean"]
-    return [Row(f"{told.name}: cycles without an active pixel", found["0 % active"], "cycles", command, found)]
+    yield Row(f"{told.name}: cycles without an active pixel", found["0 % active"], "cycles", command, found)
 
 
-def devices(images: int) -> list[Row]:
+def devices(images: int) -> Iterator[Row]:
     """Smaller and larger devices: what fits, and what is refused with numbers."""
-    command, rows = f"{COMMAND} --only devices", list[Row]()
+    command = f"{COMMAND} --only devices"
     wanted = (
         (Network(hidden=24, levels=15, weight_bits=4), RtlOptions(device="ice40-hx8k", parallel=4)),
         (Network(hidden=24, levels=15, weight_bits=4), RtlOptions(device="ice40-up5k", parallel=4)),
@@ -212,15 +216,14 @@ def devices(images: int) -> list[Row]:
         found, right = measured(netlist, golden(told, netlist, min(images, FEW)), options), judged(told, netlist)
         name = f"{told.name}, {options.chip.title}"
         if "refused" in found:
-            rows.append(Row(f"{name}: refused", found["refused"], "", command))
+            yield Row(f"{name}: refused", found["refused"], "", command)
             continue
         same = {"accuracy": right["integers"], "equal": f"{found['samples'] - found['mismatches']} of {min(images, FEW)} images"}
-        rows.append(Row(f"{name}: time of an image", found["us_per_image"], "us", command, {**same, **_beside(found)}))
-    return rows
+        yield Row(f"{name}: time of an image", found["us_per_image"], "us", command, {**same, **_beside(found)})
 
 
 def main() -> None:
-    """Run what was asked for and write benchmarks/results/fpga.json."""
+    """Run what was asked for and write benchmarks/results/fpga.json, a row as soon as it is there."""
     parts = {"network": network, "parallel": parallel, "sparsity": sparsity, "devices": devices}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(parts))
@@ -231,10 +234,10 @@ def main() -> None:
     torch.set_num_threads(1)
     for name, part in parts.items():
         if options.only in (None, name):
-            made = part(options.images)
-            print("\n".join(f"{row.name}: {row.value} {row.unit} {row.control} holds={row.holds}" for row in made), flush=True)
-            if options.images == 100:
-                write("fpga", made, part=True)
+            for row in part(options.images):
+                print(f"{row.name}: {row.value} {row.unit} {row.control} holds={row.holds}", flush=True)
+                if options.images == 100:
+                    write("fpga", [row], part=True)
 
 
 if __name__ == "__main__":
