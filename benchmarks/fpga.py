@@ -1,7 +1,7 @@
 """
 A spiking MNIST network on an FPGA: what it takes, how fast it is, and what sparse input saves.
 
-    python benchmarks/fpga.py [--only network|parallel|sparsity|devices] [--images 100]
+    python benchmarks/fpga.py [--only network|parallel|sparsity|devices|convolutional] [--images 100]
 
 The network is trained here on the first 50,000 MNIST training images (a minute), converted to Scale-and-Fire neurons at T=1, lowered to
 whole numbers, emitted as Verilog, run by Icarus Verilog against the integer reference, and placed by yosys and nextpnr. Accuracy is that on
@@ -33,9 +33,13 @@ from spikeloom.backend.rtl import TARGET
 from spikeloom.backend.rtl.options import RtlOptions
 from spikeloom.backend.rtl.report import synthesised
 from spikeloom.datasets import Preprocessing
+from spikeloom.ir import Context, load, run, save
 from spikeloom.ir.hardware import Netlist
 from spikeloom.pipeline import Settings
+from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.library import convert_model
+from spikeloom.pipeline.passes import passes_of
 from spikeloom.simulate.integers import quantised_input, run_integers
 
 WORK = ROOT / "artifacts" / "benchmarks" / "fpga"
@@ -173,7 +177,18 @@ def network(images: int) -> Iterator[Row]:
 
 def _beside(found: Mapping[str, Any]) -> dict[str, Any]:
     """What stands beside a time."""
-    kept = ("samples", "luts", "registers", "block_rams", "multipliers", "fmax_mhz", "cycles_mean", "cycles_least", "cycles_most", "us_back_to_back")
+    kept = (
+        "samples",
+        "luts",
+        "registers",
+        "block_rams",
+        "multipliers",
+        "fmax_mhz",
+        "cycles_mean",
+        "cycles_least",
+        "cycles_most",
+        "us_back_to_back",
+    )
     return {name: found[name] for name in (*kept, "estimated_luts", "estimated_block_rams") if name in found}
 
 
@@ -222,9 +237,37 @@ def devices(images: int) -> Iterator[Row]:
         yield Row(f"{name}: time of an image", found["us_per_image"], "us", command, {**same, **_beside(found)})
 
 
+def lenet() -> Netlist:
+    """The convolutional MNIST network of the shared models, in whole numbers."""
+    where = WORK / "lenet"
+    weights = SHARED / "mnist_lenet_snntoolbox" / "model.safetensors"
+    told = Settings(source="zoo:lenet", weights=weights, dataset="mnist[:50000]", data_root=SHARED, output_dir=where, timesteps=1, levels=7)
+    if not where.exists():
+        ann = ingest(told, WORK / "unused", lambda *_: None)
+        first, second = passes_of(told)
+        save(run([*first, *second], ann, Context(calibration_stream(ann, told.dataset, told, CALIBRATION))), where, {"ann": ann})
+    return lower(load(where), 1, InputRange(0.0, 1.0, 1 / 255), Form("where needed"))
+
+
+def convolutional(images: int) -> Iterator[Row]:
+    """LeNet: equal on the images asked for, in simulation; as a device it is refused with numbers."""
+    netlist, command = lenet(), f"{COMMAND} --only convolutional"
+    x, y = pictures("test", False)
+    whole = quantised_input(netlist, x.view(-1, 1, 28, 28).numpy())
+    right = float((torch.from_numpy(run_integers(netlist, whole[:1000]).argmax(1)) == y[:1000]).float().mean())
+    vectors = Golden(whole[:images], run_integers(netlist, whole[:images]))
+    name = f"MNIST LeNet N=7 T=1, {netlist.parameters:,} weights of 8 bits"
+    refused = measured(netlist, vectors, RtlOptions(device="ecp5-85k", parallel=32))
+    yield Row(f"{name}, ECP5-85K: refused", refused.get("refused"), "", command)
+    found = measured(netlist, vectors, RtlOptions(device="any", parallel=32), place=False)
+    same = found["samples"] - found["mismatches"]
+    beside = {"accuracy, 1000 images": round(100 * right, 2), "parallel": 32, **_beside(found)}
+    yield Row(f"{name}: images on which the RTL equals the reference", same, "images", command, beside, None, f"{images}", same == images)
+
+
 def main() -> None:
     """Run what was asked for and write benchmarks/results/fpga.json, a row as soon as it is there."""
-    parts = {"network": network, "parallel": parallel, "sparsity": sparsity, "devices": devices}
+    parts = {"network": network, "parallel": parallel, "sparsity": sparsity, "devices": devices, "convolutional": convolutional}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(parts))
     parser.add_argument("--images", type=int, default=100, help="images that the Verilog runs")

@@ -51,10 +51,10 @@ def folder_of(netlist: Netlist, given_: Golden, options: RtlOptions, where: Path
     return where
 
 
-@given(recipes(), WORDS, FORMS, st.booleans())
+@given(recipes(), WORDS, FORMS, st.booleans(), st.sampled_from([2, 16]))
 @settings(max_examples=8, deadline=None)
-def test_random_networks_equal_the_reference(recipe: Recipe, parallel: int, form: str, streamed: bool) -> None:
-    simulated(recipe(), parallel=parallel, input=form, streamed=streamed)
+def test_random_networks_equal_the_reference(recipe: Recipe, parallel: int, form: str, streamed: bool, depth: int) -> None:
+    simulated(recipe(), parallel=parallel, input=form, streamed=streamed, fifo_depth=depth)
 
 
 OPERATIONS: dict[str, tuple[tuple[int, ...], list[Operation]]] = {
