@@ -5,7 +5,7 @@ registers' inputs.
     blocks   Σ over memories of min over the block's shapes (d, w) of ⌈depth/d⌉·⌈width/w⌉                      (1)
     cycles   Σ events × words touched + Σ sweeps, of the slowest stage and of all one after the other           (2)
 
-A memory is in block RAM where it is read a cycle after it is addressed and holds enough (`SMALLEST`); smaller ones are look-up tables.
+A memory is in block RAM where it fills its blocks enough (`FILLED`, as yosys 0.70 decides), else in look-up tables.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from spikeloom.backend.rtl.options import UNBOUND, Device, RtlOptions
 from spikeloom.backend.rtl.plan import Bank, Kernel, Leaf, Maximum, Node, Plan, Rows, Stage, Sum, Table, banks_of, depth, longest, synapses
 from spikeloom.logic import GateList
 
-SMALLEST = 2048
-"""Bits of the smallest memory that goes into block RAM."""
+FILLED = {("ecp5", True): 2048, ("ecp5", False): 2048, ("ice40", True): 64, ("ice40", False): 1024}
+"""Bits in a block, at least, by family and whether the memory is written (the iCE40 has no small memories that are)."""
 
 
 @final
@@ -39,13 +39,12 @@ class Memory:
 
     def blocks(self, device: Device) -> int:
         """(1); 0 where it is too small for one."""
-        if self.bits < SMALLEST:
-            return 0
-        return min(-(-self.depth // d) * -(-self.width // w) for d, w in device.block_shapes)
+        blocks = min(-(-self.depth // d) * -(-self.width // w) for d, w in device.block_shapes)
+        return blocks if self.bits >= blocks * FILLED[device.family, self.written] else 0
 
     def luts(self, device: Device) -> int:
         """Look-up tables where it is not in block RAM."""
-        if self.bits >= SMALLEST:
+        if self.blocks(device):
             return 0
         if self.written and device.family == "ecp5":
             return 6 * -(-self.depth // 16) * -(-self.width // 4)
