@@ -1,0 +1,22 @@
+"""
+What a person can choose for NIR files. The defaults give plain NIR; the others are for readers that take only a part of it.
+"""
+
+from typing import Literal, final
+
+from pydantic import Field
+
+from spikeloom.backend.target import TargetOptions
+
+
+@final
+class NirOptions(TargetOptions):
+    """How the graph is spelt; what it means is the same."""
+
+    dt: float = Field(1.0, gt=0, description="the length of a tick in the time unit of τ: with it r = 1/dt (IF), r = τ/dt (LIF)")
+    integrator: Literal["if", "lif", "cubalif"] = Field(
+        "if", description="the node that a neuron without decay becomes; snntorch reads 'lif' only, norse resets softly by 'cubalif' only"
+    )
+    batch_axis: bool = Field(
+        False, description="count the axes of Flatten with the batch in front, as norse, snntorch and nirtorch want; nir then checks no types"
+    )
