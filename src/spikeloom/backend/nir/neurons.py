@@ -123,12 +123,12 @@ def plain(population: Population, timesteps: int) -> str:
     return "a decay that is rounded down" if membrane.decays else ""
 
 
-def multispike(population: Population, timesteps: int) -> bool:
-    """Whether sinabs's own reading of IF (⌊v/θ⌋ spikes, as many levels as there are, reset by subtraction) could be this neuron."""
+def multispike(population: Population) -> bool:
+    """Whether sinabs's own reading of IF (⌊v/θ⌋ spikes without a limit, reset by subtraction) is this neuron below its highest level."""
     membrane = population.membrane
     if membrane is None or membrane.decays or membrane.leaks or membrane.reset != "subtract" or not population.uniform:
         return False
-    return not (membrane.initial != 0).any() and population.heights[0, 0] == 0
+    return not (membrane.initial != 0).any() and bool(population.heights[0, 0] == 0)
 
 
 def _over(values: Any, axis: int, shape: tuple[int, ...]) -> Float[ndarray, "..."]:

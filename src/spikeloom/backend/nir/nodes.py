@@ -57,7 +57,7 @@ def part_of(operation: Operation, netlist: Netlist, options: NirOptions) -> Part
     reads = [wires[read] for read in operation.reads]
     match operation:
         case Add():
-            return _sum(operation, reads[0])
+            return _sum(operation, reads[0], options)
         case Route():
             return _route(operation, reads, options)
         case Population():
@@ -155,27 +155,33 @@ def strided(operation: Route, wires: list[Wire]) -> tuple[Int[ndarray, "o i"], t
     return None
 
 
-def _sum(operation: Add, wire: Wire) -> Part:
-    library, part = nir(), Part()
-    shape = wire.shape
+def _sum(operation: Add, wire: Wire, options: NirOptions) -> Part:
+    part = Part()
     for place, (read, gain) in enumerate(zip(operation.reads, operation.gains, strict=True)):
         if (gain == 1).all() and operation.reads.count(read) == 1:
             part.edges.append((read, operation.name))
             continue
         scaled = f"{operation.name}__gain{place}"
-        part.nodes[scaled] = library.Scale(as_floats(_over(gain, operation.axis, shape)))
+        part.nodes[scaled] = _scaled(_over(gain, operation.axis, wire.shape), None, options)
         part.edges += [(read, scaled), (scaled, operation.name)]
-    if operation.bias is None:
-        node = library.Scale(np.ones(shape, np.float32))
-    elif len(shape) == 1:
-        node = library.Affine(np.eye(shape[0], dtype=np.float32), _bias(np.broadcast_to(operation.bias, shape), shape[0]))
-    else:
-        through = np.eye(shape[0], dtype=np.float32)[:, :, None, None]
-        bias = _bias(np.broadcast_to(operation.bias, shape[:1]), shape[0])
-        node = library.Conv2d(shape[1:], through, (1, 1), (0, 0), (1, 1), 1, bias)
+    node = _scaled(np.ones(wire.shape, np.int64), operation.bias, options)
     node.metadata = told(operation)
     part.nodes[operation.name] = node
     return part
+
+
+def _scaled(gain: Int[ndarray, "..."], bias: Any, options: NirOptions) -> Any:
+    """gain·x, and a bias for each place of the first axis: a Scale, or where there is a bias or no Scale is wanted, a layer."""
+    shape = gain.shape
+    each = gain.reshape(shape[0], -1)
+    by_channel = len(shape) in (1, 3) and bool((each == each[:, :1]).all())
+    if bias is None and (options.scales == "scale" or not by_channel):
+        return nir().Scale(as_floats(gain))
+    through = np.diag(each[:, 0])
+    bias = _bias(None if bias is None else np.broadcast_to(bias, shape[:1]), shape[0])
+    if len(shape) == 1:
+        return nir().Affine(as_floats(through), bias)
+    return nir().Conv2d(shape[1:], as_floats(through[:, :, None, None]), (1, 1), (0, 0), (1, 1), 1, bias)
 
 
 def _route(operation: Route, wires: list[Wire], options: NirOptions) -> Part:

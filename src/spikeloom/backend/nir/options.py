@@ -20,3 +20,6 @@ class NirOptions(TargetOptions):
     batch_axis: bool = Field(
         False, description="count the axes of Flatten with the batch in front, as norse, snntorch and nirtorch want; nir then checks no types"
     )
+    scales: Literal["scale", "layer"] = Field(
+        "scale", description="a gain as a Scale node, or as a 1x1 Conv2d or an Affine that passes every channel on, for readers without Scale"
+    )

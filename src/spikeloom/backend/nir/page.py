@@ -41,7 +41,7 @@ def _readers(netlist: Netlist) -> list[str]:
     lines += ["", "A reader that knows NIR only runs another network. It differs at:", ""]
     lines += [f"- {name}: {why}" for name, why in differ.items()]
     others = [name for name in differ if name not in {population.name for population in populations}]
-    if not others and all(multispike(population, netlist.timesteps) for population in populations):
+    if not others and all(multispike(population) for population in populations):
         lines += ["", "Readers that send ⌊v/θ⌋ spikes and reset by subtraction (sinabs by default) run the same network while no neuron"]
         lines += ["would send more levels than it has."]
     return lines
