@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,7 @@ def test_a_file_of_another_tool_is_read_by_nirs_own_law(tmp_path: Path) -> None:
         "output": nir.Output({"output": np.array([4])}),
     }
     chain = ["input", "c", "n", "c2", "n2", "pool", "f", "l", "n3", "output"]
-    edges = [*zip(chain[:-1], chain[1:], strict=True), ("n", "skip"), ("skip", "n2")]
+    edges = [*pairwise(chain), ("n", "skip"), ("skip", "n2")]
     path = foreign(tmp_path, nodes, edges)
     netlist = read(path, timesteps=7, input_range=(0, 3))
     assert netlist.settings["exact"] is True

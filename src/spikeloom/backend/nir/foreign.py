@@ -77,9 +77,7 @@ class _Reader:
         answer = self.known[last]
         settings = {"read_from": "nir", "dt": self.dt, "exact": not self.rounded, "rounded": self.rounded}
         wire = Wire(shape, *input_range, True)
-        return netlist_of(
-            Source(first, 1.0), wire, self.operations, answer.name, unit=answer.unit, timesteps=timesteps, settings=settings
-        )
+        return netlist_of(Source(first, 1.0), wire, self.operations, answer.name, unit=answer.unit, timesteps=timesteps, settings=settings)
 
     def _tick(self) -> float:
         resistances = [node.r for node in self.graph.nodes.values() if type(node).__name__ == "IF"]
@@ -190,7 +188,9 @@ class _Reader:
         read, told = (self._finer(name, read), self._decay(rows["tau"])) if leaky else (read, {})
         fires = np.floor(rows["v_threshold"] / (gain * read.unit)).astype(np.int64) + 1
         if (fires < 1).any():
-            raise UnsupportedError("neurons that fire at rest", found=f"{name}: v_threshold {rows['v_threshold'].min()}", allowed="0 or above")
+            raise UnsupportedError(
+                "neurons that fire at rest", found=f"{name}: v_threshold {rows['v_threshold'].min()}", allowed="0 or above"
+            )
         self.rounded += [name] if leaky else []
         none = np.zeros(1, np.int64)
         membrane = Membrane(none, np.stack([0 * fires, fires], 1), reset="zero", **told)
@@ -203,7 +203,9 @@ class _Reader:
     def _decay(self, tau: Float[ndarray, " c"]) -> dict[str, Any]:
         kept = np.rint((1 - self.dt / tau) * (1 << DECAY_SHIFT)).astype(np.int64)
         if (kept < 0).any():
-            raise UnsupportedError("a time constant below one tick", found=f"τ = {tau.min()}", allowed=f"dt = {self.dt} or above", todo="give dt")
+            raise UnsupportedError(
+                "a time constant below one tick", found=f"τ = {tau.min()}", allowed=f"dt = {self.dt} or above", todo="give dt"
+            )
         return {"decay": kept, "decay_shift": DECAY_SHIFT}
 
     def _by_channel(self, name: str, key: str, values: Any, shape: tuple[int, ...]) -> Float[ndarray, " c"]:

@@ -12,7 +12,8 @@ neuron that has K levels still fires exactly as ours does while
     (n + K)·δ < 1,   n ≤ K·T                                                                        (2)
 
 so δ is the largest power of two with (K·T + K)·δ ≤ 1/2, or 1/2 for one level that is reset to zero. It is a short binary fraction: nothing
-is rounded while θ/δ < 2^24 (float32; thresholds beyond are written in float64). Reset, levels, θ itself and the initial potential are in the node's metadata.
+is rounded while θ/δ < 2^24 (float32; thresholds beyond are written in float64). Reset, levels, θ itself and the initial potential are in
+the node's metadata.
 
     IF   r·dt = 1                       h = v + x
     LIF  τ = dt/(1 - a), r = τ/dt       h = v + (dt/τ)·(v_leak - v + r·x) = a·v + x - ℓ,  v_leak = -ℓ·τ/dt       (3)

@@ -18,8 +18,10 @@ class NirOptions(TargetOptions):
         "if", description="the node that a neuron without decay becomes; snntorch reads 'lif' only, norse resets softly by 'cubalif' only"
     )
     batch_axis: bool = Field(
-        False, description="count the axes of Flatten with the batch in front, as norse, snntorch and nirtorch want; nir then checks no types"
+        False,
+        description="count the axes of Flatten with the batch in front, as norse, snntorch and nirtorch want; nir then checks no types",
     )
     scales: Literal["scale", "layer"] = Field(
-        "scale", description="a gain as a Scale node, or as a 1x1 Conv2d or an Affine that passes every channel on, for readers without Scale"
+        "scale",
+        description="a gain as a Scale node, or as a 1x1 Conv2d or an Affine that passes every channel on, for readers without Scale",
     )

@@ -32,7 +32,9 @@ def read(
     try:
         return _ours(graph)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ProgramError("a NIR file breaks what its metadata says", found=f"{path}: {error!r}", todo="compile the network again") from error
+        raise ProgramError(
+            "a NIR file breaks what its metadata says", found=f"{path}: {error!r}", todo="compile the network again"
+        ) from error
 
 
 def graph_at(path: Path) -> Any:
