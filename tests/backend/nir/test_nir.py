@@ -149,6 +149,32 @@ def test_a_residual_is_edges_that_meet(tmp_path: Path) -> None:
     assert {("w", "sum"), ("a", "sum__gain1"), ("sum__gain1", "sum"), ("sum", "b")} <= set(edges)
 
 
+def test_routes_that_plain_readers_follow(tmp_path: Path) -> None:
+    """A shortcut that takes every second row and third column into chosen channels, then a choice out of two operands."""
+    places = np.arange(2 * 5 * 7).reshape(2, 5, 7)[:, ::2, ::3]
+    index = np.full((4, 3, 3), -1)
+    index[1], index[2] = places[1], places[0]
+    chosen = np.array([40, 3, -1, 36, 35, 7, 71])
+    operations = [
+        Route("cut", ("x",), (4, 3, 3), index.reshape(-1)),
+        Route("flat", ("cut",), (36,)),
+        Affine("w", ("flat",), np.random.default_rng(0).integers(-3, 4, (36, 36))),
+        Route("both", ("cut", "w"), (7,), chosen),
+    ]
+    netlist = netlist_of(Source("x", 1.0), Wire((2, 5, 7), 0, 9, True), operations, "both")
+    given_ = golden(netlist, 5)
+    assert differences(netlist) == {}
+    folder = emitted(netlist, given_, tmp_path / "f")
+    graph = graph_at(folder / "network.nir")
+    assert list(graph.nodes["cut"].stride) == [2, 3]
+    assert (run_graph(graph, given_.inputs[None], "plain") == given_.outputs).all()
+    assert TARGET.verify(folder, netlist, given_, PLAIN).mismatches == 0
+
+
+def test_a_decay_is_said_to_be_rounded() -> None:
+    assert "rounded" in differences(hard(decay=np.array([3]), decay_shift=2))["n1"]
+
+
 def test_gains_as_layers_run_alike(tmp_path: Path) -> None:
     for seed in range(6):
         netlist = made(seed, frozenset({"convolution", "add", "residual", "zero"}), 2)

@@ -63,8 +63,9 @@ def _value(name: str, node: Any, x: Any, memory: dict[str, Any], law: Law, time:
             return x @ node.weight.astype(np.float64).T
         case "Conv2d":
             weight, bias = (torch.from_numpy(np.asarray(part, np.float64)) for part in (node.weight, node.bias))
-            told: Any = [tuple(int(side) for side in part) for part in (node.stride, node.padding, node.dilation)]
-            return torch.nn.functional.conv2d(torch.from_numpy(x), weight, bias, *told, int(node.groups)).numpy()
+            stride, padding, dilation = ([int(side) for side in part] for part in (node.stride, node.padding, node.dilation))
+            values = torch.from_numpy(x)
+            return torch.nn.functional.conv2d(values, weight, bias, stride, padding, dilation, int(node.groups)).numpy()
         case "SumPool2d":
             return _pooled(name, node, x, memory, law, time[1])
         case "Flatten":
