@@ -2,6 +2,7 @@
 
 from spikeloom.ir import Progress
 from spikeloom.pipeline.checking import CheckResult, check
+from spikeloom.pipeline.compilation import Compilation, compile_folder, replay
 from spikeloom.pipeline.conversion import Conversion, convert
 from spikeloom.pipeline.conversion import evaluate_folder as evaluate
 from spikeloom.pipeline.conversion import report_folder as report
@@ -13,18 +14,22 @@ from spikeloom.pipeline.refining import compress_folder as compress
 from spikeloom.pipeline.refining import finetune_folder as finetune
 from spikeloom.pipeline.refining import tune_folder as tune
 from spikeloom.pipeline.settings import Settings
+from spikeloom.pipeline.simulation import Simulation, simulate_events
 from spikeloom.pipeline.writing import Writing, write_texts
 
 __all__ = [
     "CheckResult",
+    "Compilation",
     "Conversion",
     "Learning",
     "LogicSettings",
     "Progress",
     "Settings",
+    "Simulation",
     "Writing",
     "calibrate",
     "check",
+    "compile_folder",
     "compress",
     "convert",
     "convert_model",
@@ -32,8 +37,10 @@ __all__ = [
     "finetune",
     "learn",
     "load_model",
+    "replay",
     "report",
     "report_model",
+    "simulate_events",
     "tune",
     "write_texts",
 ]
