@@ -6,5 +6,6 @@ from collections.abc import Mapping
 
 from spikeloom.backend.nir import TARGET as NIR
 from spikeloom.backend.target import Target
+from spikeloom.backend.xylo import TARGET as XYLO
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (NIR,)}
+TARGETS: Mapping[str, Target] = {target.name: target for target in (NIR, XYLO)}

@@ -31,7 +31,7 @@ FILE = "network.nir"
 
 def form(options: NirOptions) -> Form:
     """Uniform staircases with membranes: reset, levels and start stay what they are."""
-    return Form("always")
+    return Form("always", gains=options.gains)
 
 
 def emit(netlist: Netlist, golden: Golden, options: NirOptions) -> Mapping[str, bytes]:
