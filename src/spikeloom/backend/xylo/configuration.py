@@ -6,6 +6,8 @@ in and where its answer is read.
 import dataclasses
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,11 +71,11 @@ def load(folder: Path) -> tuple[Specification, Mapping[str, Any]]:
     """What the two files hold. Raises ProgramError where they are missing or damaged."""
     try:
         told = json.loads((folder / "schedule.json").read_text())
-        with np.load(folder / "specification.npz", allow_pickle=False) as arrays:
+        with np.load(io.BytesIO((folder / "specification.npz").read_bytes()), allow_pickle=False) as arrays:
             named = {name: arrays[name].astype(np.int64) for name in arrays.files}
         shifts = {name: int(value) for name, value in named.items() if name.startswith("weight_shift")}
         return Specification(**named | shifts), told  # pyright: ignore[reportArgumentType]
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ProgramError("no Xylo configuration can be read", found=f"{folder}: {error}", todo="compile the network again") from error
 
 

@@ -24,7 +24,7 @@ def installed() -> bool:
 
 def run_vendor(spec: Specification, events: Int[ndarray, "b t i"], read: Literal["Vmem", "Spike"] = "Vmem") -> Int[ndarray, "b t o"]:
     """What `simulator.run` gives, by xylosim. Raises ResourceError without it."""
-    layer, found = _layer(spec), list[Any]()
+    (layer, _kept), found = _layer(spec), list[Any]()
     for sample in events:
         layer.reset_all()
         spikes = np.array(layer.evolve(sample.astype(int).tolist()))
@@ -32,7 +32,8 @@ def run_vendor(spec: Specification, events: Int[ndarray, "b t i"], read: Literal
     return np.stack(found).astype(np.int64)
 
 
-def _layer(spec: Specification) -> Any:
+def _layer(spec: Specification) -> tuple[Any, list[Any]]:
+    """A layer, and its synapses, which must live as long: xylosim keeps bare pointers to them."""
     try:
         library: Any = importlib.import_module("xylosim.v2")
     except ImportError as error:
@@ -46,10 +47,11 @@ def _layer(spec: Specification) -> Any:
     def numbers(values: Int[ndarray, " n"]) -> list[int]:
         return [int(value) for value in values]
 
-    return library.XyloLayer(
-        synapses_in=synapses(spec.weights_in),
-        synapses_rec=synapses(spec.weights_rec),
-        synapses_out=synapses(spec.weights_out),
+    kept = [synapses(weights) for weights in (spec.weights_in, spec.weights_rec, spec.weights_out)]
+    layer = library.XyloLayer(
+        synapses_in=kept[0],
+        synapses_rec=kept[1],
+        synapses_out=kept[2],
         aliases=[[] for _ in spec.threshold],
         threshold=numbers(spec.threshold),
         threshold_out=numbers(spec.threshold_out),
@@ -65,3 +67,4 @@ def _layer(spec: Specification) -> Any:
         dash_syns_out=[[int(dash)] for dash in spec.dash_syn_out],
         name="spikeloom",
     )
+    return layer, kept
