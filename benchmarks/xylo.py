@@ -5,7 +5,7 @@ Xylo: a spoken-digit network on 16 bands, and the CartPole policy, under the chi
 
 fsdd: events of 16 bands in 20 frames of 32 ms, up to 7 a band and frame; a network of one hidden layer is trained here on the 900 training
 clips (takes 5 to 19) and judged on the 300 test clips (takes 0 to 4; the speakers are the same six). CartPole: the DQN of
-../shared/data/rl_policies, each of the four observations as 0 to 60 events on four channels. Both become spiking networks of one tick and 31
+../shared/data/rl_policies, the four observations as 0 to 45 or 60 events on three or four channels each; a sixteenth brings biases. Both become spiking networks of one tick and 31
 levels; weights have as many bits as the chip's states allow. The answers under the limits are those of the emitted files, run by SynSense's
 xylosim where it is installed (pip install wheel pybind11 xylosim) and by our own simulator. Needs ../shared/data; CartPole needs gymnasium.
 Writes benchmarks/results/xylo.json.
@@ -42,7 +42,8 @@ COMMAND = "python benchmarks/xylo.py"
 BANDS, FRAMES, FRAME, EVENTS = 16, 20, 256, 7
 REACH = np.array([2.4, 3.0, 0.22, 3.0])
 """Observations of CartPole beyond ± these count as these."""
-LEVELS = 60
+WIDTHS = np.array([3, 4, 4, 4])
+"""Channels of each observation, of 15 events."""
 
 
 def main() -> int:
@@ -80,9 +81,10 @@ class Chip:
         return (run_vendor if vendor else run)(*given)[:, self.told["read_at_tick"]]
 
 
-def fitted(model: torch.nn.Module, calibration: ndarray, chip: Any, most: int) -> tuple[Netlist, Netlist, Chip, list[str]]:
+def fitted(model: torch.nn.Module, calibration: ndarray, chip: Any, most: int, per_channel: bool = True) -> tuple[Netlist, Netlist, Chip, list[str]]:
     """(without limits, under them, compiled, what was refused on the way): the most weight bits that the chip's states allow."""
-    snn = convert(model, torch.from_numpy(calibration.astype(np.float32)), Settings(timesteps=1, levels=31, placement="uniform"))
+    settings = Settings(timesteps=1, levels=31, placement="uniform", per_channel=per_channel)
+    snn = convert(model, torch.from_numpy(calibration.astype(np.float32)), settings)
     inputs = InputRange(0, most, 1.0)
     free = lower(snn.program, 1, inputs, Form("where needed", weight_bits=8, input_bits=8))
     refused = list[str]()
@@ -197,7 +199,7 @@ def cartpole(episodes: int) -> list[Row]:
     encoded = encoder_of(model)
     rng = np.random.default_rng(0)
     seen = observations(model, rng)
-    free, _, chip, refused = fitted(encoded, channels(seen), "audio3", LEVELS // 4)
+    free, _, chip, refused = fitted(encoded, channels(seen), "audio3", 15, per_channel=False)
     narrow = XyloOptions(chip="audio2", weight_bits=chip.options.weight_bits)
     against = [f"{row.found} (allowed {row.allowed})" for row in TARGET.refusals(chip.netlist, narrow)]
 
@@ -245,19 +247,20 @@ def policy() -> torch.nn.Module:
 
 
 def encoder_of(model: torch.nn.Module) -> torch.nn.Module:
-    """The same network on events: four channels for each observation, o = reach·(2·events/60 - 1), which the first layer takes in."""
+    """The same network on events: o = reach·(2·events/most - 1), summed over the observation's channels, is taken in by the first layer."""
     first: Any = model[0]  # pyright: ignore[reportIndexIssue]
-    scale = torch.from_numpy(2 * REACH / LEVELS).float()
-    layer = torch.nn.Linear(16, first.out_features)
-    layer.weight.data = (first.weight.data * scale).repeat_interleave(4, 1)
+    scale = torch.from_numpy(2 * REACH / (15 * WIDTHS)).float()
+    layer = torch.nn.Linear(int(WIDTHS.sum()), first.out_features)
+    layer.weight.data = (first.weight.data * scale).repeat_interleave(torch.from_numpy(WIDTHS), 1)
     layer.bias.data = first.bias.data - first.weight.data @ torch.from_numpy(REACH).float()
     return torch.nn.Sequential(layer, *list(model)[1:]).eval()  # pyright: ignore[reportArgumentType]
 
 
 def channels(x: ndarray) -> ndarray:
-    """Observations [n, 4] as events [n, 16]: 0 to 60 of each, spread over its four channels."""
-    count = np.rint((x / REACH + 1) / 2 * LEVELS).clip(0, LEVELS).astype(np.int64)
-    return ((count[:, :, None] + np.arange(4)) // 4).reshape(len(x), 16)
+    """Observations [n, 4] as events [n, 15]: 0 to 45 or 60 of each, spread over its channels."""
+    count = np.rint((x / REACH + 1) / 2 * 15 * WIDTHS).clip(0, 15 * WIDTHS).astype(np.int64)
+    spread = [(count[:, place, None] + np.arange(width)) // width for place, width in enumerate(WIDTHS)]
+    return np.concatenate(spread, 1)
 
 
 def observations(model: torch.nn.Module, rng: np.random.Generator) -> ndarray:

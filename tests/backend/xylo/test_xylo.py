@@ -131,23 +131,27 @@ def test_frames_answer_at_every_tick() -> None:
     assert placed.depth == 3
 
 
-def test_a_neuron_that_fires_without_input_makes_it_a_stream() -> None:
-    def two(bias: int) -> Netlist:
-        operations = [
-            Affine("a", ("x",), np.array([[3]])),
-            uniform("p", "a", 5, 31),
-            Affine("b", ("p",), np.array([[-2]]), np.array([bias])),
-            uniform("q", "b", 10, 31),
-            Affine("c", ("q",), np.array([[4]])),
-        ]
-        return netlist_of(Source("x", 1.0), Wire((1,), 0, 15, True), operations, "c")
+def two(bias: int, inputs: int = 1) -> Netlist:
+    operations = [
+        Affine("a", ("x",), np.full((1, inputs), 3)),
+        uniform("p", "a", 5, 31),
+        Affine("b", ("p",), np.array([[-2]]), np.array([bias])),
+        uniform("q", "b", 10, 31),
+        Affine("c", ("q",), np.array([[4]])),
+    ]
+    return netlist_of(Source("x", 1.0), Wire((inputs,), 0, 15, True), operations, "c")
 
-    assert [place(two(bias)).way for bias in (4, 5)] == ["wave", "stream"]
-    for bias in (4, 5, 90):
-        placed, netlist = place(two(bias)), two(bias)
-        inputs = np.arange(16)[:, None]
-        events = raster(inputs, {"ticks": placed.ticks})
-        assert (run(specification(placed), events)[:, -1] == run_integers(netlist, inputs)).all()
+
+def test_a_bias_that_fires_comes_by_a_channel_of_its_own_or_makes_it_a_stream(tmp_path: Path) -> None:
+    """At rest θ/2 + bias reaches θ = 10 from a bias of 5 on; 15 events of weight 127 bring at most 1905."""
+    ways = [(place(netlist).way, len(place(netlist).clocks)) for netlist in (two(4), two(5), two(1909), two(1910), two(5, 16))]
+    assert ways == [("wave", 0), ("wave", 1), ("wave", 1), ("stream", 0), ("stream", 0)]
+    for place_, netlist in enumerate((two(4), two(5), two(90), two(1909), two(1910), two(5, 16))):
+        folder = emitted(netlist, tmp_path / str(place_))
+        spec, told = load(folder)
+        inputs = golden(netlist, 60).inputs
+        answers = run(spec, raster(inputs, told))[:, told["read_at_tick"]]
+        assert (answers == run_integers(netlist, inputs)).all()
 
 
 def test_convolutions_and_pools_become_matrices(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from spikeloom.backend.xylo.chips import CHIPS
+from spikeloom.backend.xylo.chips import CHIPS, INPUT_EVENTS
 from spikeloom.backend.xylo.options import XyloOptions
 from spikeloom.backend.xylo.placing import Placement, bands_and_frames
 from spikeloom.backend.xylo.simulator import Specification
@@ -55,6 +55,7 @@ def files(placed: Placement, netlist: Netlist, options: XyloOptions) -> dict[str
         "format": FORMAT,
         "chip": CHIPS[options.chip].title,
         "channels": len(placed.weights_in),
+        "clocks": [{"channel": channel, "tick": tick, "events": INPUT_EVENTS} for channel, tick in placed.clocks],
         "frames": placed.frames,
         "ticks": placed.ticks,
         "output_mode": placed.read,
@@ -80,10 +81,13 @@ def load(folder: Path) -> tuple[Specification, Mapping[str, Any]]:
 
 
 def raster(inputs: Int[ndarray, "b ..."], told: Mapping[str, Any]) -> Int[ndarray, "b t i"]:
-    """Events of samples [B, n] or [B, (1,) bands, frames], one frame a tick, then silence until the answer is read."""
+    """Events of samples [B, n] or [B, (1,) bands, frames], one frame a tick, then silence until the answer is read; and the
+    channels that bring biases."""
     bands, frames = bands_and_frames(inputs.shape[1:])
-    events = np.zeros((len(inputs), told["ticks"], bands), np.int64)
-    events[:, :frames] = np.swapaxes(inputs.reshape(len(inputs), bands, frames), 1, 2)
+    events = np.zeros((len(inputs), told["ticks"], told["channels"]), np.int64)
+    for clock in told["clocks"]:
+        events[:, clock["tick"], clock["channel"]] = clock["events"]
+    events[:, :frames, :bands] = np.swapaxes(inputs.reshape(len(inputs), bands, frames), 1, 2)
     return events
 
 

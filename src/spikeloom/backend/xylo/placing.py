@@ -11,12 +11,14 @@ With dash_mem = 0 a membrane forgets at once; with dash_syn = 1 half of an even 
 doubled a neuron that had nothing before gathers Σ w·k + bias, and sends what a uniform staircase of 31 levels without a memory sends: a
 layer takes one tick, and a network of depth L answers L ticks after its last input. Two ways to have nothing left from before:
 
-    wave     everything is silent until the first spikes come by: weights w, shifted left by 1. Ticks after the answer mean nothing
+    wave     everything is silent until the first spikes come by: weights w, shifted left by 1. Ticks after the answer mean nothing. Where
+             neurons beyond the first layer would fire without input, a free input channel for each such layer brings part of their bias
+             at the tick that is theirs, and what stays is below θ
     stream   the half that is left, Σ w·k of the tick before, is taken away: every neuron that is read has a relay that repeats its spikes
              a tick later, with weights -w beside 2w. Every tick answers; inputs [bands, frames] come in frame by frame, and wait in
              chains of relays. Weights of one bit less; relays cost neurons
 
-A stream is chosen where the input has frames, or where neurons beyond the first layer would fire without input. A relay is a neuron of
+A stream is chosen where the input has frames, or no channel is free for biases. A relay is a neuron of
 θ = 1, input weight 2, which takes its own half away by a weight of -1 on itself.
 
 The answer is read as the membrane of output neurons (rockpool's output mode "Vmem"), whose threshold is out of reach, or as the spikes of
@@ -30,7 +32,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from spikeloom.backend.xylo.chips import STATE_HIGH
+from spikeloom.backend.xylo.chips import INPUT_EVENTS, INPUTS, STATE_HIGH, WEIGHT_HIGH
 from spikeloom.backend.xylo.currents import Current, currents
 from spikeloom.ir.hardware import Netlist, Population
 
@@ -46,7 +48,8 @@ class Placement:
 
     Sizes: 16 or fewer inputs, H hidden and O output neurons. `ticks` is how many a sample takes, `read` what is read at the last of them.
     `relays` of the hidden neurons only repeat. `depth` is how many layers of neurons there are, output neurons included. `currents` are the
-    least and the greatest Σ w·k of hidden and of output neurons.
+    least and the greatest Σ w·k of hidden and of output neurons. `clocks` are (channel, tick) at which a channel sends 15 events that bring
+    biases.
     """
 
     weights_in: Int[ndarray, "i h"]
@@ -65,6 +68,7 @@ class Placement:
     depth: int
     highest_spikes: Int[ndarray, " h"] = field(repr=False)
     currents: tuple[Int[ndarray, "two h"], Int[ndarray, "two o"]] = field(repr=False)
+    clocks: tuple[tuple[int, int], ...] = ()
 
     @property
     def fan_out(self) -> Int[ndarray, " h"]:
@@ -101,6 +105,11 @@ def readout(netlist: Netlist) -> Population | None:
     return None
 
 
+def brought_by_clock(bias: Int[ndarray, " n"], threshold: Int[ndarray, " n"]) -> Int[ndarray, " n"]:
+    """The least weights with which 15 events leave a bias below the threshold; 0 where it is below already."""
+    return -(-(bias - threshold + 1).clip(min=0) // INPUT_EVENTS)
+
+
 def place(netlist: Netlist) -> Placement:
     """The placement of a netlist that nothing stands against but numbers (`refusing`)."""
     return _Placing(netlist).placement()
@@ -117,18 +126,26 @@ class _Placing:
         self.depths = {netlist.source.name: 0}
         for population in self.hidden:
             self.depths[population.name] = 1 + max(self.depths[name] for name in self.known[population.reads[0]].weights)
-        self.way: Way = "stream" if self.frames > 1 or self._fires_early() else "wave"
+        self.clocks = self._clocks()
+        self.way: Way = "stream" if self.frames > 1 or self.clocks is None else "wave"
         self.places = dict[Delayed, int]()
         self.highest = list[int]()
         self.synapses = dict[tuple[Delayed, int], int]()
         self.outward = dict[tuple[Delayed, int], int]()
 
-    def _fires_early(self) -> bool:
-        return any(
-            (each(rest(one), one, self.netlist.wires[one.name].shape) + self.known[one.reads[0]].bias >= self._thresholds(one)).any()
-            for one in self.hidden
-            if self.depths[one.name] > 1
-        )
+    def _clocks(self) -> dict[int, int] | None:
+        """The channel for each layer that would fire without input; None where none is free or 15 events of weight 127 are too few."""
+        late = [one for one in self.hidden if self.depths[one.name] > 1]
+        brought = {one.name: brought_by_clock(self._bias(one), self._thresholds(one)) for one in late}
+        depths = sorted({self.depths[one.name] for one in late if brought[one.name].any()})
+        if self.bands + len(depths) > INPUTS or any(weight.max(initial=0) > WEIGHT_HIGH for weight in brought.values()):
+            return None
+        return {depth: self.bands + place for place, depth in enumerate(depths)}
+
+    def _bias(self, population: Population) -> Int[ndarray, " n"]:
+        """What drives a population that hears nothing."""
+        shape = self.netlist.wires[population.name].shape
+        return each(rest(population), population, shape) + self.known[population.reads[0]].bias
 
     def _thresholds(self, population: Population) -> Int[ndarray, " n"]:
         return each(population.quantum, population, self.netlist.wires[population.name].shape)
@@ -194,8 +211,9 @@ class _Placing:
     def _made(self, answer: Current, depth: int, neurons: int) -> Placement:
         for at in list(self.synapses):
             self._relayed(at[0])
-        count, out = len(self.places), len(answer.bias)
-        inner, outer, inward = np.zeros((count, count), np.int64), np.zeros((count, out), np.int64), np.zeros((self.bands, count), np.int64)
+        count, out, clocks = len(self.places), len(answer.bias), (self.clocks or {}) if self.way == "wave" else {}
+        inner, outer = np.zeros((count, count), np.int64), np.zeros((count, out), np.int64)
+        inward = np.zeros((self.bands + len(clocks), count), np.int64)
         for (key, post), value in self.synapses.items():
             if key[0] == self.netlist.source.name and key[2] == 0:
                 inward[key[1], post] = value
@@ -205,14 +223,17 @@ class _Placing:
             outer[self.places[key], post] = value
         threshold, bias = np.ones(count, np.int64), np.zeros(count, np.int64)
         for population in self.hidden:
-            first, shape = self.places[(population.name, 0, 0)], self.netlist.wires[population.name].shape
+            first = self.places[(population.name, 0, 0)]
             where = slice(first, first + self.netlist.wires[population.name].size)
-            threshold[where] = self._thresholds(population)
-            bias[where] = each(rest(population), population, shape) + self.known[population.reads[0]].bias
+            threshold[where], bias[where] = self._thresholds(population), self._bias(population)
+            if self.depths[population.name] in clocks:
+                brought = brought_by_clock(bias[where], threshold[where])
+                inward[clocks[self.depths[population.name]], where] = brought
+                bias[where] -= INPUT_EVENTS * brought
         threshold_out, bias_out = np.full(out, STATE_HIGH), answer.bias
         if self.last is not None:
             threshold_out = self._thresholds(self.last)
-            bias_out = bias_out + each(rest(self.last), self.last, self.netlist.wires[self.last.name].shape)
+            bias_out = self._bias(self.last)
         inside = np.stack([np.zeros(count, np.int64), np.array(self.highest)])  # a relay's current is what it repeats
         for population in self.hidden:
             first = self.places[(population.name, 0, 0)]
@@ -234,6 +255,7 @@ class _Placing:
             depth,
             np.array(self.highest),
             (inside, self._ends(answer)),
+            tuple((channel, depth - 1) for depth, channel in clocks.items()),
         )
 
     def _ends(self, current: Current) -> Int[ndarray, "two n"]:

@@ -143,7 +143,8 @@ def _states(placed: Placement) -> list[Refusal]:
         up = sum(part.clip(min=0).T @ most for part, most in ((recurrent, spikes), (inward, np.full(len(inward), INPUT_EVENTS))))
         down = sum(part.clip(max=0).T @ most for part, most in ((recurrent, spikes), (inward, np.full(len(inward), INPUT_EVENTS))))
         synapse = np.maximum((up << placed.shift) + left * high, -(down << placed.shift) - left * low)
-        membrane = np.maximum(high, -low) * (1 + left) + 2 * np.abs(bias)
+        brought = INPUT_EVENTS * inward[[channel for channel, _ in placed.clocks]].sum(0) if name == "hidden" else 0
+        membrane = (np.maximum(high, -low) + brought) * (1 + left) + 2 * np.abs(bias)
         for what, state in (("synaptic current", synapse), ("membrane", membrane)):
             most = int(state.max(initial=0))
             if most > STATE_HIGH:
