@@ -5,9 +5,10 @@ Xylo: a spoken-digit network on 16 bands, and the CartPole policy, under the chi
 
 fsdd: events of 16 bands in 20 frames of 32 ms, up to 7 a band and frame; a network of one hidden layer is trained here on the 900 training
 clips (takes 5 to 19) and judged on the 300 test clips (takes 0 to 4; the speakers are the same six). CartPole: the DQN of
-../shared/data/rl_policies, the four observations as 0 to 45 or 60 events on three or four channels each; a sixteenth brings biases. Both become spiking networks of one tick and 31
-levels; weights have as many bits as the chip's states allow. The answers under the limits are those of the emitted files, run by SynSense's
-xylosim where it is installed (pip install wheel pybind11 xylosim) and by our own simulator. Needs ../shared/data; CartPole needs gymnasium.
+../shared/data/rl_policies, the four observations as 0 to 45 or 60 events on three or four channels each (a sixteenth may bring biases), as
+it is, and a smaller network that is taught its preferences here. All become spiking networks of one tick and 31 levels; weights have as many
+bits as the chip's states allow. The answers under the limits are those of the emitted files, run by SynSense's xylosim where it is installed
+(pip install wheel pybind11 xylosim) and by our own simulator. Needs ../shared/data; CartPole needs gymnasium.
 Writes benchmarks/results/xylo.json.
 """
 
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import wave
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,9 @@ class Chip:
         return (run_vendor if vendor else run)(*given)[:, self.told["read_at_tick"]]
 
 
-def fitted(model: torch.nn.Module, calibration: ndarray, chip: Any, most: int, per_channel: bool = True) -> tuple[Netlist, Netlist, Chip, list[str]]:
+def fitted(
+    model: torch.nn.Module, calibration: ndarray, chip: Any, most: int, per_channel: bool = True
+) -> tuple[Netlist, Netlist, Chip, list[str]]:
     """(without limits, under them, compiled, what was refused on the way): the most weight bits that the chip's states allow."""
     settings = Settings(timesteps=1, levels=31, placement="uniform", per_channel=per_channel)
     snn = convert(model, torch.from_numpy(calibration.astype(np.float32)), settings)
@@ -155,7 +159,7 @@ def events(data: bytes) -> ndarray:
     padded = np.pad(pcm[: FRAME * FRAMES], (0, max(0, FRAME * FRAMES - len(pcm)))).reshape(FRAMES, FRAME)
     power = np.abs(np.fft.rfft(padded * np.hanning(FRAME), 512)) ** 2
     edges = np.unique(np.rint(np.geomspace(100, 3900, BANDS + 1) / 8000 * 512 + np.arange(BANDS + 1) * 0.75).astype(int))
-    bands = np.stack([power[:, low:high].sum(1) for low, high in zip(edges[:-1], edges[1:], strict=True)])
+    bands = np.stack([power[:, low:high].sum(1) for low, high in pairwise(edges)])
     loud = 10 * np.log10(bands + 1e-9) - 10 * np.log10(bands.max() + 1e-9)
     return np.rint((loud + 60) / 60 * EVENTS).clip(0, EVENTS).astype(np.int64)
 
@@ -276,7 +280,7 @@ def policy() -> torch.nn.Module:
     folder = SHARED / "rl_policies" / "dqn_cartpole"
     sizes, tensors = json.loads((folder / "config.json").read_text())["sizes"], load_file(folder / "model.safetensors")
     layers = list[torch.nn.Module]()
-    for place, (inner, out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for place, (inner, out) in enumerate(pairwise(sizes)):
         layer = torch.nn.Linear(inner, out)
         layer.weight.data, layer.bias.data = tensors[f"layers.{place}.weight"], tensors[f"layers.{place}.bias"]
         layers += [layer, torch.nn.ReLU()]

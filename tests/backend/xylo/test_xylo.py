@@ -14,7 +14,7 @@ from tests.backend.netlists import EVERYTHING, golden, made, uniform
 from spikeloom.backend.xylo import TARGET, XyloOptions
 from spikeloom.backend.xylo.configuration import load, raster, specification
 from spikeloom.backend.xylo.placing import place
-from spikeloom.backend.xylo.simulator import Specification, run
+from spikeloom.backend.xylo.simulator import Specification, decay, run
 from spikeloom.backend.xylo.vendor import run_vendor
 from spikeloom.errors import ProgramError, ResourceError
 from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Pool, Route, Source, Wire, netlist_of
@@ -116,6 +116,12 @@ def test_one_neuron_by_hand() -> None:
     assert run(spec, events)[0, :, 0].tolist() == [0, 3, 4]
 
 
+def test_a_decay_takes_at_least_one() -> None:
+    values = np.array([[0, 1, -1, 5, -5, 64]])
+    assert decay(values, np.full(6, 2)).tolist() == [[0, 1, -1, 1, -2, 16]]
+    assert decay(values, np.zeros(6, np.int64)).tolist() == values.tolist()
+
+
 def test_frames_answer_at_every_tick() -> None:
     """A stream goes on: what comes out at tick t is the network on the frames up to its last layer's delay before."""
     netlist = network(5, 2, 4, False, False)
@@ -152,6 +158,13 @@ def test_a_bias_that_fires_comes_by_a_channel_of_its_own_or_makes_it_a_stream(tm
         inputs = golden(netlist, 60).inputs
         answers = run(spec, raster(inputs, told))[:, told["read_at_tick"]]
         assert (answers == run_integers(netlist, inputs)).all()
+
+
+def test_weights_alone_run_by_relays(tmp_path: Path) -> None:
+    netlist = netlist_of(Source("x", 1.0), Wire((3,), 0, 15, True), [dense(np.random.default_rng(0), "a", "x", 4, 3)], "a")
+    folder = emitted(netlist, tmp_path / "f")
+    assert TARGET.verify(folder, netlist, golden(netlist, 20), OWN).mismatches == 0
+    assert TARGET.report(netlist, OWN)["relays"] == 3
 
 
 def test_convolutions_and_pools_become_matrices(tmp_path: Path) -> None:

@@ -40,11 +40,6 @@ def currents(netlist: Netlist) -> dict[str, Current]:
     return known
 
 
-def driving(netlist: Netlist, population: Population) -> Current:
-    """The current that a population gathers."""
-    return currents(netlist)[population.reads[0]]
-
-
 def _itself(name: str, size: int) -> Current:
     return Current({name: np.eye(size, dtype=np.int64)}, np.zeros(size, np.int64))
 
@@ -81,5 +76,5 @@ def _own(operation: Operation, like: Int[ndarray, "one ..."]) -> Int[ndarray, ".
     if bias is None:
         return np.zeros(1, np.int64)
     rank = like.ndim - 1
-    axis = {Affine: rank - 1, Convolution: 0}.get(type(operation), getattr(operation, "axis", 0))
+    axis = rank - 1 if isinstance(operation, Affine) else getattr(operation, "axis", 0)
     return bias.reshape([-1 if place == axis else 1 for place in range(rank)])

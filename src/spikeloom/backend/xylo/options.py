@@ -17,5 +17,6 @@ class XyloOptions(TargetOptions):
     weight_bits: int = Field(8, ge=2, le=8, description="bits of signed weights; fewer keep sums within the 16 bits of a state")
     input_bits: int = Field(4, ge=1, le=4, description="bits of inputs: a channel carries at most 15 events a tick")
     simulator: Literal["auto", "xylosim", "own"] = Field(
-        "auto", description="what runs the files: the vendor's xylosim, our own of its published behaviour, or the first where it is installed"
+        "auto",
+        description="what runs the files: the vendor's xylosim, our own of its published behaviour, or the first where it is installed",
     )

@@ -20,10 +20,12 @@ def page(placed: Placement, netlist: Netlist, options: XyloOptions) -> str:
 called `bias`); `schedule.json` says how a sample is run. {len(placed.threshold)} of {chip.hidden} hidden neurons are used, {placed.relays}
 of them relays; the largest fan-out is {int(placed.fan_out.max(initial=0))} of {chip.fan_out}.
 
-A sample is {sent}, as events (at most 15 a channel and tick), on {len(placed.weights_in)} channels.{clocks} A layer takes one tick: the answer is
-in tick {placed.ticks - 1}, counted from 0, as the output neurons' {"membrane" if placed.read == "Vmem" else "spikes"}
-(output mode "{placed.read}"), times {netlist.unit:g}. {after}
+A sample is {sent}, as events (at most 15 a channel and tick), on
+{len(placed.weights_in)} channels.{clocks}
+A layer takes one tick: the answer is in tick {placed.ticks - 1}, counted from 0, as the output neurons'
+{"membrane" if placed.read == "Vmem" else "spikes"} (output mode "{placed.read}"), times {netlist.unit:g}.
+{after}
 
-Membranes forget at once (dash_mem 0) and synaptic currents halve (dash_syn 1), so that a hidden neuron sends ⌊(Σ w·k + bias)/θ⌋ spikes, from
-0 to 31: one tick of a scale-and-fire neuron.
+Membranes forget at once (dash_mem 0) and synaptic currents halve (dash_syn 1), so that a hidden neuron sends ⌊(Σ w·k + bias)/θ⌋
+spikes, from 0 to 31: one tick of a scale-and-fire neuron.
 """

@@ -69,7 +69,9 @@ def _operations(netlist: Netlist) -> list[Refusal]:
         if not operation.uniform or operation.heights[0, 0] != 0:
             low, high = int(operation.heights.min()), int(operation.heights.max())
             allowed = f"equal steps from 0 to {SPIKES} (θ taken away for each spike)"
-            found.append(Refusal(operation.name, f"a staircase from {low} to {high}", allowed, "convert with uniform levels, none negative"))
+            found.append(
+                Refusal(operation.name, f"a staircase from {low} to {high}", allowed, "convert with uniform levels, none negative")
+            )
     return found
 
 

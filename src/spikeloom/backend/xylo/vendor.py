@@ -38,7 +38,9 @@ def _layer(spec: Specification) -> tuple[Any, list[Any]]:
         library: Any = importlib.import_module("xylosim.v2")
     except ImportError as error:
         raise ResourceError(
-            "the vendor's simulator is not installed", found=str(error), todo="pip install wheel pybind11 xylosim, or --option simulator=own"
+            "the vendor's simulator is not installed",
+            found=str(error),
+            todo="pip install wheel pybind11 xylosim, or --option simulator=own",
         ) from error
 
     def synapses(weights: Int[ndarray, "m n"]) -> list[list[Any]]:
