@@ -6,8 +6,8 @@ Xylo: a spoken-digit network on 16 bands, and the CartPole policy, under the chi
 fsdd: events of 16 bands in 20 frames of 32 ms, up to 7 a band and frame; a network of one hidden layer is trained here on the 900 training
 clips (takes 5 to 19) and judged on the 300 test clips (takes 0 to 4; the speakers are the same six). CartPole: the DQN of
 ../shared/data/rl_policies, the four observations as 0 to 45 or 60 events on three or four channels each (a sixteenth may bring biases), as
-it is, and a smaller network that is taught its preferences here. All become spiking networks of one tick and 31 levels; weights have as many
-bits as the chip's states allow. The answers under the limits are those of the emitted files, run by SynSense's xylosim where it is installed
+it is, and a smaller network taught its preferences here. All become spiking networks of one tick and 31 levels; weights have as many
+bits as the chip states allow. The answers under the limits are those of the emitted files, run by SynSense xylosim where it is installed
 (pip install wheel pybind11 xylosim) and by our own simulator. Needs ../shared/data; CartPole needs gymnasium.
 Writes benchmarks/results/xylo.json.
 """
