@@ -18,11 +18,13 @@ NAMES = [
     "UserError",
     "__version__",
     "check",
+    "compile",
     "convert",
     "load",
     "report",
 ]
 PACKAGES = [
+    "backend",
     "calibrate",
     "capture",
     "cli",

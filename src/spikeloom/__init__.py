@@ -3,6 +3,7 @@ Spikeloom weaves a trained neural network into a spiking one that keeps its accu
 
     check(model, example)              what every operation will become, before any work
     convert(model, calibration)        → SpikingModel: snn(x), snn.step(x, state), snn.profile(x), snn.save_pretrained(folder)
+    compile(snn, folder, data, target) files for C, CUDA, an FPGA, a neuromorphic chip or NIR, in integers, compared bit for bit
     report(snn, path, data)            one page a person can read
     load(folder)                       a saved SpikingModel
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from spikeloom.convert import SpikingAttention
     from spikeloom.errors import SpikeloomError, UserError
     from spikeloom.pipeline import CheckResult, Settings, check
+    from spikeloom.pipeline import compile_model as compile
     from spikeloom.pipeline import convert_model as convert
     from spikeloom.pipeline import load_model as load
     from spikeloom.pipeline import report_model as report
@@ -35,6 +37,7 @@ _PLACES = {
     "SpikingModel": ("simulate", "SpikingModel"),
     "UserError": ("errors", "UserError"),
     "check": ("pipeline", "check"),
+    "compile": ("pipeline", "compile_model"),
     "convert": ("pipeline", "convert_model"),
     "load": ("pipeline", "load_model"),
     "report": ("pipeline", "report_model"),
@@ -49,6 +52,7 @@ __all__ = [
     "UserError",
     "__version__",
     "check",
+    "compile",
     "convert",
     "load",
     "report",

@@ -117,7 +117,7 @@ def _structured(columns: Mapping[str, Any], path: Path) -> Shaped[ndarray, " e"]
 
 def _read_npz(path: Path) -> Recordings:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read", found=error, allowed="what numpy.savez writes, without pickled objects") from error

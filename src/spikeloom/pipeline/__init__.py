@@ -2,7 +2,7 @@
 
 from spikeloom.ir import Progress
 from spikeloom.pipeline.checking import CheckResult, check
-from spikeloom.pipeline.compilation import Compilation, compile_folder, replay
+from spikeloom.pipeline.compilation import Compilation, compile_folder, compile_model, replay
 from spikeloom.pipeline.conversion import Conversion, convert
 from spikeloom.pipeline.conversion import evaluate_folder as evaluate
 from spikeloom.pipeline.conversion import report_folder as report
@@ -30,6 +30,7 @@ __all__ = [
     "calibrate",
     "check",
     "compile_folder",
+    "compile_model",
     "compress",
     "convert",
     "convert_model",

@@ -3,7 +3,7 @@ Compilation: a spiking network → whole numbers → a target's files, compared 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,13 +14,15 @@ from pydantic import ValidationError
 
 from spikeloom.backend import TARGETS, Golden, Target, TargetOptions, Verdict
 from spikeloom.backend.folder import COMPILED, digests, files_of, load_compiled, load_golden, write_files, written_whole
-from spikeloom.backend.lower import lower, refuse
-from spikeloom.errors import ConfigError, NumericError, ResourceError
+from spikeloom.backend.lower import InputRange, lower, refuse
+from spikeloom.errors import ConfigError, DataError, NumericError, ResourceError
 from spikeloom.ir import Progress, silent
 from spikeloom.ir.hardware import Netlist, load_netlist
 from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.evaluation import Batch
 from spikeloom.pipeline.input_range import input_range
-from spikeloom.pipeline.samples import Samples
+from spikeloom.pipeline.library import batches_of
+from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.simulate import SpikingModel, primary
@@ -41,6 +43,7 @@ class Compilation:
     told: dict[str, Any]
 
 
+@within_memory()
 def compile_folder(
     folder: Path,
     target: str,
@@ -67,12 +70,42 @@ def compile_folder(
     settings = Settings(dataset=address, data_root=data_root, timesteps=snn.timesteps, batch_size=BATCH)
     progress("reading the input's range", 0, 0)
     given = input_range(snn.program, calibration_stream(snn.program, address, settings, 512)())
-    progress("lowering", 0, 0)
-    netlist = lower(snn.program, snn.timesteps, given, chosen.form(asked))
-    refuse(f"{chosen.title} cannot take this network", chosen.refusals(netlist, asked))
+    netlist = lowered(snn, chosen, asked, given, progress)
     data = task_of(snn.program.settings).samples(address, "test", snn.program, settings, max(samples, vectors))
-    golden, found = judged(snn, netlist, data, vectors, progress)
+    golden, found = judged(snn, netlist, data.read(BATCH, None), vectors, progress, data.count)
     return emitted(chosen, asked, netlist, golden, output_dir, {"dataset": address, **found}, verify=verify, progress=progress)
+
+
+@within_memory()
+def compile_model(
+    snn: SpikingModel,
+    output_dir: str | Path,
+    data: Any,
+    *,
+    target: str = "c",
+    options: Mapping[str, str] | None = None,
+    samples: int = 512,
+    vectors: int = VECTORS,
+    verify: bool = True,
+    progress: Progress = silent,
+) -> Compilation:
+    """A network in memory compiled into `output_dir`, as `compile_folder`; `data` (inputs, or (inputs, labels) batches, or an address) give
+    the input's range, the comparison with the floating network and the golden vectors."""
+    chosen = target_named(target)
+    asked = options_of(chosen, options or {})
+    settings = Settings(dataset=data if isinstance(data, str) else "the data given", timesteps=snn.timesteps, batch_size=BATCH)
+    kept = list(batches_of(snn.program, data, "test", settings, max(samples, vectors)))
+    netlist = lowered(snn, chosen, asked, input_range(snn.program, (inputs for inputs, _ in kept)), progress)
+    golden, found = judged(snn, netlist, iter(kept), vectors, progress, len(kept))
+    return emitted(chosen, asked, netlist, golden, Path(output_dir), found, verify=verify, progress=progress)
+
+
+def lowered(snn: SpikingModel, target: Target, options: TargetOptions, given: InputRange, progress: Progress) -> Netlist:
+    """The netlist in the form that the target wants. Raises UnsupportedError naming all that stands against it."""
+    progress("lowering", 0, 0)
+    netlist = lower(snn.program, snn.timesteps, given, target.form(options))
+    refuse(f"{target.title} cannot take this network", target.refusals(netlist, options))
+    return netlist
 
 
 def target_named(name: str) -> Target:
@@ -95,11 +128,13 @@ def options_of(target: Target, given: Mapping[str, str]) -> TargetOptions:
         raise ConfigError(f"an option of the target {target.name} cannot be", found=found, allowed=allowed or "no options") from error
 
 
-def judged(snn: SpikingModel, netlist: Netlist, data: Samples, vectors: int, progress: Progress) -> tuple[Golden, dict[str, Any]]:
+def judged(
+    snn: SpikingModel, netlist: Netlist, batches: Iterator[Batch], vectors: int, progress: Progress, total: int
+) -> tuple[Golden, dict[str, Any]]:
     """Golden vectors from the first samples, and how the integer network answers beside the floating one."""
     inputs, right, same, count, done = list[Any](), [0, 0], 0, 0, 0
     labelled = True
-    for batch, labels in data.read(BATCH, None):
+    for batch, labels in batches:
         x = batch[0].numpy()
         inputs += [quantised_input(netlist, x)] if sum(map(len, inputs)) < vectors else []
         with torch.no_grad():
@@ -109,8 +144,10 @@ def judged(snn: SpikingModel, netlist: Netlist, data: Samples, vectors: int, pro
         labelled = labelled and labels is not None
         for place, answer in enumerate((floating, whole)):
             right[place] += int((answer == labels).sum()) if labels is not None else 0
-        progress("comparing with the floating network", done, data.count)
+        progress("comparing with the floating network", done, total)
     shares = {"accuracy": right[1] / count, "accuracy_floating": right[0] / count} if labelled and count else {}
+    if not inputs:
+        raise DataError("there is nothing to compare on", found="no samples", todo="give a data set")
     first = np.concatenate(inputs)[:vectors]
     return Golden(first, run_integers(netlist, first)), {"samples": done, "agreement": same / max(count, 1), **shares}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from spikeloom.backend.folder import COMPILED
@@ -30,7 +30,7 @@ from spikeloom.simulate.event_stream import Events, events_from
 class Simulation:
     """What one recording gave: the answer on the ANN's scale, and what the run counted."""
 
-    answer: Int[ndarray, "..."]
+    answer: Float[ndarray, "..."]
     run: EventRun
     told: Mapping[str, Any]
 

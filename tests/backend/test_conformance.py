@@ -1,0 +1,108 @@
+"""
+One suite for every target: random small networks, each operation it takes, equal to the integer reference bit for bit.
+
+A target that refuses a network is right to, if it says why; each must take some of every kind that it says it takes (`KINDS`).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.backend.netlists import golden, made
+
+from spikeloom.backend import TARGETS, Form, Golden, Target
+from spikeloom.backend.folder import digests, write_files
+from spikeloom.errors import ResourceError
+from spikeloom.ir.hardware import Netlist
+
+KINDS: dict[str, tuple[frozenset[str], int]] = {
+    "binary": (frozenset[str](), 4),
+    "levels": (frozenset({"levels"}), 1),
+    "levels over time": (frozenset({"levels"}), 3),
+    "leaky": (frozenset({"levels", "decay", "leak"}), 3),
+    "reset to zero": (frozenset({"zero"}), 4),
+    "convolution": (frozenset({"convolution", "levels"}), 1),
+    "convolution over time": (frozenset({"convolution"}), 3),
+    "sum": (frozenset({"convolution", "sum", "levels"}), 1),
+    "maximum": (frozenset({"convolution", "max", "levels"}), 1),
+    "maximum over time": (frozenset({"convolution", "max"}), 3),
+    "residual": (frozenset({"convolution", "residual", "levels"}), 1),
+    "route": (frozenset({"route", "levels"}), 1),
+    "table": (frozenset({"table", "levels"}), 1),
+    "requantise": (frozenset({"requantise", "levels"}), 1),
+}
+SEEDS = range(6)
+
+
+def taken(target: Target, kind: str) -> list[Netlist]:
+    """The networks of a kind that a target takes, of those that are drawn."""
+    using, timesteps = KINDS[kind]
+    found = list[Netlist]()
+    for seed in SEEDS:
+        netlist = made(seed, using, timesteps, 1 + seed % 2)
+        refusals = target.refusals(netlist, target.options())
+        assert all(refusal.where and refusal.found and refusal.allowed for refusal in refusals)
+        found += [] if refusals else [netlist]
+    return found
+
+
+def emitted(target: Target, netlist: Netlist, vectors: Golden, folder: Path) -> Path:
+    """The target's files in a folder."""
+    folder.mkdir()
+    write_files(folder, target.emit(netlist, vectors, target.options()))
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_answers_as_the_reference(name: str, kind: str, tmp_path: Path) -> None:
+    target = TARGETS[name]
+    netlists = taken(target, kind)[:2]
+    if not netlists:
+        pytest.skip(f"{name} refuses what was drawn of this kind: {kind}")
+    for number, netlist in enumerate(netlists):
+        vectors = golden(netlist, 4, seed=number)
+        folder = emitted(target, netlist, vectors, tmp_path / str(number))
+        try:
+            verdict = target.verify(folder, netlist, vectors, target.options())
+        except ResourceError as error:
+            pytest.skip(f"{name} cannot be run here: {error.problem}")
+        assert (verdict.samples, verdict.mismatches) == (4, 0), verdict.how
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_wrong_answer_is_found(name: str, tmp_path: Path) -> None:
+    """Golden vectors with one number changed: what verifies must see it."""
+    target = TARGETS[name]
+    netlist = next(netlist for kind in KINDS for netlist in taken(target, kind))
+    vectors = golden(netlist, 4)
+    outputs = vectors.outputs.copy()
+    outputs[2, -1] += 1
+    spoiled = Golden(vectors.inputs, outputs)
+    folder = emitted(target, netlist, spoiled, tmp_path / "net")
+    try:
+        assert target.verify(folder, netlist, spoiled, target.options()).mismatches == 1
+    except ResourceError as error:
+        pytest.skip(f"{name} cannot be run here: {error.problem}")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_same_netlist_gives_the_same_bytes(name: str) -> None:
+    target = TARGETS[name]
+    netlist = next(netlist for kind in KINDS for netlist in taken(target, kind))
+    vectors = golden(netlist, 2)
+    first, second = (digests(target.emit(netlist, vectors, target.options())) for _ in range(2))
+    assert first == second
+    assert first
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_describes_itself(name: str) -> None:
+    target = TARGETS[name]
+    assert target.name == name
+    assert target.takes
+    assert isinstance(target.form(target.options()), Form)
+    assert all(field.description for field in target.options.model_fields.values())
+    netlist = next(netlist for kind in KINDS for netlist in taken(target, kind))
+    assert target.report(netlist, target.options())
+    assert np.isscalar(netlist.unit)

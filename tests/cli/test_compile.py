@@ -1,0 +1,114 @@
+"""`spikeloom compile` and `spikeloom simulate` as a user runs them, on a small network that was converted for digits."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spikeloom.backend.folder import COMPILED
+from spikeloom.cli.app import app
+from spikeloom.datasets.events import ADDRESS, write_events
+from spikeloom.ir.hardware import load_netlist
+from spikeloom.simulate.event_stream import events_from
+from spikeloom.simulate.integers import run_integers
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in network on whole numbers."""
+    folder = tmp_path_factory.mktemp("net") / "digits"
+    done = run("convert", "--timesteps", "1", "--whole-numbers", "--samples", "64", "--output-dir", str(folder))
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_compile_answers_as_the_floating_network(network: Path, tmp_path: Path) -> None:
+    done = run("compile", str(network), "--target", "c", "--output-dir", str(tmp_path / "c"), "--samples", "128", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["agreement"] >= 0.99
+    assert abs(told["accuracy"] - told["accuracy_floating"]) <= 0.01
+    kept = json.loads((tmp_path / "c" / COMPILED).read_text())
+    assert kept["target"] == "c"
+    assert set(kept["files"]) == {str(path.relative_to(tmp_path / "c")) for path in (tmp_path / "c").rglob("*") if path.name != COMPILED}
+
+
+def test_replay_sees_whether_bytes_would_change(network: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    assert run("compile", str(network), "--target", "c", "--output-dir", str(folder), "--samples", "16", "--no-verify").exit_code == 0
+    same = run("compile", str(folder), "--replay", "--no-verify", "--json")
+    assert (same.exit_code, json.loads(same.stdout)["same"]) == (0, True)
+    told = json.loads((folder / COMPILED).read_text())
+    told["files"]["netlist.json"] = "0" * 64
+    (folder / COMPILED).write_text(json.dumps(told))
+    other = run("compile", str(folder), "--replay", "--no-verify")
+    assert other.exit_code == 1
+    assert "netlist.json" in other.stdout
+
+
+def test_targets_are_listed() -> None:
+    done = run("compile", "--list-targets", "--json")
+    assert done.exit_code == 0
+    assert "c" in json.loads(done.stdout)
+    assert "c: " in run("compile", "--list-targets").stdout
+
+
+MISTAKES = [
+    (["compile"], "no network was named"),
+    (["compile", "NET"], "no target was named"),
+    (["compile", "NET", "--target", "z80"], "the target is unknown"),
+    (["compile", "NET", "--target", "c", "--option", "kernels"], "an option is no pair"),
+    (["compile", "NET", "--target", "c", "--option", "kernels=fast"], "kernels=fast"),
+    (["compile", "NET", "--target", "c", "--option", "colour=red"], "colour=red"),
+    (["compile", "nowhere", "--target", "c"], "nowhere is not a saved program"),
+    (["compile", "NET", "--replay"], "is no compiled network"),
+    (["compile", "NET", "--target", "c", "--output-dir", "/proc/no"], "cannot write"),
+    (["simulate", "NET", "--events", "missing.npz"], "no such file of events"),
+]
+
+
+@pytest.mark.parametrize(("words", "problem"), MISTAKES, ids=[problem for _, problem in MISTAKES])
+def test_mistakes_are_one_clear_error(network: Path, words: list[str], problem: str) -> None:
+    done = run(*[str(network) if word == "NET" else word for word in words])
+    assert done.exit_code == 2, done.output
+    assert problem in " ".join(done.output.split())
+    assert "Traceback" not in done.output
+
+
+def test_a_folder_of_something_else_is_left_alone(network: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    done = run("compile", str(network), "--target", "c", "--output-dir", str(tmp_path / "mine"), "--samples", "16")
+    assert done.exit_code == 2
+    assert "holds something else" in done.output
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_simulate_sends_what_the_reference_sends(network: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    assert run("compile", str(network), "--target", "c", "--output-dir", str(folder), "--samples", "16", "--no-verify").exit_code == 0
+    netlist = load_netlist(folder)
+    wire = netlist.wires[netlist.source.name]
+    shown = np.random.default_rng(0).integers(wire.low, wire.high + 1, (1, *wire.shape))
+    write_events(tmp_path / "in.csv", events_from(shown))
+    for order in ("layers", "queue"):
+        words = ["--events", str(tmp_path / "in.csv"), "--order", order, "--spikes", str(tmp_path / "out.npz"), "--json"]
+        done = run("simulate", str(folder), *words)
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)
+        assert told["answer"] == pytest.approx((run_integers(netlist, shown)[0] * netlist.unit).tolist())
+        assert told["spikes"] == len(np.load(tmp_path / "out.npz")["time"])
+
+
+def test_a_bad_stream_is_refused(network: Path, tmp_path: Path) -> None:
+    write_events(tmp_path / "late.csv", np.array([(5, 0, 0, 1)], ADDRESS))
+    done = run("simulate", str(network), "--events", str(tmp_path / "late.csv"))
+    assert done.exit_code == 2
+    assert "time is out of range" in " ".join(done.output.split())
