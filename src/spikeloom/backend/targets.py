@@ -6,6 +6,11 @@ from collections.abc import Mapping
 
 from spikeloom.backend.c import TARGET as C
 from spikeloom.backend.cuda import TARGET as CUDA
+from spikeloom.backend.nir import TARGET as NIR
+from spikeloom.backend.rtl import TARGET as RTL
+from spikeloom.backend.xylo import TARGET as XYLO
 from spikeloom.backend.target import Target
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in [C, CUDA]}
+TARGETS: Mapping[str, Target] = {
+    target.name: target for target in [C, CUDA, RTL, NIR, XYLO]
+}
