@@ -2,7 +2,7 @@
 The fixed-point oracle: runs what `chip` read from the files core by core, tick by tick, as the chip would.
 
 Every core runs in every tick, on what reached it: a spike sent at tick s arrives at s + 1 + delay. A layer of depth d sees a sample's
-tick t at s = t + d - 1, and starts from rest then (lava-dl: reset_interval, reset_offset). The answer is read from the last layer's voltages.
+tick t at s = t + d - 1, and starts from rest then (lava-dl: reset_interval, reset_offset). The answer is the last layer's voltages.
 
 The built-in LIF, as Lava's fixed-point model has it (lava.proc.lif.models.PyLifModelBitAcc; Davies et al. 2018), a in units of weights:
 
