@@ -46,6 +46,9 @@ def convert(
     dual_threshold: Annotated[
         bool | None, flag("--dual-threshold/--no-dual-threshold", "if, lif: neurons take back what they sent too early.")
     ] = None,
+    whole_numbers: Annotated[
+        bool | None, flag("--whole-numbers/--no-whole-numbers", "On grids that whole numbers hold: compile loses nothing more.")
+    ] = None,
     compress: Annotated[str | None, option("WORD", "What weights are kept in: none, 8 or 4 bits, ternary, or hybrid with --bits.")] = None,
     bits: Annotated[float | None, option("B", "Bits of a weight on average for --compress hybrid; 4 by default.")] = None,
     group: Annotated[int | None, option("G", "Inputs of an output channel that share a scale; all by default.")] = None,
@@ -97,6 +100,7 @@ def convert(
         placement=placement,
         rotation=rotation,
         dual_threshold=dual_threshold,
+        whole_numbers=whole_numbers,
         compress=compress,
         bits=bits,
         group=group,

@@ -161,6 +161,7 @@ OVERRIDES = {
     "placement": "conversion.placement",
     "rotation": "conversion.rotation",
     "dual_threshold": "conversion.dual_threshold",
+    "whole_numbers": "conversion.whole_numbers",
     "tau_mem_ms": "conversion.tau_mem_ms",
     "dt_ms": "conversion.dt_ms",
     "compress": "compression.weights",

@@ -121,6 +121,7 @@ class ConversionSection(Section):
     placement: Literal["uniform", "two_range", "density", "auto"] = "uniform"
     rotation: Literal["none", "auto", "all"] = "none"
     dual_threshold: bool = False
+    whole_numbers: bool = False
     tau_mem_ms: Positive = 20.0
     dt_ms: Positive = 1.0
     enable_bio_calibration: bool = False

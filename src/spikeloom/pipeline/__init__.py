@@ -2,6 +2,7 @@
 
 from spikeloom.ir import Progress
 from spikeloom.pipeline.checking import CheckResult, check
+from spikeloom.pipeline.compilation import Compilation, compile_folder, replay
 from spikeloom.pipeline.conversion import Conversion, convert
 from spikeloom.pipeline.conversion import evaluate_folder as evaluate
 from spikeloom.pipeline.conversion import report_folder as report
@@ -17,6 +18,7 @@ from spikeloom.pipeline.writing import Writing, write_texts
 
 __all__ = [
     "CheckResult",
+    "Compilation",
     "Conversion",
     "Learning",
     "LogicSettings",
@@ -25,6 +27,7 @@ __all__ = [
     "Writing",
     "calibrate",
     "check",
+    "compile_folder",
     "compress",
     "convert",
     "convert_model",
@@ -32,6 +35,7 @@ __all__ = [
     "finetune",
     "learn",
     "load_model",
+    "replay",
     "report",
     "report_model",
     "tune",

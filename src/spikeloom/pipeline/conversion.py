@@ -20,6 +20,7 @@ from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
 from spikeloom.pipeline.evaluation import evaluate
+from spikeloom.pipeline.grounding import grounded_program, kept_whole
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.logic_gated import check_gated, logic_gated
 from spikeloom.pipeline.memory import within_memory
@@ -59,7 +60,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     With `settings.resume` finished phases are read back, and the result is that of an unbroken run. Raises a UserError
     for whatever the user can mend; files of an earlier conversion stay until the new ones are whole.
     """
-    folder = settings.output_dir
+    folder, settings = settings.output_dir, kept_whole(settings)
     check_device(settings.device)
     check_sweep(settings)
     check_auto(settings)
@@ -86,6 +87,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     plain = spiking
     if settings.bio_calibration:
         spiking = phases.program("3_calibrated", {}, lambda: bio_calibrated(settings, plain, ann, context))
+    if settings.whole_numbers and settings.method != "logic_gated":
+        spiking = phases.program("3_grounded", {}, lambda: grounded_program(spiking, settings.timesteps, stream))
     seconds = time.perf_counter() - began
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     snn = network_of(spiking, ann, control, settings)

@@ -13,6 +13,7 @@ class Settings:
     """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
 
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
+    With `whole_numbers` everything lies on grids that whole numbers hold (`grounding`), weights of 8 bits unless of fewer.
     With `dual_threshold` IF and LIF neurons take back what they sent too early.
     `placement` and `rotation` "auto" are chosen by measured error (`choice`). `compress` is the kind of weights (`compress.Quantise`):
     none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. A share
@@ -38,6 +39,7 @@ class Settings:
     placement: str = "uniform"
     rotation: str = "none"
     dual_threshold: bool = False
+    whole_numbers: bool = False
     tau_mem_ms: float = 20.0
     dt_ms: float = 1.0
     thresholds: str = "mse"

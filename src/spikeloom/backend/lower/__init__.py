@@ -1,6 +1,7 @@
-"""Lowering: spiking programs to netlists of whole numbers."""
+"""Lowering: spiking programs to netlists of whole numbers, and onto their grids."""
 
-from spikeloom.backend.lower.lowering import InputRange, lower, refuse
+from spikeloom.backend.lower.ground import grounded
+from spikeloom.backend.lower.lowering import InputRange, encodes, lower, refuse
 from spikeloom.backend.lower.obstacles import obstacles
 
-__all__ = ["InputRange", "lower", "obstacles", "refuse"]
+__all__ = ["InputRange", "encodes", "grounded", "lower", "obstacles", "refuse"]

@@ -12,6 +12,7 @@ costs an anchor less than 1 in 2^9.                                             
 Source: Jacob et al. 2018, arXiv:1712.05877 (whole-number arithmetic of quantised networks); aligned scales of residual additions are ours.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -51,17 +52,20 @@ class Known:
 @dataclass(frozen=True, eq=False)
 class Synapses:
     """Weights [O, ...] on whole inputs: `emit(name, W, b)` gives the netlist's operation for whole weights and bias. With a `unit` [O] they
-    are whole already (a quantised layer's codes); else they are floating, and get their unit when the current is read."""
+    are whole already (a quantised layer's codes); else they are floating, and get their unit when the current is read. The current is
+    `factor` times the layer's; `settled(W, u, d)` is told the whole weights, what each row of them is worth in the layer's own current, and
+    by how much rounding moved its bias."""
 
     weight: Float[ndarray, "o *i"] | Int[ndarray, "o *i"]
     emit: Callable[[str, Int[ndarray, "o *i"], Int[ndarray, " o"] | None], Operation]
+    settled: Callable[[Int[ndarray, "o *i"], Float[ndarray, " o"], Float[ndarray, " o"]], None]
     unit: Float[ndarray, " o"] | None = None
+    factor: float = 1.0
 
     def scaled(self, factor: float) -> "Synapses":
         """`factor` times the current."""
-        if self.unit is None:
-            return Synapses(self.weight * factor, self.emit)
-        return Synapses(self.weight, self.emit, self.unit * factor)
+        weight, unit = (self.weight * factor, None) if self.unit is None else (self.weight, self.unit * factor)
+        return dataclasses.replace(self, weight=weight, unit=unit, factor=self.factor * factor)
 
 
 @final
@@ -118,12 +122,17 @@ def gathered(
     free = [term for term, unit in zip(current.terms, units, strict=True) if unit is None]
     alone = len(current.terms) == 1
     coarse, fine = _units(free, anchors, channels, bits, gains or not alone, one)
-    unit = coarse / (1 << fine)
+    unit = _exactly(coarse / (1 << fine), current, units)
     gain = [_whole(coarse if each is None else each, unit) for each in units]
     bias = np.rint(np.broadcast_to(current.bias, channels) / unit).astype(np.int64) if biased else np.zeros(channels, np.int64)
     kept = bias if bias.any() else None
     plain = alone and bool((gain[0] == 1).all())
-    names = [_emitted(term, current, f"{current.name}_{place}", coarse, kept, put, plain) for place, term in enumerate(current.terms)]
+    names = list[str]()
+    for place, (term, each) in enumerate(zip(current.terms, gain, strict=True)):
+        first = biased and not any(isinstance(earlier, Synapses) for earlier in current.terms[:place])
+        moved = bias * unit - current.bias if first else np.zeros(channels)
+        name = current.name if plain else f"{current.name}_{place}"
+        names.append(_emitted(term, name, coarse, unit * each, kept if plain else None, moved, put))
     left = np.zeros(channels) if biased else np.broadcast_to(current.bias, channels)
     if plain and (kept is None or isinstance(current.terms[0], Synapses)):
         return Gathered(Known(names[0], _spread(unit, current.axis, current.shape)), unit, left, current.axis)
@@ -133,21 +142,31 @@ def gathered(
 
 def _emitted(
     term: Known | Synapses,
-    current: Pending,
     name: str,
     coarse: Float[ndarray, " c"],
-    bias: Any,
+    worth: Float[ndarray, " c"],
+    bias: Int[ndarray, " c"] | None,
+    moved: Float[ndarray, " c"],
     put: Callable[[Operation], None],
-    plain: bool,
 ) -> str:
-    """The wire that carries a term; synapses are put, under the current's own name and with its bias where nothing comes after them."""
+    """The wire that carries a term; synapses are put under this name, with this bias, and told what their rows are worth in the end."""
     if isinstance(term, Known):
         return term.name
     whole = term.weight
     if term.unit is None:
         whole = np.rint(term.weight / coarse.reshape(-1, *[1] * (term.weight.ndim - 1)))
-    put(term.emit(current.name if plain else name, whole.astype(np.int64), bias if plain else None))
-    return current.name if plain else name
+    put(term.emit(name, whole.astype(np.int64), bias))
+    term.settled(whole.astype(np.int64), worth / term.factor, moved / term.factor)
+    return name
+
+
+def _exactly(unit: Float[ndarray, " c"], current: Pending, units: list[Float[ndarray, " c"] | None]) -> Float[ndarray, " c"]:
+    """The unit, moved a little so that it divides that of the first operand that is a wire: nothing of it is lost."""
+    for term, each in zip(current.terms, units, strict=True):
+        if isinstance(term, Known) and each is not None:
+            size = np.where(np.isnan(each), unit, np.abs(each))
+            return size / np.maximum(np.rint(size / unit), 1)
+    return unit
 
 
 def _unit_of(term: Known | Synapses, current: Pending, channels: int) -> Float[ndarray, " c"] | None:
@@ -196,12 +215,12 @@ def _whole(unit: Float[ndarray, " c"], of: Float[ndarray, " c"]) -> Int[ndarray,
 def by_channel(unit: Float[ndarray, "..."], axis: int, name: str) -> Float[ndarray, " c"]:
     """A unit that is the same throughout each place of an axis, [C]; [1] where it is the same everywhere. Raises UnsupportedError else."""
     rows = np.moveaxis(unit, axis, 0).reshape(unit.shape[axis], -1)
-    nothing = np.isnan(rows).all(1)
+    nothing: Any = np.isnan(rows).all(1)
     filled = np.where(nothing[:, None], 1.0, rows)
     low, high = np.nanmin(filled, 1), np.nanmax(filled, 1)
-    if (np.abs(high - low) > 1e-9 * np.abs(high)).any():
+    if bool(np.any(np.abs(high - low) > 1e-9 * np.abs(high))):
         raise UnsupportedError("values of different scales meet in one channel", found=name, todo="convert with one scale for all channels")
-    found = np.where(nothing, np.nan, high)
+    found = np.asarray(np.where(nothing, np.nan, high))
     seen = found[~nothing]
     return seen[:1] if len(seen) and _alike(seen) else found
 

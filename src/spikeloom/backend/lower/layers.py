@@ -4,7 +4,7 @@ Layers with weights, and pools, in whole numbers: the scales of what they read a
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,21 +15,39 @@ from torch import Tensor, fx
 from spikeloom.backend.lower.currents import Known, Pending, Synapses, by_channel
 from spikeloom.backend.lower.routes import placed, shaped
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import Quantised, argument, groups_of, name_of, read, weights_of
+from spikeloom.ir import Grid, Quantised, argument, groups_of, name_of, note, quantised, read, weights_of
 from spikeloom.ir.hardware import Affine, Convolution, Operation, Pool
 
 Put = Callable[[Operation], None]
 Pair = tuple[int, int]
+WORTH = "worth"
+"""A note of a grounded layer: what one whole weight of each output channel adds to its current."""
+WHOLE = 1e-3
 
 
-def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put) -> Pending:
-    """A linear layer or a convolution over one or two dimensions, of known values."""
+class Settling(NamedTuple):
+    """A layer's weight as whole numbers stand for it, by how much rounding moved its bias, and what a whole weight of each row adds."""
+
+    weight: Tensor
+    moved: Tensor
+    worth: Float[ndarray, " o"]
+
+
+Settled = dict[str, Settling]
+"""By a layer's name."""
+CODES = 127
+"""The largest whole weight that a grid holds on either side."""
+
+
+def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put, settled: Settled) -> Pending:
+    """A linear layer or a convolution over one or two dimensions, of known values. Once its weights are whole, `settled` holds what they
+    stand for, by the layer's name."""
     weight, bias = weights_of(node, tensors)
     b = np.zeros(weight.shape[0]) if bias is None else read(bias).detach().double().numpy()
     if name_of(node.target).startswith("aten.linear."):
         unit = by_channel(known.unit, known.unit.ndim - 1, node.name)
         shape, axis = (*known.shape[:-1], weight.shape[0]), known.unit.ndim - 1
-        return Pending(node.name, (_synapses(weight, unit, _affine(known)),), b, axis, shape)
+        return Pending(node.name, (_synapses(node, weight, unit, _affine(known), settled),), b, axis, shape)
     groups = groups_of(node)
     flat = name_of(node.target).startswith("aten.conv1d.")
     image = shaped(f"{node.name}_image", known, (known.shape[0], 1, *known.shape[1:]), put) if flat else known
@@ -40,16 +58,50 @@ def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put) 
     unit = np.broadcast_to(by_channel(image.unit, 0, node.name), image.shape[0])
     unit = unit.reshape(groups, -1)[np.arange(weight.shape[0]) // (weight.shape[0] // groups)]  # of each output's own inputs
     told = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return Pending(node.name, (_synapses(weight, unit, _convolution(image, kernel, told)),), b, 0, (weight.shape[0], *size))
+    return Pending(node.name, (_synapses(node, weight, unit, _convolution(image, kernel, told), settled),), b, 0, (weight.shape[0], *size))
 
 
-def _synapses(weight: Tensor, unit: Float[ndarray, "..."], emit: Callable[..., Operation]) -> Synapses:
+def _synapses(node: fx.Node, weight: Tensor, unit: Float[ndarray, "..."], emit: Callable[..., Operation], settled: Settled) -> Synapses:
     """`unit` [I] or [1], or [O, I] of a convolution: what each input is worth."""
-    where = unit.reshape(*unit.shape, *[1] * (weight.dim() - 2))
-    if isinstance(weight, Quantised) and weight.zero is None and weight.scale.shape[1] == 1 and np.nanmax(unit) == np.nanmin(unit):
-        scale = np.broadcast_to(weight.scale[:, 0].double().numpy(), weight.shape[0])
-        return Synapses(weight.codes().numpy().astype(np.int64), emit, scale * float(np.nanmax(unit)))
-    return Synapses(read(weight).detach().double().numpy() * np.nan_to_num(where, nan=0.0), emit)
+    rows = np.broadcast_to(np.nan_to_num(unit, nan=1.0), weight.shape[:2])
+
+    def written(codes: Int[ndarray, "o *i"], worth: Float[ndarray, " o"], moved: Float[ndarray, " o"]) -> None:
+        settled[node.name] = Settling(_written(codes, worth[:, None] / rows, weight), torch.from_numpy(moved).to(weight.dtype), worth)
+
+    folded = read(weight).detach().double().numpy() * rows.reshape(*rows.shape, *[1] * (weight.dim() - 2))
+    worth = _worth(node, weight, rows)
+    if worth is None:
+        return Synapses(folded, emit, written)
+    exact = folded / worth.reshape(-1, *[1] * (folded.ndim - 1))
+    codes = np.rint(exact)
+    if (np.abs(exact - codes) > WHOLE * np.maximum(np.abs(codes), 1)).any():
+        return Synapses(folded, emit, written)  # the weights were changed since
+    return Synapses(codes.astype(np.int64), emit, written, worth)
+
+
+def _worth(node: fx.Node, weight: Tensor, rows: Float[ndarray, "o i"]) -> Float[ndarray, " o"] | None:
+    """What a whole weight of each row adds to the current, where the weights are whole already: as grounding noted it, or as the scales of
+    a grid say where they fit the inputs' units."""
+    if WORTH in note(node):
+        return np.asarray(note(node)[WORTH], dtype=np.float64)
+    if not isinstance(weight, Quantised) or weight.zero is not None:
+        return None
+    scale = weight.scale.double().numpy()
+    each = np.repeat(np.broadcast_to(scale, (len(rows), scale.shape[1])), max(rows.shape[1] // scale.shape[1], 1), 1)
+    worth = each * rows if each.shape == rows.shape else np.zeros((1, 0))
+    return worth[:, 0] if worth.size and (np.ptp(worth, 1) <= 1e-5 * np.abs(worth[:, 0])).all() else None
+
+
+def _written(codes: Int[ndarray, "o *i"], scale: Float[ndarray, "o i"], like: Tensor) -> Tensor:
+    """The weight that these codes are at a scale for each output and input: on a grid, where they fit one."""
+    top = int(np.abs(codes).max(initial=1))
+    if top > CODES:
+        return torch.from_numpy(codes * scale.reshape(*scale.shape, *[1] * (codes.ndim - 2))).to(like.dtype)
+    alike = bool((np.ptp(scale, 1) <= 1e-9 * scale[:, 0]).all())
+    kept = torch.from_numpy(np.ascontiguousarray(scale[:, :1] if alike else scale)).to(like.dtype)
+    grid = Grid(*((-1, 1) if top == 1 else (-8, 7) if top < 8 else (-128, 127)), None if alike else codes[0, 0].size)
+    error = like.error if isinstance(like, Quantised) else None
+    return quantised(torch.from_numpy(codes).to(torch.int8), kept, grid, error=error)
 
 
 def _affine(known: Known) -> Callable[..., Operation]:

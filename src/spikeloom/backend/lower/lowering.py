@@ -12,11 +12,13 @@ from typing import Any, final
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor, fx
 
 from spikeloom.backend.lower.currents import Gathered, Known, Pending, Synapses, gathered
-from spikeloom.backend.lower.layers import constant_of, layer, pool
-from spikeloom.backend.lower.neurons import Neurons, sent_by, table, with_membrane
+from spikeloom.backend.lower.layers import Settled, constant_of, layer, pool
+from spikeloom.backend.lower.neurons import Neurons, parameters, sent_by, table, with_membrane
 from spikeloom.backend.lower.obstacles import LAYERS, MAXIMA, POOLS, SCALES, obstacles
 from spikeloom.backend.lower.routes import moved
 from spikeloom.backend.target import Form, Refusal
@@ -26,6 +28,7 @@ from spikeloom.ir import (
     Program,
     Quantised,
     argument,
+    constant_name,
     dynamic,
     kind,
     kwargs_of,
@@ -54,6 +57,10 @@ from spikeloom.ir.hardware import (
 CURRENT_BITS = 16
 """Currents that are weighed once more are brought to so many bits."""
 WIDEST = 32
+PARAMETERS = ("step", "v0", "decay", "leak")
+"""The operands of a population behind its current."""
+ENCODES = "input"
+"""What the population behind a grounded network's input stands for."""
 TOLD = ("source", "dataset", "task", "classes", "class_names", "preprocessing", "method", "levels")
 
 
@@ -70,7 +77,7 @@ class InputRange:
 def lower(program: Program, timesteps: int, inputs: InputRange, form: Form | None = None) -> Netlist:
     """The netlist of a spiking program for T ticks. Raises UnsupportedError naming everything that has no place in whole numbers."""
     refuse("the network cannot be put into whole numbers", obstacles(program, timesteps))
-    return _Lowering(program, timesteps, inputs, form or Form()).netlist()
+    return Lowering(program, timesteps, inputs, form or Form()).netlist()
 
 
 def refuse(problem: str, refusals: list[Refusal]) -> None:
@@ -84,12 +91,16 @@ def refuse(problem: str, refusals: list[Refusal]) -> None:
 
 
 @final
-class _Lowering:
+class Lowering:
+    """One lowering at work. Afterwards `weights` holds what layers' whole weights stand for, `parameters` those of populations."""
+
     def __init__(self, program: Program, timesteps: int, inputs: InputRange, form: Form) -> None:
         self.program, self.timesteps, self.form = program, timesteps, form
         self.live = dynamic(program.graph)
         self.values: dict[fx.Node, Any] = {}
         self.operations: list[Operation] = []
+        self.weights: Settled = {}
+        self.parameters: dict[str, Float[ndarray, "*any"]] = {}
         self.source, self.wire = _input(program, inputs, form.input_bits)
         self.intervals = intervals(self.source, self.wire, (), timesteps)
         self.membranes = timesteps > 1 or form.membranes == "always"
@@ -124,11 +135,13 @@ class _Lowering:
         if node not in self.live:
             return self.concrete(node)
         name, what = name_of(node.target), kind(node, self.live)
+        if encodes(node):
+            return self.values[source_of(node)]
         if node.target in (population, staircase):
             return self.neurons(node)
         if what is Kind.AFFINE and name.startswith(LAYERS):
             node.meta["weight_shape"] = self.program.tensor(node.args[1]).shape
-            return layer(node, self.narrow(self.known(source_of(node))), self.program.tensors, self.put)
+            return layer(node, self.narrow(self.known(source_of(node))), self.program.tensors, self.put, self.weights)
         if name.startswith((*POOLS, *MAXIMA)):
             return pool(node, self.known(source_of(node)), self.put)
         if what is Kind.ADD:
@@ -223,7 +236,7 @@ class _Lowering:
     def neurons(self, node: fx.Node) -> Known:
         """A population, on the current that drives it."""
         neurons = _neurons(node, self.program)
-        common = any(isinstance(weight, Quantised) for weight in _weights_after(node, self.program))
+        common = node.target is staircase and any(_shares(weight) for weight in _weights_after(node, self.program))
         sent, source = sent_by(neurons, self.form.value_bits, common=common), source_of(node)
         shape = self.values[source].shape
         if not self.membranes:
@@ -238,8 +251,22 @@ class _Lowering:
             found = self.gathered(source, anchor=neurons.step, axis=neurons.axis)
             made = with_membrane(neurons, found.known.name, _laid(found.unit, found.axis, neurons.axis, node.name), sent.heights)
         self.put(made)
+        self.told(node, made, found.unit, sent.heights * sent.unit[:, None])
         unit = np.broadcast_to(sent.unit.reshape([-1 if place == neurons.axis else 1 for place in range(len(shape))]), shape)
         return Known(node.name, unit)
+
+    def told(self, node: fx.Node, made: Population, unit: Float[ndarray, " _"], heights: Float[ndarray, "_ k1"]) -> None:
+        """Keeps what the population's parameters have become, by the names of their tensors."""
+        if node.target is staircase:
+            self.parameters[constant_name(node.args[2])] = heights
+        elif made.membrane is not None:
+            found = parameters(made, made.membrane, unit)
+            self.parameters |= {constant_name(operand): found[key] for key, operand in zip(PARAMETERS, node.args[1:], strict=False)}
+
+
+def encodes(node: fx.Node) -> bool:
+    """Whether a staircase only puts the input onto its grid (see `grounded`)."""
+    return node.target is staircase and kwargs_of(node).get("function") == ENCODES
 
 
 def _neurons(node: fx.Node, program: Program) -> Neurons:
@@ -282,6 +309,11 @@ def _weights_after(node: fx.Node, program: Program) -> list[Tensor]:
             continue
         waiting += [reader for reader in user.users if reader not in waiting]
     return found
+
+
+def _shares(weight: Tensor) -> bool:
+    """Whether a layer's codes stay as they are only if all of its inputs have one unit."""
+    return isinstance(weight, Quantised) and weight.scale.shape[1] == 1
 
 
 def _input(program: Program, inputs: InputRange, bits: int) -> tuple[Source, Wire]:

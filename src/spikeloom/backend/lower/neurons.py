@@ -87,6 +87,12 @@ def with_membrane(neurons: Neurons, reads: str, unit: Float[ndarray, " _"], leve
     return Population(neurons.name, (reads,), steps[:, 1:], levels, neurons.axis, membrane)
 
 
+def parameters(made: Population, membrane: Membrane, unit: Float[ndarray, " _"]) -> dict[str, Float[ndarray, " _"]]:
+    """Step, v[0], decay and leak that a population with a membrane has on the program's scale."""
+    told = {"step": made.quantum * unit, "v0": membrane.initial * unit, "leak": membrane.leak * unit}
+    return told | {"decay": membrane.decay / (1 << membrane.decay_shift)}
+
+
 def _of(values: Float[ndarray, " _"] | None, otherwise: float) -> Float[ndarray, " _"]:
     return np.full(1, otherwise) if values is None else values
 

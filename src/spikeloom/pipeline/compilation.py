@@ -1,0 +1,174 @@
+"""
+Compilation: a spiking network → whole numbers → a target's files, compared with the integer reference before they are handed out.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from spikeloom.backend import TARGETS, Golden, Target, TargetOptions, Verdict
+from spikeloom.backend.folder import COMPILED, digests, files_of, load_compiled, load_golden, write_files, written_whole
+from spikeloom.backend.lower import lower, refuse
+from spikeloom.errors import ConfigError, NumericError, ResourceError
+from spikeloom.ir import Progress, silent
+from spikeloom.ir.hardware import Netlist, load_netlist
+from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.input_range import input_range
+from spikeloom.pipeline.samples import Samples
+from spikeloom.pipeline.settings import Settings
+from spikeloom.pipeline.tasks import task_of
+from spikeloom.simulate import SpikingModel, primary
+from spikeloom.simulate.integers import answers, quantised_input, run_integers
+
+VECTORS = 16
+"""Golden vectors shipped with a compiled network."""
+BATCH = 64
+
+
+@final
+@dataclass(frozen=True)
+class Compilation:
+    """What a compilation left: the folder, the netlist, and what compiled.json says."""
+
+    folder: Path
+    netlist: Netlist
+    told: dict[str, Any]
+
+
+def compile_folder(
+    folder: Path,
+    target: str,
+    output_dir: Path,
+    options: Mapping[str, str] | None = None,
+    *,
+    dataset: str | None = None,
+    data_root: Path | None = None,
+    samples: int = 512,
+    vectors: int = VECTORS,
+    verify: bool = True,
+    progress: Progress = silent,
+) -> Compilation:
+    """The network of a folder compiled into `output_dir`: the target's files, the netlist, golden vectors and compiled.json.
+
+    `samples` test samples are answered by the floating and by the integer network; the first `vectors` are the golden ones. Raises
+    ConfigError for an unknown target or option, UnsupportedError naming everything that the target cannot take, NumericError where what
+    was emitted does not answer as the reference does (nothing is left then), ResourceError where the folder cannot be written.
+    """
+    chosen = target_named(target)
+    asked = options_of(chosen, options or {})
+    snn = SpikingModel.open(folder)
+    address = dataset or str(snn.program.settings.get("dataset", "digits"))
+    settings = Settings(dataset=address, data_root=data_root, timesteps=snn.timesteps, batch_size=BATCH)
+    progress("reading the input's range", 0, 0)
+    given = input_range(snn.program, calibration_stream(snn.program, address, settings, 512)())
+    progress("lowering", 0, 0)
+    netlist = lower(snn.program, snn.timesteps, given, chosen.form(asked))
+    refuse(f"{chosen.title} cannot take this network", chosen.refusals(netlist, asked))
+    data = task_of(snn.program.settings).samples(address, "test", snn.program, settings, max(samples, vectors))
+    golden, found = judged(snn, netlist, data, vectors, progress)
+    return emitted(chosen, asked, netlist, golden, output_dir, {"dataset": address, **found}, verify=verify, progress=progress)
+
+
+def target_named(name: str) -> Target:
+    """A target by its name. Raises ConfigError for another name."""
+    if name not in TARGETS:
+        raise ConfigError("the target is unknown", found=name, allowed=", ".join(TARGETS), todo="spikeloom compile --list-targets")
+    return TARGETS[name]
+
+
+def options_of(target: Target, given: Mapping[str, str]) -> TargetOptions:
+    """A target's options from words. Raises ConfigError naming the key, what was found and what is allowed."""
+    try:
+        return target.options.model_validate(dict(given), strict=False)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        fields = ", ".join(f"{name}={field.default}" for name, field in target.options.model_fields.items())
+        allowed = fields if problem["type"] == "extra_forbidden" else problem["msg"]
+        found = f"{key}={problem.get('input')}"
+        raise ConfigError(f"an option of the target {target.name} cannot be", found=found, allowed=allowed or "no options") from error
+
+
+def judged(snn: SpikingModel, netlist: Netlist, data: Samples, vectors: int, progress: Progress) -> tuple[Golden, dict[str, Any]]:
+    """Golden vectors from the first samples, and how the integer network answers beside the floating one."""
+    inputs, right, same, count, done = list[Any](), [0, 0], 0, 0, 0
+    labelled = True
+    for batch, labels in data.read(BATCH, None):
+        x = batch[0].numpy()
+        inputs += [quantised_input(netlist, x)] if sum(map(len, inputs)) < vectors else []
+        with torch.no_grad():
+            floating = primary(snn(*batch)).argmax(-1)
+        whole = torch.from_numpy(answers(netlist, x, BATCH)).argmax(-1)
+        same, count, done = same + int((floating == whole).sum()), count + floating.numel(), done + len(x)
+        labelled = labelled and labels is not None
+        for place, answer in enumerate((floating, whole)):
+            right[place] += int((answer == labels).sum()) if labels is not None else 0
+        progress("comparing with the floating network", done, data.count)
+    shares = {"accuracy": right[1] / count, "accuracy_floating": right[0] / count} if labelled and count else {}
+    first = np.concatenate(inputs)[:vectors]
+    return Golden(first, run_integers(netlist, first)), {"samples": done, "agreement": same / max(count, 1), **shares}
+
+
+def emitted(
+    target: Target,
+    options: TargetOptions,
+    netlist: Netlist,
+    golden: Golden,
+    output_dir: Path,
+    found: Mapping[str, Any],
+    *,
+    verify: bool = True,
+    progress: Progress = silent,
+) -> Compilation:
+    """The target's files in `output_dir`, run on the golden vectors where `verify` asks for it and the tools are there."""
+    progress(f"writing {target.title}", 0, 0)
+    files = files_of(netlist, golden, target.emit(netlist, golden, options))
+    told: dict[str, Any] = {"target": target.name, "options": options.model_dump(mode="json"), "timesteps": netlist.timesteps, **found}
+    told |= {"neurons": netlist.neurons, "weights": netlist.parameters, "report": dict(target.report(netlist, options))}
+    with written_whole(output_dir) as place:
+        write_files(place, files)
+        if verify:
+            progress("running the golden vectors", 0, 0)
+            told["verified"] = compared(target, options, place, netlist, golden)
+        told["files"] = digests(files)
+        (place / COMPILED).write_text(json.dumps(told, indent=1) + "\n")
+    return Compilation(output_dir, netlist, told)
+
+
+def compared(target: Target, options: TargetOptions, folder: Path, netlist: Netlist, golden: Golden) -> dict[str, Any]:
+    """How the files of a folder answer the golden vectors. Raises NumericError where any answer differs; a missing tool is told."""
+    try:
+        verdict = target.verify(folder, netlist, golden, options)
+    except ResourceError as error:
+        return {"ran": False, "why": str(error)}
+    if verdict.mismatches:
+        raise NumericError(
+            f"what {target.title} was given does not answer as the integer reference",
+            found=f"{verdict.mismatches} of {verdict.samples} samples differ ({verdict.how})",
+            todo="please report it: the files are not kept",
+        )
+    return _row(verdict)
+
+
+def _row(verdict: Verdict) -> dict[str, Any]:
+    return {"ran": True, "samples": verdict.samples, "mismatches": verdict.mismatches, "how": verdict.how, **verdict.numbers}
+
+
+def replay(folder: Path, *, verify: bool = True) -> dict[str, Any]:
+    """Whether compiling the netlist of a compiled folder again gives the same bytes: the paths that are new, gone or changed, and how the
+    folder answers its golden vectors. Raises ProgramError where it is no compiled network."""
+    told = load_compiled(folder)
+    target = target_named(told["target"])
+    options = options_of(target, told["options"])
+    netlist, golden = load_netlist(folder), load_golden(folder)
+    now, kept = digests(files_of(netlist, golden, target.emit(netlist, golden, options))), told["files"]
+    changed = sorted(path for path in now.keys() & kept.keys() if now[path] != kept[path])
+    found: dict[str, Any] = {"same": now == kept, "changed": changed, "new": sorted(now.keys() - kept.keys())}
+    found["gone"] = sorted(kept.keys() - now.keys())
+    return found | ({"verified": compared(target, options, folder, netlist, golden)} if verify else {})
