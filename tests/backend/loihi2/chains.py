@@ -13,6 +13,9 @@ def chain(seed: int, timesteps: int, *, image: bool = False, graded: bool = Fals
     operations, last = list[Operation](), "x"
     if image:
         weight, bias = rng.integers(-128, 128, (3, 2, 3, 2)), rng.integers(-90, 90, 3)
+        if timesteps == 1:  # an image of gates on the input itself
+            operations.append(Population("e", (last,), np.array([[1]]), np.array([[0, 1]])))
+            last = "e"
         operations.append(Convolution("c", (last,), weight, bias, (1, 1), (1, 0)))
         operations.append(_neurons(rng, "p", "c", 3, timesteps))
         last, shape = "p", (3, 6, 3)

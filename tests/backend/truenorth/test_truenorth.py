@@ -15,7 +15,7 @@ from spikeloom.backend.truenorth import TARGET, Options, limits
 from spikeloom.backend.truenorth.codes import code_for
 from spikeloom.backend.truenorth.simulator import loaded, run
 from spikeloom.errors import ProgramError
-from spikeloom.ir.hardware import Affine, Netlist, Pool, Population, Requantise, Source, Wire, netlist_of
+from spikeloom.ir.hardware import Affine, Netlist, Pool, Population, Requantise, Route, Source, Wire, netlist_of
 from spikeloom.simulate.integers import run_integers
 
 PLAIN = Options()
@@ -50,6 +50,21 @@ def test_convolutions_and_pools_of_gates(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_integrators_over_ticks(tmp_path: Path, seed: int) -> None:
     taken(integrators(seed, 2 + seed), tmp_path, streamed=seed % 2 == 0)
+
+
+def test_the_host_makes_bits_of_values(tmp_path: Path) -> None:
+    """Gates on the input itself are thresholds of the host; others may read the same input's bits beside them."""
+    rng = np.random.default_rng(0)
+    operations = [
+        Population("low", ("x",), rng.integers(-3, 90, (2, 1)), np.array([[0, 1]])),
+        Population("high", ("x",), np.array([[200]]), np.array([[0, 1]])),
+        Route("f", ("low", "high"), (36,)),
+        Affine("a", ("f",), rng.integers(-1, 2, (9, 36))),
+        Population("g", ("a",), rng.integers(-2, 3, (9, 1)), np.array([[0, 1]])),
+    ]
+    netlist = netlist_of(Source("x", 1.0), Wire((2, 3, 3), 0, 255, True), operations, "g")
+    taken(netlist, tmp_path)
+    assert TARGET.report(netlist, PLAIN)["cores_by_layer"] == {"g": 1}
 
 
 def test_edges_that_skip_layers_wait_on_axons(tmp_path: Path) -> None:

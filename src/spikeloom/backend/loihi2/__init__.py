@@ -7,12 +7,11 @@ broken, `layout` whether the plain layout holds it, `netx` writes, `chip` reads 
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
-from safetensors.numpy import save
 
 from spikeloom.backend.loihi2.checks import standing_against
 from spikeloom.backend.loihi2.chip import loaded
@@ -24,7 +23,7 @@ from spikeloom.backend.loihi2.oracle import batches, by_tick, run
 from spikeloom.backend.loihi2.page import readme
 from spikeloom.backend.loihi2.placement import Placed, placed
 from spikeloom.backend.target import Form, Golden, Refusal, Target, TargetOptions, Verdict
-from spikeloom.ir.hardware import Netlist, narrow
+from spikeloom.ir.hardware import Netlist
 
 HOW = "the fixed-point oracle of Loihi's neuron equations, core by core, from network.net and placement.json"
 
@@ -42,16 +41,17 @@ def form(options: Options) -> Form:
     return Form(membranes="always", weight_bits=8, input_bits=8, value_bits=8)
 
 
-def _made(netlist: Netlist, options: Options) -> tuple[Lowered, Placed, list[str], str]:
+@lru_cache(maxsize=2)
+def _made(netlist: Netlist, wanted: str, axons: int) -> tuple[Lowered, Placed, list[str], str]:
     found = lowered(netlist)
     reasons = strict(netlist, found)
-    layout = "extended" if options.layout == "extended" or reasons else "netx"
-    return found, placed(found.layers, options.axons), reasons, layout
+    layout = "extended" if wanted == "extended" or reasons else "netx"
+    return found, placed(found.layers, axons), reasons, layout
 
 
 def refusals(netlist: Netlist, options: Options) -> list[Refusal]:
     """Everything that stands against a network."""
-    found, cores, reasons, _ = _made(netlist, options)
+    found, cores, reasons, _ = _made(netlist, options.layout, options.axons)
     against = standing_against(netlist, found, cores, options.cores)
     if options.layout == "netx":
         allowed = "a chain of dense layers and convolutions of binary LIF neurons with hard reset"
@@ -60,8 +60,8 @@ def refusals(netlist: Netlist, options: Options) -> list[Refusal]:
 
 
 def emit(netlist: Netlist, golden: Golden, options: Options) -> Mapping[str, bytes]:
-    """network.net, placement.json, README.md and the golden vectors."""
-    found, cores, reasons, layout = _made(netlist, options)
+    """network.net, placement.json and README.md."""
+    found, cores, reasons, layout = _made(netlist, options.layout, options.axons)
     told = {
         "target": "loihi2",
         "layout": layout,
@@ -74,9 +74,6 @@ def emit(netlist: Netlist, golden: Golden, options: Options) -> Mapping[str, byt
         "network.net": network_file(netlist, found, layout),
         "placement.json": (json.dumps(told, indent=1) + "\n").encode(),
         "README.md": readme(netlist, found, cores, layout, reasons if layout == "extended" else []).encode(),
-        "golden.safetensors": save(
-            {"inputs": np.ascontiguousarray(narrow(golden.inputs)), "outputs": np.ascontiguousarray(golden.outputs)}
-        ),
     }
 
 
@@ -96,7 +93,7 @@ def verify(folder: Path, netlist: Netlist, golden: Golden, options: Options) -> 
 
 def report(netlist: Netlist, options: Options) -> Mapping[str, Any]:
     """Cores, memory, traffic, and the chip's numbers they stand beside."""
-    found, cores, reasons, layout = _made(netlist, options)
+    found, cores, reasons, layout = _made(netlist, options.layout, options.axons)
     parts = cores.cores
     by_layer = {
         layer.name: [core.told() for core in parts if core.layer == number] for number, layer in enumerate(found.layers) if layer.links

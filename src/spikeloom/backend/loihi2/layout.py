@@ -30,9 +30,10 @@ def _strict(netlist: Netlist, number: int, layer: Layer, layers: tuple[Layer, ..
     if len(layer.links) > 1 or link.source != number - 1:
         yield "more than one edge arrives, or one from further back"
         return
-    dense = link.kind == "dense" or (link.kind == "scale" and layer.program is None)
-    flat = len(link.reads) == 1 if link.kind != "conv" else link.reads == layers[link.source].shape
-    if link.index is not None or not flat or not (dense or link.kind == "conv") or link.gives != layer.shape:
+    image = len(link.reads) == 3 and link.reads == layers[link.source].shape
+    own = link.kind == "scale" and (link.axis == 0 or link.weight.size == 1)
+    written = image if link.kind == "conv" else len(link.reads) == 1 if link.kind == "dense" else own and (image or len(link.reads) == 1)
+    if link.index is not None or not written or link.gives != layer.shape:
         yield "its edge is neither a dense layer nor a convolution"
     if len(link.terms) != 1 or link.terms[0].exponent > 0 or not link.weight.any():
         yield f"weights from {int(link.weight.min())} to {int(link.weight.max())} do not fit 8 bits in one synapse, or are all 0"

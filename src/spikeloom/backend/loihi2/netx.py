@@ -26,6 +26,7 @@ lava-dl does not read the extension, and stops with an error on it.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _netx(netlist: Netlist, found: Lowered, file: Any) -> None:
 
 
 def _synapses(group: Any, layer: Layer) -> None:
-    link = layer.links[0]
+    link = _written(layer.links[0])
     if link.kind == "conv":
         _type(group, "conv")
         _put(group, "inChannels", link.reads[0])
@@ -111,10 +112,19 @@ def _synapses(group: Any, layer: Layer) -> None:
         _put(group, "weight", link.weight)
         return
     _type(group, "dense")
-    weight = link.weight if link.kind == "dense" else np.diag(np.broadcast_to(link.weight, layer.size))
-    _put(group, "inFeatures", weight.shape[1])
-    _put(group, "outFeatures", weight.shape[0])
-    _put(group, "weight", weight)
+    _put(group, "inFeatures", link.weight.shape[1])
+    _put(group, "outFeatures", link.weight.shape[0])
+    _put(group, "weight", link.weight)
+
+
+def _written(link: Link) -> Link:
+    """A link as a layer of netx: gains alone are a convolution of 1x1, channel by channel, or a diagonal."""
+    if link.kind != "scale":
+        return link
+    gains = np.broadcast_to(link.weight, link.reads[0])
+    if len(link.reads) == 1:
+        return replace(link, kind="dense", weight=np.diag(gains))
+    return replace(link, kind="conv", weight=gains.reshape(-1, 1, 1, 1), groups=len(gains))
 
 
 def _neurons(group: Any, netlist: Netlist, layer: Layer) -> None:

@@ -39,7 +39,7 @@ EXTENDED = """`network.net` is HDF5 in Spikeloom's extension of lava-dl's netx l
 
 CLAIM = """What is claimed is that these files follow the layout and that Spikeloom's fixed-point oracle, which reads them, equals the
 integer reference. Nothing here has run on a Loihi 2. `placement.json` says which neurons go to which core;
-`golden.safetensors` holds inputs and answers.
+`golden.safetensors` beside them holds inputs and answers.
 """
 
 

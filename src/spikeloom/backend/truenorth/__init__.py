@@ -7,12 +7,12 @@ cores, splitters and partial sums, `network` writes, `simulator` executes what w
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import save
 
 from spikeloom.backend.target import Form, Golden, Refusal, Target, TargetOptions, Verdict
 from spikeloom.backend.truenorth import limits
@@ -21,7 +21,7 @@ from spikeloom.backend.truenorth.mapping import Mapped, mapped
 from spikeloom.backend.truenorth.network import network_file
 from spikeloom.backend.truenorth.page import readme
 from spikeloom.backend.truenorth.simulator import loaded, run
-from spikeloom.ir.hardware import Netlist, narrow
+from spikeloom.ir.hardware import Netlist
 
 HOW = "the simulator of TrueNorth's neuron equation (Cassidy et al. 2013), from network.json"
 
@@ -41,9 +41,10 @@ def form(options: Options) -> Form:
     return Form(membranes="where needed", weight_bits=4, input_bits=1, value_bits=1)
 
 
-def _made(netlist: Netlist, options: Options) -> tuple[Layers, Mapped]:
+@lru_cache(maxsize=2)
+def _made(netlist: Netlist, partial_sums: str) -> tuple[Layers, Mapped]:
     layers = layers_of(netlist)
-    return layers, mapped(layers, netlist.timesteps, options.partial_sums == "where they save cores")
+    return layers, mapped(layers, netlist.timesteps, partial_sums == "where they save cores")
 
 
 def refusals(netlist: Netlist, options: Options) -> list[Refusal]:
@@ -51,7 +52,7 @@ def refusals(netlist: Netlist, options: Options) -> list[Refusal]:
     against = obstacles(netlist)
     if against:
         return against
-    _, chip = _made(netlist, options)
+    _, chip = _made(netlist, options.partial_sums)
     if chip.refusals:
         return chip.refusals
     if len(chip.cores) > options.cores:
@@ -62,14 +63,11 @@ def refusals(netlist: Netlist, options: Options) -> list[Refusal]:
 
 
 def emit(netlist: Netlist, golden: Golden, options: Options) -> Mapping[str, bytes]:
-    """network.json, README.md and the golden vectors."""
-    layers, chip = _made(netlist, options)
+    """network.json and README.md."""
+    layers, chip = _made(netlist, options.partial_sums)
     return {
-        "network.json": network_file(chip, layers.answer, netlist.timesteps),
+        "network.json": network_file(chip, layers, netlist.timesteps),
         "README.md": readme(netlist, chip).encode(),
-        "golden.safetensors": save(
-            {"inputs": np.ascontiguousarray(narrow(golden.inputs)), "outputs": np.ascontiguousarray(golden.outputs)}
-        ),
     }
 
 
@@ -93,7 +91,7 @@ def verify(folder: Path, netlist: Netlist, golden: Golden, options: Options) -> 
 
 def report(netlist: Netlist, options: Options) -> Mapping[str, Any]:
     """Cores, neurons, axons, ticks, and the chip's numbers they stand beside."""
-    _, chip = _made(netlist, options)
+    _, chip = _made(netlist, options.partial_sums)
     kinds, layers = Counter(core.kind for core in chip.cores), Counter(core.layer for core in chip.cores if core.kind != "splitter")
     last = max(chip.ticks.values(), default=0) + netlist.timesteps - 1
     return {

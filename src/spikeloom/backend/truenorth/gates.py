@@ -62,7 +62,10 @@ class Current:
 class Layers:
     """Layers 1 … n in order, and what the host adds up at the end."""
 
-    inputs: int
+    elements: Int[ndarray, " i"]
+    """Which element of a sample each input spike is of; it is sent where that element is at least"""
+    levels: Int[ndarray, " i"]
+    """this: the host's part. Binary inputs are sent as they are."""
     layers: tuple[Gates, ...]
     answer: Current
 
@@ -70,12 +73,20 @@ class Layers:
 def obstacles(netlist: Netlist) -> list[Refusal]:
     """Operations that the chip has nothing for."""
     found, source = list[Refusal](), netlist.wires[netlist.source.name]
-    if source.low < 0 or source.high > 1:
+    raw = [operation for operation in netlist.readers(netlist.source.name) if not encodes(netlist, operation)]
+    if raw and (source.low < 0 or source.high > 1):
         what = f"inputs from {source.low} to {source.high}"
         found.append(Refusal(netlist.source.name, what, "0 and 1 (a tick carries one bit)", "send bits, or a rate over T ticks"))
     for operation in netlist:
         found += [Refusal(operation.name, *problem) for problem in _problems(netlist, operation)]
     return found
+
+
+def encodes(netlist: Netlist, operation: Operation) -> bool:
+    """Whether an operation makes bits of the input and remembers nothing: the host does it, as it sends them."""
+    if not isinstance(operation, Population) or operation.reads[0] != netlist.source.name or not operation.binary:
+        return False
+    return operation.membrane is None or netlist.timesteps == 1
 
 
 def _problems(netlist: Netlist, operation: Operation) -> list[tuple[str, str, str]]:
@@ -121,7 +132,8 @@ def layers_of(netlist: Netlist) -> Layers:
     builder = _Builder(netlist)
     for operation in netlist:
         builder.take(operation)
-    return Layers(netlist.wires[netlist.source.name].size, tuple(builder.layers), builder.wires[netlist.output])
+    elements, levels = (np.concatenate(part) for part in zip(*builder.encoded, strict=True))
+    return Layers(elements, levels, tuple(builder.layers), builder.wires[netlist.output])
 
 
 @final
@@ -131,10 +143,24 @@ class _Builder:
     layers: list[Gates] = field(default_factory=list[Gates])
     wires: dict[str, Current] = field(default_factory=dict[str, Current])
 
+    encoded: list[tuple[ndarray, ndarray]] = field(default_factory=list[tuple[ndarray, ndarray]])
+
     def __post_init__(self) -> None:
-        self.wires[self.netlist.source.name] = _spikes(0, self.netlist.wires[self.netlist.source.name].size)
+        name, readers = self.netlist.source.name, self.netlist.readers(self.netlist.source.name)
+        size = self.netlist.wires[name].size
+        encoders = [each for each in readers if isinstance(each, Population) and encodes(self.netlist, each)]
+        raw = len(encoders) < len(readers) or self.netlist.output == name
+        total = size * (len(encoders) + raw)
+        levels = [(each.name, self.parameters(each, Current({}, np.zeros(size, np.int64)))[0]) for each in encoders]
+        levels += [(name, np.ones(size, np.int64))] if raw else []
+        for place, (wire, level) in enumerate(levels):
+            picks = (np.ones(size, np.int64), (np.arange(size), np.arange(size) + place * size))
+            self.wires[wire] = Current({0: Matrix(picks, shape=(size, total))}, np.zeros(size, np.int64))
+            self.encoded.append((np.arange(size), level))
 
     def take(self, operation: Operation) -> None:
+        if operation.name in self.wires:
+            return
         read = self.wires[operation.reads[0]]
         shape = self.netlist.wires[operation.reads[0]].shape
         match operation:
@@ -187,17 +213,23 @@ class _Builder:
 
     def neurons(self, population: Population, read: Current) -> Current:
         shape, membrane = self.netlist.wires[population.name].shape, population.membrane
-        threshold, drive, start = _broad(population.thresholds[:, 0], population.axis, shape), read.bias, 0 * read.bias
-        if membrane is not None:
-            drive = drive - _broad(membrane.leak, population.axis, shape)
-            start = _broad((membrane.decay * membrane.initial) >> membrane.decay_shift, population.axis, shape)
+        threshold, drive, start = self.parameters(population, read)
         memoryless = membrane is None or self.netlist.timesteps == 1
-        if memoryless:
-            threshold, drive, start = threshold - drive - start, 0 * drive, 0 * start
         hard = membrane is None or membrane.reset == "zero"
         reads = {source: _tidy(part) for source, part in read.reads.items()}
         self.layers.append(Gates(population.name, shape, reads, threshold, drive, start, hard, memoryless))
         return _spikes(len(self.layers), len(threshold))
+
+    def parameters(self, population: Population, read: Current) -> tuple[ndarray, ndarray, ndarray]:
+        """(threshold, drive, start) of every neuron; a memoryless one has all in its threshold."""
+        shape, membrane = self.netlist.wires[population.name].shape, population.membrane
+        threshold, drive, start = _broad(population.thresholds[:, 0], population.axis, shape), read.bias, 0 * read.bias
+        if membrane is not None:
+            drive = drive - _broad(membrane.leak, population.axis, shape)
+            start = _broad((membrane.decay * membrane.initial) >> membrane.decay_shift, population.axis, shape)
+        if membrane is None or self.netlist.timesteps == 1:
+            threshold, drive, start = threshold - drive - start, 0 * drive, 0 * start
+        return threshold, drive, start
 
 
 def width(matrix: Matrix) -> int:
@@ -239,7 +271,7 @@ def _zeros(netlist: Netlist, operation: Operation) -> Int[ndarray, " n"]:
 def matrix_of(operation: Affine | Convolution, shape: tuple[int, ...]) -> Matrix:
     """The weights as a matrix of flattened samples."""
     if isinstance(operation, Affine):
-        return Matrix(sp.kron(_identity(math.prod(shape[:-1])), Matrix(operation.weight)))
+        return Matrix(sp.kron(_identity(math.prod(shape[:-1])), Matrix(operation.weight)).astype(np.int64))  # of zeros kron makes floats
     taken = _unfolded(shape, operation.weight.shape[2:], operation.dilation, operation.padding, operation.stride)
     places, own = taken.shape[1], operation.weight.shape[0] // operation.groups
     rows = list[ndarray]()

@@ -2,7 +2,8 @@
 The network file: JSON, one entry a core, that a person can read and `simulator` runs.
 
     {"format": 1, "target": "truenorth", "timesteps": T, "period": P, "arrival": tick of the first input,
-     "inputs":  [[[core, axon, ticks after arrival], …] for each input element],
+     "encode":  {"element": [ … ], "level": [ … ]}    the host: input spike i is sent where the sample's element i is at least the level
+     "inputs":  [[[core, axon, ticks after arrival], …] for each input spike],
      "outputs": [{"first": tick, "neurons": [first, last + 1]}, …],                the layers that answer
      "readout": {"weights": [[output, neuron, weight], …], "offset": [ …] }        what the host adds up, offsets for each tick
      "cores":   [{"kind", "layer", "axon_types": "0102…",
@@ -23,14 +24,14 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from spikeloom.backend.truenorth.cores import Core
-from spikeloom.backend.truenorth.gates import Current
+from spikeloom.backend.truenorth.gates import Current, Layers
 from spikeloom.backend.truenorth.mapping import Mapped
 
 FORMAT = 1
 FIELDS = ("leak", "threshold", "negative_threshold", "saturates", "start", "reset_mode")
 
 
-def network_file(chip: Mapped, answer: Current, timesteps: int) -> bytes:
+def network_file(chip: Mapped, layers: Layers, timesteps: int) -> bytes:
     """The file of a chip. The same chip gives the same bytes."""
     outputs = [{"first": chip.ticks[source], "neurons": [places.start, places.stop]} for source, places in sorted(chip.output_of.items())]
     told = {
@@ -39,9 +40,10 @@ def network_file(chip: Mapped, answer: Current, timesteps: int) -> bytes:
         "timesteps": timesteps,
         "period": chip.period,
         "arrival": chip.arrival,
+        "encode": {"element": layers.elements.tolist(), "level": layers.levels.tolist()},
         "inputs": chip.inputs,
         "outputs": outputs,
-        "readout": _readout(chip, answer),
+        "readout": _readout(chip, layers.answer),
         "cores": [_core(core) for core in chip.cores],
     }
     rows = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in told.items() if name != "cores")

@@ -57,6 +57,8 @@ class Network:
     """By lag: (elements, axons)."""
     told: Mapping[str, Any]
     outputs: int
+    elements: Int[ndarray, " i"]
+    levels: Int[ndarray, " i"]
     readout: Int[ndarray, "o n"]
     offset: Int[ndarray, " o"]
 
@@ -101,7 +103,8 @@ def _network(told: Mapping[str, Any]) -> Network:
     for output, neuron, weight in told["readout"]["weights"]:
         readout[output, neuron] = weight
     cores, offset = [_arrays(core) for core in told["cores"]], np.array(told["readout"]["offset"], np.int64)
-    return Network(cores, bases, inputs, told, outputs, readout, offset)  # pyright: ignore[reportArgumentType]
+    elements, levels = (np.array(told["encode"][name], np.int64) for name in ("element", "level"))
+    return Network(cores, bases, inputs, told, outputs, elements, levels, readout, offset)  # pyright: ignore[reportArgumentType]
 
 
 def _arrays(core: dict[str, Any]) -> CoreArrays:
@@ -151,8 +154,8 @@ def _checked(weights: ndarray, numbers: Mapping[str, ndarray]) -> None:
 
 
 def run(network: Network, inputs: Int[ndarray, "t b n"], counted: int | None = None, later: int = 0) -> Run:
-    """The host's sums for a batch; inputs are 0 and 1, a [B, n] for each tick from the first on. The host counts as many ticks as there are
-    inputs, or `counted`, from the first answer on or so much `later`."""
+    """The host's sums for a batch; inputs are samples [B, n], one for each tick from the first on. The host counts as many ticks as there
+    are inputs, or `counted`, from the first answer on or so much `later`."""
     told, batch = network.told, inputs.shape[1]
     first, steps = told["arrival"], len(inputs)
     width = steps if counted is None else counted
@@ -170,7 +173,7 @@ def run(network: Network, inputs: Int[ndarray, "t b n"], counted: int | None = N
         for lag, (elements, axons) in enumerate(network.inputs):
             place = tick - first - lag
             if 0 <= place < steps:
-                arriving[:, axons] |= inputs[place][:, elements] != 0
+                arriving[:, axons] |= inputs[place][:, network.elements[elements]] >= network.levels[elements]
         for number, core in enumerate(network.cores):
             active = arriving[:, network.bases[number] : network.bases[number + 1]]
             busy = bool(active.any())

@@ -76,7 +76,7 @@ class Wiring:
         start = self.chip.arrival
         self.chip.inputs = [
             [(at, axon, self.found[number - 1].arrives - start) for at, axon, number in wanted[0].get(element, [])]
-            for element in range(self.layers.inputs)
+            for element in range(len(self.layers.elements))
         ]
         if self.chip.refusals:
             return
