@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.backend.loihi2.chains import chain
 from tests.backend.netlists import EVERYTHING, Recipe, golden, made, recipes, uniform
+from tests.backend.truenorth.gated import gated
 
 from spikeloom.backend import TARGETS
 from spikeloom.backend.loihi2 import TARGET, Options
@@ -77,7 +78,9 @@ def test_terms_are_exact_and_fit(values: list[int], exponent: int) -> None:
         found = terms(weight)
         if found:
             assert (sum(term.mantissa << term.exponent for term in found) == weight).all()
-            assert all(term.mantissa.min() >= -255 and term.mantissa.max() <= 255 and 0 <= term.exponent <= 7 for term in found)
+            assert all(0 <= term.exponent <= 7 for term in found)
+            low, high = (-255, 255) if len(found) == 1 else (-128, 127)
+            assert all(low <= term.mantissa.min() and term.mantissa.max() <= high for term in found)
     assert terms(np.array(values))
 
 
@@ -141,8 +144,8 @@ def test_refusals_say_what_is_broken_with_numbers() -> None:
     bits = netlist_of(Source("x", 1.0), Wire((2,), 0, (1 << 25) - 1, True), [Affine("a", ("x",), np.array([[1, 1]]))], "a")
     assert "spikes of 25 bits (0 to 33,554,431) / 24 bits of a graded spike" in refused(bits)
     assert "sums of synapses of 27 bits" in refused(bits)
-    most = netlist_of(Source("x", 1.0), Wire((2, 4, 4), 0, 3, True), [Pool("m", ("x",), "max", (2, 2), (2, 2))], "m")
-    assert "m: a maximum of numbers from 0 to 3 over 1 ticks" in refused(most)
+    most = netlist_of(Source("x", 1.0), Wire((2, 4, 4), 0, 3, True), [Pool("m", ("x",), "max", (2, 2), (2, 2))], "m", timesteps=2)
+    assert "m: a maximum of numbers from 0 to 3 over 2 ticks" in refused(most)
     assert "5 cores (p 4, output 1) / 4 cores" in refused(large(48, 24), Options(cores=4))
     assert "reset by subtraction" in refused(made(0, frozenset(), 2), Options(layout="netx"))
 
@@ -150,6 +153,39 @@ def test_refusals_say_what_is_broken_with_numbers() -> None:
 def test_a_maximum_of_binary_spikes_is_a_neuron(tmp_path: Path) -> None:
     operations = [Pool("m", ("x",), "max", (3, 2), (2, 2), (1, 0))]
     netlist = netlist_of(Source("x", 1.0), Wire((2, 6, 6), 0, 1, True), operations, "m")
+    assert emitted(netlist, tmp_path, samples=20).mismatches == 0
+
+
+@pytest.mark.parametrize(("low", "padding", "kernel"), [(0, (1, 1), (3, 2)), (-9, (0, 0), (2, 2)), (-9, (0, 0), (3, 3))])
+def test_a_maximum_of_numbers_is_made_by_relays(tmp_path: Path, low: int, padding: tuple[int, int], kernel: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    operations = [
+        Pool("m", ("x",), "max", kernel, (2, 2), padding),
+        Convolution("c", ("m",), rng.integers(-99, 99, (3, 2, 2, 2)), None),
+        uniform("p", "c", 300, 7),
+    ]
+    netlist = netlist_of(Source("x", 1.0), Wire((2, 7, 7), low, 15, True), operations, "p")
+    assert not TARGET.refusals(netlist, AUTO)
+    assert emitted(netlist, tmp_path, samples=20).mismatches == 0
+
+
+def test_edges_over_layers_wait_on_axons(tmp_path: Path) -> None:
+    netlist = gated(2, (30, 30, 20, 20), skip=True)
+    assert emitted(netlist, tmp_path).mismatches == 0
+    with h5py.File(tmp_path / "network.net") as file:
+        delays = [int(link["delay"][()]) for link in file["layer/3/spikeloom/link"].values()]
+    assert sorted(delays) == [0, 1, 2]
+
+
+def test_a_pool_that_is_not_square_joins_a_convolution(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    operations = [
+        Pool("s", ("x",), "sum", (3, 2), (3, 2)),
+        Convolution("c", ("s",), rng.integers(-99, 99, (3, 2, 2, 3)), None, (1, 2), (1, 0)),
+        uniform("p", "c", 300, 7),
+    ]
+    netlist = netlist_of(Source("x", 1.0), Wire((2, 9, 12), 0, 15, True), operations, "p")
+    assert TARGET.report(netlist, AUTO)["relays"] == []
     assert emitted(netlist, tmp_path, samples=20).mismatches == 0
 
 

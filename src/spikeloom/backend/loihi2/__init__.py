@@ -37,8 +37,8 @@ class Options(TargetOptions):
 
 
 def form(options: Options) -> Form:
-    """Weights of 8 bits, a membrane for every population."""
-    return Form(membranes="always", weight_bits=8, input_bits=8, value_bits=8)
+    """Weights of 8 bits."""
+    return Form(membranes="where needed", weight_bits=8, input_bits=8, value_bits=8)
 
 
 @lru_cache(maxsize=2)
@@ -125,7 +125,7 @@ TARGET = Target(
     {
         "affine": "synapses, 8 bits with exponent, two of them for up to 15 bits",
         "convolution": "synapses shared by all places of a core",
-        "pool": "a sum joins the weights behind it; a maximum of binary spikes at one tick is a neuron",
+        "pool": "a sum joins the weights behind it; a maximum at one tick is made by relays: max(a, b) = b + max(a - b, 0)",
         "add": "edges into one layer, delayed on the axon until both have arrived",
         "route": "which axon goes where",
         "requantise": "a relay neuron with graded spikes",

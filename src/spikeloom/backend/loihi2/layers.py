@@ -7,7 +7,8 @@ A netlist as layers of neurons: what is linear becomes synapses, what is not bec
     the output         a last layer that only gathers: its voltages after the last tick are the answer
 
 A sum pool joins the weights behind it (each repeated over its window); a gain joins the weights before it. Where two weighted operations
-follow each other, or an index stands behind weights, a relay layer stands between them and costs one tick.
+follow each other, or an index stands behind weights, a relay layer stands between them and costs one tick. A maximum at T = 1 is made by
+relays, max(a, b) = b + max(a - b, 0), of binary spikes by a threshold of 1.
 """
 
 import math
@@ -21,6 +22,7 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
+from spikeloom.backend.loihi2.limits import LIMITS
 from spikeloom.backend.loihi2.weights import Term, terms
 from spikeloom.backend.target import Refusal
 from spikeloom.ir.hardware import (
@@ -228,13 +230,44 @@ class _Builder:
         if operation.what == "sum":
             return summed
         read = self.netlist.wires[operation.reads[0]]
-        if self.netlist.timesteps > 1 or read.low < 0 or read.high > 1:
-            found = f"a maximum of numbers from {read.low} to {read.high} over {self.netlist.timesteps} ticks"
-            todo = "use average pooling, or one tick of binary spikes"
-            self.refusals.append(Refusal(operation.name, found, "at one tick, of 0 and 1 (a neuron adds, it cannot compare)", todo))
+        if self.netlist.timesteps > 1 or (read.low < 0 and operation.padding != (0, 0)):
+            found = f"a maximum of numbers from {read.low} to {read.high} over {self.netlist.timesteps} ticks, padding {operation.padding}"
+            todo = "use average pooling, or one tick"
+            self.refusals.append(Refusal(operation.name, found, "at one tick, and without padding of numbers below 0", todo))
+        if read.low < 0 or read.high > 1:
+            return self.greatest(operation, moved, shape)
         self.wires[operation.name] = summed
         self.put(operation.name, Population(operation.name, operation.reads, np.array([[1]]), np.array([[0, 1]])), operation.name)
         return self.wires[operation.name]
+
+    def greatest(self, operation: Pool, moved: _Moved, shape: tuple[int, ...]) -> _Current:
+        """max(a, b) = b + max(a - b, 0), two by two: a relay for each pair of places of a window, with weights 1 and -1."""
+        read = self.netlist.wires[operation.reads[0]]
+        if read.high - read.low >= 1 << (LIMITS["state_bits"].value - 1):
+            found = f"a maximum of numbers that differ by up to {read.high - read.low:,}"
+            self.refusals.append(Refusal(operation.name, found, f"differences of {LIMITS['state_bits'].value} bits", "use fewer levels"))
+        items = [((moved.source, _picked(moved.index, index), 1),) for index in looked_at(operation, read.shape)]
+        while len(items) > 1:
+            rest, pairs = items[len(items) // 2 * 2 :], zip(items[::2], items[1::2], strict=False)
+            items = [*(self.greater(operation, shape, *pair) for pair in pairs), *rest]
+        return _Current(shape, tuple(self.signed(term, shape) for term in items[0]))
+
+    def greater(
+        self, operation: Pool, shape: tuple[int, ...], first: "tuple[_Signed, ...]", second: "tuple[_Signed, ...]"
+    ) -> "tuple[_Signed, ...]":
+        """The terms of the greater of two sums of terms."""
+        read, name = self.netlist.wires[operation.reads[0]], f"{operation.name}.{len(self.layers)}"
+        links = tuple(self.signed(term, shape) for term in (*first, *((source, index, -sign) for source, index, sign in second)))
+        most = read.high - min(read.low, 0)
+        program = Requantise(operation.name, (operation.reads[0],), np.ones(1, np.int64), 0, 0, most)
+        depth = 1 + max(self.layers[link.source].depth for link in links)
+        self.relays.append(name)
+        self.layers.append(Layer(name, shape, links, None, program, depth, operation.reads[0]))
+        return (*second, (len(self.layers) - 1, None, 1))
+
+    def signed(self, term: "_Signed", shape: tuple[int, ...]) -> Link:
+        source, index, sign = term
+        return Link(source, "scale", np.array([sign]), shape, shape, index)
 
     def routed(self, operation: Route, shape: tuple[int, ...]) -> _Current:
         first = operation.reads[0]
@@ -313,13 +346,21 @@ def _picked(before: Int[ndarray, " n"] | None, index: Int[ndarray, " m"] | None)
     return np.where(index < 0, -1, before[index])
 
 
-def spread(weight: Int[ndarray, "o n"], pool: Pool, shape: tuple[int, ...]) -> Int[ndarray, "o m"]:
-    """Weights behind a sum pool of an image of this shape as weights of the image: each repeated over its window."""
+_Signed = tuple[int, Int[ndarray, " n"] | None, int]
+"""What a layer sent, picked by an index, and its sign."""
+
+
+def looked_at(pool: Pool, shape: tuple[int, ...]) -> list[Int[ndarray, " n"]]:
+    """For each place of a window the elements of an image that all windows look at; -1 outside."""
     places = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(shape[0], 1, *shape[1:])
     parts = torch.nn.functional.unfold(places, pool.kernel, 1, pool.padding, pool.stride)
-    taken = parts.permute(0, 2, 1).reshape(weight.shape[1], -1).numpy().astype(np.int64) - 1
+    return list(parts.permute(1, 0, 2).reshape(math.prod(pool.kernel), -1).numpy().astype(np.int64) - 1)
+
+
+def spread(weight: Int[ndarray, "o n"], pool: Pool, shape: tuple[int, ...]) -> Int[ndarray, "o m"]:
+    """Weights behind a sum pool of an image of this shape as weights of the image: each repeated over its window."""
     found = np.zeros((weight.shape[0], math.prod(shape)), np.int64)
-    for column in taken.T:  # the same place of all windows, each of another element
+    for column in looked_at(pool, shape):  # the same place of all windows, each of another element
         inside = column >= 0
         found[:, column[inside]] += weight[:, inside]
     return found
