@@ -190,12 +190,12 @@ def gated(title: str, part: str, form: patches.Form, images: int, options: Mappi
 
 PARTS = {
     "lenet": lambda: converted(
-        "LeNet, N=15", "lenet", "zoo:lenet", "mnist_lenet_snntoolbox/model.safetensors", "mnist[:50000]", "mnist[50000:]", 1000
+        "LeNet, N=15", "lenet", "zoo:lenet", "mnist_lenet_snntoolbox/model.safetensors", "mnist[:50000]", "mnist[50000:]", 500
     ),
     "resnet20": lambda: converted(
-        "ResNet-20, N=15", "resnet20", "zoo:cifar-resnet20", "cifar10_resnet20/model.safetensors", "cifar10", "cifar10", 200
+        "ResNet-20, N=15", "resnet20", "zoo:cifar-resnet20", "cifar10_resnet20/model.safetensors", "cifar10", "cifar10", 60
     ),
-    "patches": lambda: gated("logic-gated MNIST, at most 128 inputs a gate", "patches", patches.PATCHES, 10_000, {}),
+    "patches": lambda: gated("logic-gated MNIST, at most 128 inputs a gate", "patches", patches.PATCHES, 2_000, {}),
     "full": lambda: gated(
         "logic-gated MNIST 784-256-256-10",
         "full",

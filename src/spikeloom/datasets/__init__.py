@@ -7,6 +7,7 @@ The address form is described in `address`, which split serves for what in `spli
 from spikeloom.datasets.address import Address, parse_address
 from spikeloom.datasets.batches import as_batches, batches
 from spikeloom.datasets.dataset import Dataset
+from spikeloom.datasets.events import Recordings, frames, read_events, write_events
 from spikeloom.datasets.loading import load
 from spikeloom.datasets.opening import KNOWN
 from spikeloom.datasets.preprocessing import Preprocessing, plain
@@ -23,15 +24,19 @@ __all__ = [
     "Preprocessing",
     "Prototypes",
     "Reading",
+    "Recordings",
     "Text",
     "as_batches",
     "batches",
     "encoded",
+    "frames",
     "holds_tokens",
     "load",
     "load_text",
     "matched_filter",
     "parse_address",
     "plain",
+    "read_events",
     "token_batches",
+    "write_events",
 ]

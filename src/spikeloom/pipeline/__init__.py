@@ -14,6 +14,7 @@ from spikeloom.pipeline.refining import compress_folder as compress
 from spikeloom.pipeline.refining import finetune_folder as finetune
 from spikeloom.pipeline.refining import tune_folder as tune
 from spikeloom.pipeline.settings import Settings
+from spikeloom.pipeline.simulation import Simulation, simulate_events
 from spikeloom.pipeline.writing import Writing, write_texts
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LogicSettings",
     "Progress",
     "Settings",
+    "Simulation",
     "Writing",
     "calibrate",
     "check",
@@ -38,6 +40,7 @@ __all__ = [
     "replay",
     "report",
     "report_model",
+    "simulate_events",
     "tune",
     "write_texts",
 ]

@@ -115,7 +115,8 @@ def converted(settings: Settings, ann: Program, context: Context) -> Program:
     """The spiking program of a captured ANN."""
     first, _ = passes_of(settings, choose(settings, ann, context))
     made = compensated(settings, run(first, ann, context), ann, context)
-    return bio_calibrated(settings, made, ann, context) if settings.bio_calibration else made
+    made = bio_calibrated(settings, made, ann, context) if settings.bio_calibration else made
+    return grounded_program(made, settings.timesteps, batches_of(context)) if settings.whole_numbers else made
 
 
 def compensated(settings: Settings, spiking: Program, ann: Program, context: Context) -> Program:

@@ -51,13 +51,13 @@ class Known:
 @final
 @dataclass(frozen=True, eq=False)
 class Synapses:
-    """Weights [O, ...] on whole inputs: `emit(name, W, b)` gives the netlist's operation for whole weights and bias. With a `unit` [O] they
-    are whole already (a quantised layer's codes); else they are floating, and get their unit when the current is read. The current is
-    `factor` times the layer's; `settled(W, u, d)` is told the whole weights, what each row of them is worth in the layer's own current, and
-    by how much rounding moved its bias."""
+    """Weights [O, ...] on whole inputs: `emit(name, W, b)` gives the operations for whole weights and bias, the last of them of that
+    name. With a `unit` [O] they are whole already (a quantised layer's codes); else they are floating, and get their unit when the current
+    is read. The current is `factor` times the layer's; `settled(W, u, d)` is told the whole weights, what each row of them is worth in the
+    layer's own current, and by how much rounding moved its bias."""
 
     weight: Float[ndarray, "o *i"] | Int[ndarray, "o *i"]
-    emit: Callable[[str, Int[ndarray, "o *i"], Int[ndarray, " o"] | None], Operation]
+    emit: Callable[[str, Int[ndarray, "o *i"], Int[ndarray, " o"] | None], tuple[Operation, ...]]
     settled: Callable[[Int[ndarray, "o *i"], Float[ndarray, " o"], Float[ndarray, " o"]], None]
     unit: Float[ndarray, " o"] | None = None
     factor: float = 1.0
@@ -155,7 +155,8 @@ def _emitted(
     whole = term.weight
     if term.unit is None:
         whole = np.rint(term.weight / coarse.reshape(-1, *[1] * (term.weight.ndim - 1)))
-    put(term.emit(name, whole.astype(np.int64), bias))
+    for operation in term.emit(name, whole.astype(np.int64), bias):
+        put(operation)
     term.settled(whole.astype(np.int64), worth / term.factor, moved / term.factor)
     return name
 

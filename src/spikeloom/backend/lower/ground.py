@@ -26,7 +26,8 @@ def grounded(program: Program, timesteps: int, inputs: InputRange, form: Form | 
     graph, tensors = clone(program.graph), dict(program.tensors)
     for name, values in work.parameters.items():
         before = tensors[name]
-        tensors[name] = torch.from_numpy(values).to(before.dtype).expand(before.shape).contiguous()
+        made = torch.from_numpy(values).to(before.dtype)
+        tensors[name] = (made.reshape(before.shape) if made.numel() == before.numel() else made.expand(before.shape)).contiguous()
     for node in list(calls(graph)):
         if node.name in work.weights:
             _settle(node, graph, tensors, work.weights[node.name])

@@ -16,7 +16,7 @@ from spikeloom.backend.lower.currents import Known, Pending, Synapses, by_channe
 from spikeloom.backend.lower.routes import placed, shaped
 from spikeloom.errors import UnsupportedError
 from spikeloom.ir import Grid, Quantised, argument, groups_of, name_of, note, quantised, read, weights_of
-from spikeloom.ir.hardware import Affine, Convolution, Operation, Pool
+from spikeloom.ir.hardware import Affine, Convolution, Operation, Pool, Route
 
 Put = Callable[[Operation], None]
 Pair = tuple[int, int]
@@ -58,10 +58,14 @@ def layer(node: fx.Node, known: Known, tensors: Mapping[str, Tensor], put: Put, 
     unit = np.broadcast_to(by_channel(image.unit, 0, node.name), image.shape[0])
     unit = unit.reshape(groups, -1)[np.arange(weight.shape[0]) // (weight.shape[0] // groups)]  # of each output's own inputs
     told = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return Pending(node.name, (_synapses(node, weight, unit, _convolution(image, kernel, told), settled),), b, 0, (weight.shape[0], *size))
+    shape = (weight.shape[0], size[1]) if flat else (weight.shape[0], *size)
+    synapses = _synapses(node, weight, unit, _convolution(image, kernel, told, shape), settled)
+    return Pending(node.name, (synapses,), b, 0, shape)
 
 
-def _synapses(node: fx.Node, weight: Tensor, unit: Float[ndarray, "..."], emit: Callable[..., Operation], settled: Settled) -> Synapses:
+def _synapses(
+    node: fx.Node, weight: Tensor, unit: Float[ndarray, "..."], emit: Callable[..., tuple[Operation, ...]], settled: Settled
+) -> Synapses:
     """`unit` [I] or [1], or [O, I] of a convolution: what each input is worth."""
     rows = np.broadcast_to(np.nan_to_num(unit, nan=1.0), weight.shape[:2])
 
@@ -104,13 +108,19 @@ def _written(codes: Int[ndarray, "o *i"], scale: Float[ndarray, "o i"], like: Te
     return quantised(torch.from_numpy(codes).to(torch.int8), kept, grid, error=error)
 
 
-def _affine(known: Known) -> Callable[..., Operation]:
-    return lambda name, weight, bias: Affine(name, (known.name,), weight, bias)
+def _affine(known: Known) -> Callable[..., tuple[Operation, ...]]:
+    return lambda name, weight, bias: (Affine(name, (known.name,), weight, bias),)
 
 
-def _convolution(known: Known, kernel: Pair, told: dict[str, Any]) -> Callable[..., Operation]:
-    def emit(name: str, weight: Int[ndarray, "o i *k"], bias: Int[ndarray, " o"] | None) -> Operation:
-        return Convolution(name, (known.name,), weight.reshape(*weight.shape[:2], *kernel), bias, **told)
+def _convolution(known: Known, kernel: Pair, told: dict[str, Any], shape: tuple[int, ...]) -> Callable[..., tuple[Operation, ...]]:
+    """A convolution of pictures; over one dimension, of pictures of one row, which become rows again."""
+
+    def emit(name: str, weight: Int[ndarray, "o i *k"], bias: Int[ndarray, " o"] | None) -> tuple[Operation, ...]:
+        whole = weight.reshape(*weight.shape[:2], *kernel)
+        if len(shape) == 3:
+            return (Convolution(name, (known.name,), whole, bias, **told),)
+        row = f"{name}_picture"
+        return Convolution(row, (known.name,), whole, bias, **told), Route(name, (row,), shape)
 
     return emit
 

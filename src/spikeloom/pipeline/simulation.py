@@ -1,0 +1,106 @@
+"""
+Event-driven simulation of a network in whole numbers: a recording in, spikes out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from spikeloom.backend.folder import COMPILED
+from spikeloom.backend.lower import lower
+from spikeloom.datasets.events import ADDRESS, frames, read_events, write_events
+from spikeloom.errors import ConfigError, DataError
+from spikeloom.ir import Progress, silent
+from spikeloom.ir.hardware import Netlist, load_netlist
+from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.input_range import input_range
+from spikeloom.pipeline.settings import Settings
+from spikeloom.simulate import SpikingModel
+from spikeloom.simulate.event_driven import EventNetwork, EventRun
+from spikeloom.simulate.event_stream import Events, events_from
+
+
+@final
+@dataclass(frozen=True)
+class Simulation:
+    """What one recording gave: the answer on the ANN's scale, and what the run counted."""
+
+    answer: Int[ndarray, "..."]
+    run: EventRun
+    told: Mapping[str, Any]
+
+
+def simulate_events(
+    folder: Path,
+    events: Path,
+    *,
+    recording: int = 0,
+    order: str = "layers",
+    window_us: int | None = None,
+    output: Path | None = None,
+    dataset: str | None = None,
+    data_root: Path | None = None,
+    progress: Progress = silent,
+) -> Simulation:
+    """A recording of a file through the network of a folder (what `compile` or `convert` wrote), event by event.
+
+    Camera events become counts: a tick lasts `window_us`, or the recording is shared out over the network's T ticks; counts beyond the
+    input's range are cut off, and how many were is told. Spikes by address are taken as they are. The spikes that populations send go to
+    `output`. Raises DataError for a stream that the network cannot take, ProgramError where the folder holds no network.
+    """
+    progress("reading", 0, 0)
+    netlist = netlist_of_folder(folder, dataset, data_root)
+    recordings = read_events(events)
+    stream, cut = stream_for(netlist, recordings.recording(recording), window_us)
+    progress("running", 0, 0)
+    run = EventNetwork(netlist).run(stream, order)
+    answer = run.output * (netlist.unit / netlist.timesteps)
+    if output is not None:
+        write_events(output, run.events)
+    label = None if recordings.labels is None else int(recordings.labels[recording])
+    told = {
+        "recording": recording,
+        "recordings": len(recordings),
+        "ticks": netlist.timesteps,
+        "events_in": len(stream),
+        "cut_off": cut,
+        "spikes": len(run.events),
+        "synaptic_operations": run.synaptic_operations,
+        "neuron_updates": run.updates,
+        "neurons": netlist.neurons,
+        "class": int(answer.reshape(-1).argmax()),
+        "label": label,
+        "answer": answer.reshape(-1).tolist(),
+        "operations": dict(run.operations),
+    }
+    return Simulation(answer, run, told)
+
+
+def netlist_of_folder(folder: Path, dataset: str | None, data_root: Path | None) -> Netlist:
+    """The netlist of a compiled folder, or of a spiking network, lowered now. Raises ProgramError where the folder holds neither."""
+    if (folder / COMPILED).is_file():
+        return load_netlist(folder)
+    snn = SpikingModel.open(folder)
+    address = dataset or str(snn.program.settings.get("dataset", "digits"))
+    settings = Settings(dataset=address, data_root=data_root, timesteps=snn.timesteps)
+    return lower(snn.program, snn.timesteps, input_range(snn.program, calibration_stream(snn.program, address, settings, 512)()))
+
+
+def stream_for(netlist: Netlist, events: Events, window_us: int | None = None) -> tuple[Events, int]:
+    """A recording as the network's input stream, and how many events were cut off. Raises DataError where its pixels are not the input's,
+    ConfigError for a window that is none."""
+    if window_us is not None and window_us < 1:
+        raise ConfigError("a tick cannot last so long", found=f"{window_us} µs", allowed="1 or more")
+    if events.dtype == ADDRESS:
+        return events, 0
+    wire = netlist.wires[netlist.source.name]
+    if len(wire.shape) != 3 or wire.shape[0] != 2:
+        raise DataError("a camera's events need an input of two polarities", found=wire.shape, allowed="[2, height, width]")
+    counts = frames(events, (wire.shape[1], wire.shape[2]), netlist.timesteps, window_us)
+    kept = counts.clip(wire.low, wire.high)
+    return events_from(kept), int(np.abs(counts - kept).sum())

@@ -1,0 +1,172 @@
+"""Lowering: the network in whole numbers answers as the floating one does; what cannot be lowered is named."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import spikeloom
+from spikeloom.backend import Form
+from spikeloom.backend.lower import InputRange, grounded, lower, obstacles
+from spikeloom.errors import UnsupportedError
+from spikeloom.ir import Quantised, calls, weighted, weights_of
+from spikeloom.ir.hardware import Affine, Convolution, Netlist, netlist_files
+from spikeloom.simulate import SpikingModel
+from spikeloom.simulate.integers import answers
+
+RANGE = InputRange(-2.0, 2.0)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.down, self.short = nn.Conv2d(8, 12, 3, 2, 1), nn.Conv2d(8, 12, 1, 2)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        x = torch.relu(x + self.inner(x))
+        x = torch.relu(self.down(x) - 0.5 * self.short(x) + 0.1)
+        return self.head(x.mean((2, 3)))
+
+
+class Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(2, 6, 1)
+        self.deep = nn.Conv2d(10, 10, 3, groups=5, padding="same")
+        self.head = nn.Linear(10 * 4 * 4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat([torch.relu(self.left(x)), torch.relu(self.right(x))], 1)
+        x = nn.functional.max_pool2d(both, 2)
+        x = nn.functional.relu6(self.deep(x))
+        return self.head(x.permute(0, 1, 3, 2).flatten(1))
+
+
+def plain() -> nn.Module:
+    layers = [nn.Conv2d(2, 6, 3, 2), nn.ReLU(), nn.AvgPool2d(3, 1), nn.Flatten(), nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 5)]
+    return nn.Sequential(*layers)
+
+
+def flat() -> nn.Module:
+    return nn.Sequential(nn.Conv1d(2, 6, 5, 2, padding=2), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(24, 5))
+
+
+NETWORKS = {"plain": plain, "residual": Residual, "branches": Branches, "flat": flat}
+SHAPES = {"flat": (2, 16)}
+
+
+def batches(name: str, count: int = 4) -> list[tuple[Tensor, ...]]:
+    generator = torch.Generator().manual_seed(1)
+    shape = SHAPES.get(name, (2, 8, 8))
+    return [(torch.randn((32, *shape), generator=generator).clamp(-2, 2),) for _ in range(count)]
+
+
+@cache
+def converted(name: str, **settings: object) -> SpikingModel:
+    return _converted(name, tuple(sorted(settings.items())))
+
+
+@cache
+def _converted(name: str, settings: tuple[tuple[str, object], ...]) -> SpikingModel:
+    torch.manual_seed(3)
+    model = NETWORKS[name]().eval()
+    return spikeloom.convert(model, [inputs[0] for inputs in batches(name)], spikeloom.Settings(**dict(settings)))  # pyright: ignore
+
+
+def outputs(snn: SpikingModel, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for (x,) in batches(name, 2):
+        with torch.no_grad():
+            yield x.numpy(), snn(x).numpy()
+
+
+def relative(snn: SpikingModel, netlist: Netlist, name: str) -> float:
+    """The largest difference between both, as a share of the largest answer."""
+    pairs = [(answers(netlist, x), y) for x, y in outputs(snn, name)]
+    return max(float(np.abs(whole - y).max()) for whole, y in pairs) / max(float(np.abs(y).max()) for _, y in pairs)
+
+
+@pytest.mark.parametrize("placement", ["uniform", "density"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_grounded_network_loses_nothing(name: str, placement: str) -> None:
+    snn = converted(name, timesteps=1, levels=15, placement=placement)
+    made = grounded(snn.program, 1, RANGE)
+    exact, whole = SpikingModel(made), lower(made, 1, RANGE)
+    assert relative(exact, whole, name) < 0.02  # the last layer's rounding of biases and gains alone
+    far = [np.abs(SpikingModel(made)(torch.from_numpy(x)).detach().numpy() - y).mean() / np.abs(y).mean() for x, y in outputs(snn, name)]
+    assert max(far) < 0.1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_grounding_twice_changes_nothing(name: str) -> None:
+    snn = converted(name, timesteps=1, levels=15, placement="density")
+    once = grounded(snn.program, 1, RANGE)
+    assert netlist_files(lower(grounded(once, 1, RANGE), 1, RANGE)) == netlist_files(lower(once, 1, RANGE))
+
+
+@pytest.mark.parametrize("method", ["if", "lif", "scale_and_fire"])
+@pytest.mark.parametrize("name", ["residual", "branches", "flat"])
+def test_membranes_over_time(name: str, method: str) -> None:
+    snn = converted(name, timesteps=6, method=method, levels=7, **({"tau_mem_ms": 30.0} if method == "lif" else {}))
+    made = grounded(snn.program, 6, RANGE)
+    whole = lower(made, 6, RANGE)
+    assert all(population.membrane is not None for population in whole.populations)
+    assert relative(SpikingModel(made, timesteps=6), whole, name) < 0.15
+
+
+def test_whole_weights_are_the_grids_codes() -> None:
+    for weights in ("8", "4", "ternary"):
+        snn = converted("plain", timesteps=1, levels=15, compress=weights, placement="density")
+        netlist = lower(snn.program, 1, RANGE)
+        layers = {node.name: weights_of(node, snn.program.tensors)[0] for node in calls(snn.program.graph) if weighted(node)}
+        seen = 0
+        for operation in netlist:
+            if isinstance(operation, Affine | Convolution):
+                weight = layers[operation.name.removesuffix("_0")]
+                assert isinstance(weight, Quantised)
+                assert (operation.weight == weight.codes().numpy()).all()
+                seen += 1
+        assert seen == 3
+
+
+def test_always_gives_membranes_of_equal_steps() -> None:
+    snn = converted("residual", timesteps=1, levels=15)
+    netlist = lower(snn.program, 1, RANGE, Form(membranes="always", gains=False))
+    assert all(population.membrane is not None and population.uniform for population in netlist.populations)
+    assert relative(snn, netlist, "residual") < 0.5
+
+
+def test_more_bits_come_nearer() -> None:
+    snn = converted("plain", timesteps=1, levels=63, placement="density")
+    forms = [Form(weight_bits=bits, input_bits=bits, value_bits=bits) for bits in (4, 8, 12)]
+    near = [relative(snn, lower(snn.program, 1, RANGE, form), "plain") for form in forms]
+    assert near[0] > near[1] > near[2]
+    assert near[2] < 0.05
+
+
+def test_what_cannot_be_lowered_is_named_at_once() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    snn = spikeloom.convert(nn.Sequential(layer).eval(), [torch.randn(4, 6, 8)], spikeloom.Settings(timesteps=1))  # pyright: ignore
+    found = obstacles(snn.program, 1)
+    assert len(found) > 3
+    with pytest.raises(UnsupportedError, match="cannot be put into whole numbers") as error:
+        lower(snn.program, 1, RANGE)
+    assert found[0].where in str(error.value)
+
+
+def test_gated_neurons_are_refused() -> None:
+    snn = converted("plain", timesteps=4, method="if", dual_threshold=True)
+    with pytest.raises(UnsupportedError, match="dual-threshold"):
+        lower(snn.program, 4, RANGE)
+
+
+def test_numbers_that_pass_32_bits_are_refused() -> None:
+    snn = converted("plain", timesteps=1, levels=15, placement="density")
+    with pytest.raises(UnsupportedError, match="32 bits"):
+        lower(snn.program, 1, RANGE, Form(weight_bits=20, value_bits=16, input_bits=16))
