@@ -47,6 +47,7 @@ COMMAND = "python benchmarks/chips.py --parts"
 CHIPS = ("loihi2", "truenorth")
 TOLD = (
     "cores_by_kind",
+    "cores_by_layer",
     "layout",
     "neurons",
     "synapses",

@@ -95,9 +95,7 @@ def report(netlist: Netlist, options: Options) -> Mapping[str, Any]:
     """Cores, memory, traffic, and the chip's numbers they stand beside."""
     found, cores, reasons, layout = _made(netlist, options.layout, options.axons)
     parts = cores.cores
-    by_layer = {
-        layer.name: [core.told() for core in parts if core.layer == number] for number, layer in enumerate(found.layers) if layer.links
-    }
+    by_layer = {layer.name: sum(core.layer == number for core in parts) for number, layer in enumerate(found.layers) if layer.links}
     return {
         "layout": layout,
         "beyond_netx": reasons,
@@ -114,8 +112,7 @@ def report(netlist: Netlist, options: Options) -> Mapping[str, Any]:
         "messages_per_tick_at_most": sum(core.axons_in for core in parts),
         "timesteps": netlist.timesteps,
         "ticks_per_sample": latency(found, netlist.timesteps),
-        "layers": by_layer,
-        "limits": {name: {**limit.__dict__} for name, limit in LIMITS.items()},
+        "cores_by_layer": by_layer,
     }
 
 

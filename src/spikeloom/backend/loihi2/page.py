@@ -18,7 +18,8 @@ The last layer answers by its voltage, {steps} ticks after a sample's first inpu
 v > vThMant·64, which in whole numbers is h ≥ θ for vThMant = θ - 1.
 """
 
-EXTENDED = """`network.net` is HDF5 in Spikeloom's extension of lava-dl's netx layout, which holds no {why}. lava-dl does not read it.
+EXTENDED = """`network.net` is HDF5 in Spikeloom's extension of lava-dl's netx layout, which does not hold this network.
+lava-dl does not read it.
 
     /layer/<i>/type       "input" or "spikeloom"; shape; bias [shape], added at each tick
     /layer/<i>/spikeloom/link/<j>/
@@ -47,7 +48,7 @@ def readme(netlist: Netlist, found: Lowered, placed: Placed, layout: str, reason
     """What is in the folder and how it is run."""
     wire, steps = netlist.wires[netlist.source.name], latency(found, netlist.timesteps)
     bits = "" if (wire.low, wire.high) == (0, 1) else f", input_message_bits={wire.bits}"
-    body = NETX.format(steps=steps, bits=bits) if layout == "netx" else EXTENDED.format(why=f"{len(reasons)} things this network has")
+    body = NETX.format(steps=steps, bits=bits) if layout == "netx" else EXTENDED.format()
     lines = [f"# Loihi 2: {len(placed.cores)} cores, T = {netlist.timesteps}, {steps} ticks for a sample", "", body]
     if reasons:
         lines += ["What keeps the network from the plain layout:", "", *(f"- {reason}" for reason in reasons[:20]), ""]

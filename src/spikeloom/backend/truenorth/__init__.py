@@ -108,7 +108,6 @@ def report(netlist: Netlist, options: Options) -> Mapping[str, Any]:
         "ticks_per_sample": last,
         "ticks_between_samples": chip.period if netlist.timesteps == 1 else last,
         "milliseconds_per_sample": last * limits.TICK_MS,
-        "limits": limits.TOLD,
     }
 
 

@@ -31,6 +31,8 @@ def readme(netlist: Netlist, chip: Mapped) -> str:
         "What is claimed is that a simulator of the published neuron equation, run from `network.json`, equals the integer reference.",
         "Nothing here has run on a TrueNorth.",
         "",
+        "The chip's numbers: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in limits.TOLD.items()) + ".",
+        "",
         "## How layers became cores",
         "",
         (mapping.__doc__ or "").strip(),
