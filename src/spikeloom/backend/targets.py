@@ -9,10 +9,8 @@ from spikeloom.backend.cuda import TARGET as CUDA
 from spikeloom.backend.loihi2 import TARGET as LOIHI2
 from spikeloom.backend.nir import TARGET as NIR
 from spikeloom.backend.rtl import TARGET as RTL
+from spikeloom.backend.target import Target
 from spikeloom.backend.truenorth import TARGET as TRUENORTH
 from spikeloom.backend.xylo import TARGET as XYLO
-from spikeloom.backend.target import Target
 
-TARGETS: Mapping[str, Target] = {
-    target.name: target for target in [C, CUDA, RTL, NIR, LOIHI2, TRUENORTH, XYLO]
-}
+TARGETS: Mapping[str, Target] = {target.name: target for target in [C, CUDA, RTL, NIR, LOIHI2, TRUENORTH, XYLO]}
