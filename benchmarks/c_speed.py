@@ -3,8 +3,8 @@ Emitted C against the ANN in onnxruntime, fp32 and int8, on one core at batch 1;
 
     python benchmarks/c_speed.py [--parts networks sparsity] [--only lenet resnet20 gates] [--seconds 6]
 
-`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py) and a logic-gated network 784-2048-2048-10 (ternary, binary spikes;
-weights as they are before training: no kernel's time depends on them). The ANN of the same form runs in onnxruntime; int8 is its static
+`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py) and a logic-gated network 784-2048-2048-10 (ternary weights as
+they are before training, binary spikes). The ANN of the same form runs in onnxruntime; int8 is its static
 quantisation, per channel, the faster of its two formats. All take turns on the same picture; each is given its input in its own form, C
 through ctypes. `sparsity`: one layer with neurons, inputs random, so many of them 0; the crossing is where both kernels take as long.
 """
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,7 @@ def crossed(table: dict[str, dict[str, float]]) -> float | str:
     points = [(float(silent), row["event"] / row["dense"]) for silent, row in table.items()]
     if points[0][1] < 1:
         return 0.0
-    for (left, above), (right, below) in zip(points, points[1:], strict=False):
+    for (left, above), (right, below) in pairwise(points):
         if below < 1 <= above:
             return round(left + (right - left) * (above - 1) / (above - below), 1)
     return "never"
