@@ -30,8 +30,8 @@ FILE = "network.nir"
 
 
 def form(options: NirOptions) -> Form:
-    """Uniform staircases with membranes: reset, levels and start stay what they are."""
-    return Form("always", gains=options.gains)
+    """Over several ticks uniform staircases with membranes, whose reset, levels and start stay what they are; at one tick as asked for."""
+    return Form(options.membranes, gains=options.gains)
 
 
 def emit(netlist: Netlist, golden: Golden, options: NirOptions) -> Mapping[str, bytes]:

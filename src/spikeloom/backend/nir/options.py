@@ -14,6 +14,10 @@ class NirOptions(TargetOptions):
     """How the graph is spelt; what it means is the same."""
 
     dt: float = Field(1.0, gt=0, description="the length of a tick in the time unit of τ: with it r = 1/dt (IF), r = τ/dt (LIF)")
+    membranes: Literal["where needed", "always"] = Field(
+        "where needed",
+        description="at one tick: thresholds that hold start and bias exactly, or 'always' a membrane with its start and equal steps",
+    )
     gains: bool = Field(True, description="whether a layer may be followed by gains (Scale nodes), which keeps all bits of its weights")
     integrator: Literal["if", "lif", "cubalif"] = Field(
         "if", description="the node that a neuron without decay becomes; snntorch reads 'lif' only, norse resets softly by 'cubalif' only"
