@@ -19,6 +19,7 @@ import sys
 import tempfile
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,10 @@ def fitted(
     model: torch.nn.Module, calibration: ndarray, chip: Any, most: int, per_channel: bool = True
 ) -> tuple[Netlist, Netlist, Chip, list[str]]:
     """(without limits, under them, compiled, what was refused on the way): the most weight bits that the chip's states allow."""
-    settings = Settings(timesteps=1, levels=31, placement="uniform", per_channel=per_channel)
-    snn = convert(model, torch.from_numpy(calibration.astype(np.float32)), settings)
-    inputs = InputRange(0, most, 1.0)
-    free = lower(snn.program, 1, inputs, Form("where needed", weight_bits=8, input_bits=8))
+    settings = Settings(timesteps=1, levels=31, placement="uniform")
+    given, inputs = torch.from_numpy(calibration.astype(np.float32)), InputRange(0, most, 1.0)
+    free = lower(convert(model, given, settings).program, 1, inputs, Form("where needed", weight_bits=8, input_bits=8))
+    snn = convert(model, given, replace(settings, per_channel=per_channel))
     refused = list[str]()
     for bits in range(8, 1, -1):
         options = XyloOptions(chip=chip, weight_bits=bits, simulator="own")
