@@ -84,7 +84,7 @@ def test_terms_are_exact_and_fit(values: list[int], exponent: int) -> None:
     assert terms(np.array(values))
 
 
-def test_more_than_two_terms_are_not_taken() -> None:
+def test_more_terms_than_there_are_synapses_are_not_taken() -> None:
     assert not terms(np.array([MOST[1] + 1, 1]))
     assert not terms(np.array([MOST[0] - 1, 1]))
 
@@ -138,9 +138,9 @@ def test_refusals_say_what_is_broken_with_numbers() -> None:
     told = refused(netlist_of(Source("x", 1.0), Wire((140_000,), 0, 1, True), [dense, uniform("p", "a", 5, 1)], "p"))
     assert "p: 140,000 bytes of synapses" in told
     assert "131,072 bytes of synapses of a core" in told
-    wide = Affine("a", ("x",), np.array([[20_001, 1]]))
+    wide = Affine("a", ("x",), np.array([[120_001, 1]]))
     assert "a" in (told := refused(netlist_of(Source("x", 1.0), Wire((2,), 0, 1, True), [wide], "a")))
-    assert "weights from 1 to 20,001 / -16,448 to 16,319" in told
+    assert "weights from 1 to 120,001 / -114,752 to 113,855" in told
     bits = netlist_of(Source("x", 1.0), Wire((2,), 0, (1 << 25) - 1, True), [Affine("a", ("x",), np.array([[1, 1]]))], "a")
     assert "spikes of 25 bits (0 to 33,554,431) / 24 bits of a graded spike" in refused(bits)
     assert "sums of synapses of 27 bits" in refused(bits)

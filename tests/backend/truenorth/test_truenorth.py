@@ -57,7 +57,8 @@ def test_the_host_makes_bits_of_values(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     operations = [
         Population("low", ("x",), rng.integers(-3, 90, (2, 1)), np.array([[0, 1]])),
-        Population("high", ("x",), np.array([[200]]), np.array([[0, 1]])),
+        Route("flat", ("x",), (18,)),
+        Population("high", ("flat",), np.array([[200]]), np.array([[0, 1]])),
         Route("f", ("low", "high"), (36,)),
         Affine("a", ("f",), rng.integers(-1, 2, (9, 36))),
         Population("g", ("a",), rng.integers(-2, 3, (9, 1)), np.array([[0, 1]])),

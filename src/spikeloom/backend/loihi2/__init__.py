@@ -120,7 +120,7 @@ TARGET = Target(
     "loihi2",
     "Intel Loihi 2: placement over cores, HDF5 in lava-dl's netx layout or our extension",
     {
-        "affine": "synapses, 8 bits with exponent, two of them for up to 15 bits",
+        "affine": "synapses, 8 bits with exponent; up to eight of them side by side for wider weights",
         "convolution": "synapses shared by all places of a core",
         "pool": "a sum joins the weights behind it; a maximum at one tick is made by relays: max(a, b) = b + max(a - b, 0)",
         "add": "edges into one layer, delayed on the axon until both have arrived",

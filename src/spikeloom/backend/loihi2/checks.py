@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from spikeloom.backend.loihi2.layers import Layer, Link, Lowered
 from spikeloom.backend.loihi2.limits import LIMITS, allowed, signed
 from spikeloom.backend.loihi2.placement import Placed
-from spikeloom.backend.loihi2.weights import MOST
+from spikeloom.backend.loihi2.weights import MOST, SYNAPSES
 from spikeloom.backend.target import Refusal
 from spikeloom.ir.hardware import Membrane, Netlist, Population, Requantise, Wire, membrane_wires
 
@@ -49,7 +49,7 @@ def _links(layer: Layer, layers: tuple[Layer, ...]) -> Iterator[Refusal]:
     for link in layer.links:
         if not link.terms:
             what = f"weights from {int(link.weight.min()):,} to {int(link.weight.max()):,}"
-            yield Refusal(layer.name, what, f"{MOST[0]:,} to {MOST[1]:,} in two synapses of 8 bits, exponent 0 and 7", SMALLER)
+            yield Refusal(layer.name, what, f"{MOST[0]:,} to {MOST[1]:,} in {SYNAPSES} synapses of 8 bits, exponents 0 and 7", SMALLER)
         wait = delay(link, layer, layers)
         if wait > LIMITS["axon_delay"].value:
             yield Refusal(layer.name, f"an edge over {wait + 1} layers", allowed("axon_delay"), "shorten the residual edge")

@@ -132,7 +132,7 @@ def _read(group: Any) -> dict[str, Any]:
 
 def _edge(group: Any) -> Edge:
     told = _read(group)
-    names = [name for name in ("weight", "weight_high") if name in group]
+    names = [name for name in group if name.startswith("weight")]
     weight = np.sum([told[name] << int(group[name].attrs["exponent"]) for name in names], 0)
     where = {name: told[name].tolist() if isinstance(told[name], ndarray) else told[name] for name in told if name in _CONV}
     return Edge(

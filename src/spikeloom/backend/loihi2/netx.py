@@ -18,7 +18,7 @@ file stands in attributes of the root: `spikeloom_format`, `spikeloom_layout` ("
 The extension keeps /layer/<i>/type ("input" or "spikeloom"), shape and bias (of the whole shape), and adds a group to each layer:
 
     /layer/<i>/spikeloom/link/<j>/{source, kind, reads, gives, delay, index?, stride?, padding?, dilation?, groups?, axis?}
-    /layer/<i>/spikeloom/link/<j>/weight, weight_high?     mantissas; attribute `exponent`: w = Σ mantissa·2^exponent
+    /layer/<i>/spikeloom/link/<j>/weight, weight_1?, …     mantissas; attribute `exponent`: w = Σ mantissa·2^exponent
     /layer/<i>/spikeloom/neuron/program                    "staircase" | "relay" | "gather"
     /layer/<i>/spikeloom/neuron/{thresholds, heights, axis, membrane?/…} or {multiplier, shift, low, high, axis}
 
@@ -166,7 +166,8 @@ def _link(group: Any, link: Link, wait: int) -> None:
         _put(group, name, value)
     if link.index is not None:
         _put(group, "index", link.index)
-    for name, term in zip(("weight", "weight_high"), link.terms, strict=False):
+    for place, term in enumerate(link.terms):
+        name = f"weight_{place}" if place else "weight"
         _put(group, name, term.mantissa)
         group[name].attrs["exponent"] = term.exponent
 

@@ -26,7 +26,7 @@ lava-dl does not read it.
         source, kind      the layer read (0 is the input); "dense", "conv" or "scale"
         index             elements of the source that are read (-1: 0), flattened; all where it is missing
         reads, gives      the shapes before and after the weights
-        weight, weight_high   mantissas of 8 bits; w = Σ mantissa·2^(attribute exponent)
+        weight, weight_1, …   mantissas of 8 bits; w = Σ mantissa·2^(attribute exponent)
         stride, padding, dilation, groups   conv (height, width), as torch has them; axis: of a scale's weights
         delay             ticks on the axon beyond the one that every layer takes
     /layer/<i>/spikeloom/neuron/program

@@ -1,8 +1,8 @@
 """
-Weights as mantissas of 8 bits with an exponent: w = Σ_j m_j·2^(e_j), one term where that is exact, else two (a synapse each).
+Weights as mantissas of 8 bits with an exponent: w = Σ_j m_j·2^(e_j), one synapse where that is exact, else several side by side.
 
-    one    m in -128…127 of both signs, 0…255, or -255…0, e in 0…7
-    two    m_0 in -64…63 with e = 0, m_1 in -128…127 with e = 7, which holds every whole number from -16,448 to 16,319
+    one        m in -128…127 of both signs, 0…255, or -255…0, e in 0…7
+    several    m_0 in -64…63 with e = 0, and up to seven m_j in -128…127 with e = 7, as few as hold the largest
 """
 
 from typing import NamedTuple
@@ -12,8 +12,10 @@ from numpy import ndarray
 
 from spikeloom.backend.loihi2.limits import LIMITS
 
-MOST = (-128 * 128 - 64, 127 * 128 + 63)
-"""The least and the greatest weight that two terms hold."""
+SYNAPSES = 8
+"""How many synapses one weight may take; ours."""
+MOST = (-128 * 128 * (SYNAPSES - 1) - 64, 127 * 128 * (SYNAPSES - 1) + 63)
+"""The least and the greatest weight that they hold."""
 
 
 class Term(NamedTuple):
@@ -30,7 +32,7 @@ def fits(mantissa: Int[ndarray, "..."]) -> bool:
 
 
 def terms(weight: Int[ndarray, "..."]) -> tuple[Term, ...]:
-    """The terms of weights; none where two do not hold them."""
+    """The terms of weights; none where `SYNAPSES` do not hold them."""
     for exponent in range(LIMITS["weight_exponent"].value + 1):
         mantissa = weight >> exponent
         if bool((mantissa << exponent == weight).all()) and fits(mantissa):
@@ -38,4 +40,6 @@ def terms(weight: Int[ndarray, "..."]) -> tuple[Term, ...]:
     if int(weight.min()) < MOST[0] or int(weight.max()) > MOST[1]:
         return ()
     low = ((weight + 64) & 127) - 64
-    return (Term(low, 0), Term((weight - low) >> 7, 7))
+    high = (weight - low) >> 7
+    count = max(-(-int(high.max()) // 127), -(int(high.min()) // 128), 1)
+    return (Term(low, 0), *(Term((high + place) // count, 7) for place in range(count)))  # Hermite: the parts add up to the whole

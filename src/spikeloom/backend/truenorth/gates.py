@@ -73,8 +73,7 @@ class Layers:
 def obstacles(netlist: Netlist) -> list[Refusal]:
     """Operations that the chip has nothing for."""
     found, source = list[Refusal](), netlist.wires[netlist.source.name]
-    raw = [operation for operation in netlist.readers(netlist.source.name) if not encodes(netlist, operation)]
-    if raw and (source.low < 0 or source.high > 1):
+    if reads_values(netlist) and (source.low < 0 or source.high > 1):
         what = f"inputs from {source.low} to {source.high}"
         found.append(Refusal(netlist.source.name, what, "0 and 1 (a tick carries one bit)", "send bits, or a rate over T ticks"))
     for operation in netlist:
@@ -84,9 +83,25 @@ def obstacles(netlist: Netlist) -> list[Refusal]:
 
 def encodes(netlist: Netlist, operation: Operation) -> bool:
     """Whether an operation makes bits of the input and remembers nothing: the host does it, as it sends them."""
-    if not isinstance(operation, Population) or operation.reads[0] != netlist.source.name or not operation.binary:
+    if not isinstance(operation, Population) or not operation.binary or operation.reads[0] not in reshaped(netlist):
         return False
     return operation.membrane is None or netlist.timesteps == 1
+
+
+def reshaped(netlist: Netlist) -> set[str]:
+    """The input's wire and those that are the same values in another shape."""
+    found = {netlist.source.name}
+    for operation in netlist:
+        if isinstance(operation, Route) and operation.index is None and len(operation.reads) == 1 and operation.reads[0] in found:
+            found.add(operation.name)
+    return found
+
+
+def reads_values(netlist: Netlist) -> bool:
+    """Whether something else than encoders reads the input."""
+    same = reshaped(netlist)
+    others = (each for each in netlist if each.name not in same and not encodes(netlist, each))
+    return netlist.output in same or any(name in same for each in others for name in each.reads)
 
 
 def _problems(netlist: Netlist, operation: Operation) -> list[tuple[str, str, str]]:
@@ -146,10 +161,9 @@ class _Builder:
     encoded: list[tuple[ndarray, ndarray]] = field(default_factory=list[tuple[ndarray, ndarray]])
 
     def __post_init__(self) -> None:
-        name, readers = self.netlist.source.name, self.netlist.readers(self.netlist.source.name)
+        name, raw = self.netlist.source.name, reads_values(self.netlist)
         size = self.netlist.wires[name].size
-        encoders = [each for each in readers if isinstance(each, Population) and encodes(self.netlist, each)]
-        raw = len(encoders) < len(readers) or self.netlist.output == name
+        encoders = [each for each in self.netlist.populations if encodes(self.netlist, each)]
         total = size * (len(encoders) + raw)
         levels = [(each.name, self.parameters(each, Current({}, np.zeros(size, np.int64)))[0]) for each in encoders]
         levels += [(name, np.ones(size, np.int64))] if raw else []
@@ -159,7 +173,7 @@ class _Builder:
             self.encoded.append((np.arange(size), level))
 
     def take(self, operation: Operation) -> None:
-        if operation.name in self.wires:
+        if operation.name in self.wires or operation.reads[0] not in self.wires:  # an encoder, or only what encoders read
             return
         read = self.wires[operation.reads[0]]
         shape = self.netlist.wires[operation.reads[0]].shape
