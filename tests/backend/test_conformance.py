@@ -16,6 +16,8 @@ from spikeloom.backend.folder import digests, write_files
 from spikeloom.errors import ResourceError
 from spikeloom.ir.hardware import Netlist
 
+pytestmark = pytest.mark.timeout(600)  # yosys compiles itself at its first call: a minute and a half
+
 KINDS: dict[str, tuple[frozenset[str], int]] = {
     "binary": (frozenset[str](), 4),
     "levels": (frozenset({"levels"}), 1),

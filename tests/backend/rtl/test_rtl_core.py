@@ -28,6 +28,7 @@ from spikeloom.ir.hardware import (
 )
 from spikeloom.simulate.integers import run_integers
 
+pytestmark = pytest.mark.timeout(600)  # yosys compiles itself at its first call: a minute and a half
 pytest.importorskip("amaranth", reason="needs Amaranth: pip install 'spikeloom[hw]'")
 
 WORDS = st.sampled_from([1, 2, 4, 16])

@@ -21,6 +21,8 @@ from spikeloom.errors import ResourceError
 from spikeloom.ir.hardware import Add, Affine, Netlist, Population, Source, Wire, netlist_of
 from spikeloom.simulate.integers import run_integers
 
+pytestmark = pytest.mark.timeout(600)  # yosys compiles itself at its first call: a minute and a half
+
 BINARY = frozenset({"convolution", "max", "add", "route", "table"})
 
 
