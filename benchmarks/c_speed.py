@@ -3,8 +3,8 @@ Emitted C against the ANN in onnxruntime, fp32 and int8, on one core at batch 1;
 
     python benchmarks/c_speed.py [--parts networks sparsity] [--only lenet resnet20 gates] [--seconds 6]
 
-`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py) and a logic-gated network 784-2048-2048-10 (ternary, binary spikes;
-weights as they are before training: no kernel's time depends on them). The ANN of the same form runs in onnxruntime; int8 is its static
+`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py) and a logic-gated network 784-2048-2048-10 (ternary weights as
+they are before training, binary spikes). The ANN of the same form runs in onnxruntime; int8 is its static
 quantisation, per channel, the faster of its two formats. All take turns on the same picture; each is given its input in its own form, C
 through ctypes. `sparsity`: one layer with neurons, inputs random, so many of them 0; the crossing is where both kernels take as long.
 """
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +46,25 @@ NUMBERS = {False: np.uint8, True: np.int8}
 CALLS = 20
 
 
-def compiled(netlist: Netlist, x: np.ndarray, folder: Path, **options: str) -> Callable[[], object]:
-    """A call of the emitted network, for one sample, after a look whether it answers as the reference does."""
-    asked, golden = COptions.model_validate(options), Golden(x[:1], run_integers(netlist, x[:1]))
+def compiled(netlist: Netlist, x: np.ndarray, folder: Path, **options: str) -> Callable[[np.ndarray], Callable[[], object]]:
+    """What makes of a sample a call of the emitted network, after a look whether it answers as the reference does on all of `x`."""
+    asked, golden = COptions.model_validate(options), Golden(x, run_integers(netlist, x))
     write_files(folder, TARGET.emit(netlist, golden, asked))
     command = ["gcc", *asked.flags.split(), "-std=c11", "-shared", "-fPIC", "net.c", "net_weights.c", "-o", "net.so"]
     subprocess.run(command, cwd=folder, check=True)
     if TARGET.verify(folder, netlist, golden, asked).mismatches:
         raise RuntimeError("C differs from the reference")
     wire = netlist.wires[netlist.source.name]
-    shown, given = np.ascontiguousarray(x[0], NUMBERS[wire.signed]), np.zeros(netlist.wires[netlist.output].size, np.int64)
     run = ctypes.CDLL(str(folder / "net.so")).net_run
     run.argtypes, run.restype = [ctypes.c_void_p, ctypes.c_void_p], None
-    into, out = shown.ctypes.data, given.ctypes.data
-    kept = (shown, given)  # their memory lives as long as the call
-    return lambda: (run(into, out), kept)
+
+    def of(sample: np.ndarray) -> Callable[[], object]:
+        shown, given = np.ascontiguousarray(sample, NUMBERS[wire.signed]), np.zeros(netlist.wires[netlist.output].size, np.int64)
+        into, out = shown.ctypes.data, given.ctypes.data
+        kept = (shown, given)  # their memory lives as long as the call
+        return lambda: (run(into, out), kept)
+
+    return of
 
 
 class _Pictures(CalibrationDataReader):
@@ -131,8 +136,7 @@ def networks(only: list[str], seconds: float) -> Iterator[Row]:
         q = quantised_input(netlist, x[:1].numpy())
         with tempfile.TemporaryDirectory() as scratch:
             runs = peers(model, x, Path(scratch) / "onnx", seconds)
-            runs |= {kernels: compiled(netlist, q, Path(scratch) / kernels, kernels=kernels) for kernels in ("dense", "event")}
-            runs["portable"] = compiled(netlist, q, Path(scratch) / "portable", flags="-O3")
+            runs |= {kernels: compiled(netlist, q, Path(scratch) / kernels, kernels=kernels)(q[0]) for kernels in ("dense", "event")}
             times = fastest(runs, seconds, CALLS)
         report = TARGET.report(netlist, COptions())
         told = {f"{key}_us": round(value * 1e6, 2) for key, value in times.items()}
@@ -150,7 +154,8 @@ def layers() -> Iterator[tuple[str, Netlist]]:
     rng = np.random.default_rng(0)
 
     def levels(name: str, reads: str, channels: int, spread: int) -> Population:
-        return Population(name, (reads,), np.sort(rng.integers(0, spread, (channels, 15)), 1), np.arange(16)[None])
+        steps = rng.uniform(spread / 30, spread / 15, (channels, 1))
+        return Population(name, (reads,), np.ceil(steps * np.arange(1, 16)).astype(np.int64), np.arange(16)[None])
 
     def spiking(name: str, reads: str, channels: int) -> Population:
         return Population(name, (reads,), rng.integers(0, 20, (channels, 1)), np.array([[0, 1]]))
@@ -175,12 +180,13 @@ def sparsity(seconds: float) -> Iterator[Row]:
     rng = np.random.default_rng(1)
     for name, netlist in layers():
         wire, table = netlist.wires["x"], dict[str, dict[str, float]]()
-        for silent in SPARSITY:
-            x = rng.integers(1, wire.high + 1, (1, *wire.shape)) * (rng.random((1, *wire.shape)) >= silent / 100)
-            with tempfile.TemporaryDirectory() as scratch:
-                runs = {kernels: compiled(netlist, x, Path(scratch) / kernels, kernels=kernels) for kernels in ("dense", "event")}
-                times = fastest(runs, seconds / len(SPARSITY), CALLS)
-            table[str(silent)] = {kernels: round(value * 1e6, 2) for kernels, value in times.items()}
+        dense = rng.integers(1, wire.high + 1, wire.shape)
+        x = np.stack([dense * (rng.random(wire.shape) >= silent / 100) for silent in SPARSITY])
+        with tempfile.TemporaryDirectory() as scratch:
+            made = {kernels: compiled(netlist, x, Path(scratch) / kernels, kernels=kernels) for kernels in ("dense", "event")}
+            for silent, sample in zip(SPARSITY, x, strict=True):
+                times = fastest({kernels: of(sample) for kernels, of in made.items()}, seconds / len(SPARSITY), CALLS)
+                table[str(silent)] = {kernels: round(value * 1e6, 2) for kernels, value in times.items()}
         crossing = crossed(table)
         last = table[str(SPARSITY[-1])]
         told = {"us": table, "event over dense at 99 %": round(last["dense"] / last["event"], 2)}
@@ -192,7 +198,7 @@ def crossed(table: dict[str, dict[str, float]]) -> float | str:
     points = [(float(silent), row["event"] / row["dense"]) for silent, row in table.items()]
     if points[0][1] < 1:
         return 0.0
-    for (left, above), (right, below) in zip(points, points[1:], strict=False):
+    for (left, above), (right, below) in pairwise(points):
         if below < 1 <= above:
             return round(left + (right - left) * (above - 1) / (above - below), 1)
     return "never"

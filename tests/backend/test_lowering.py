@@ -14,8 +14,10 @@ from spikeloom.backend.lower import InputRange, grounded, lower, obstacles
 from spikeloom.errors import UnsupportedError
 from spikeloom.ir import Quantised, calls, weighted, weights_of
 from spikeloom.ir.hardware import Affine, Convolution, Netlist, netlist_files
-from spikeloom.simulate import SpikingModel
-from spikeloom.simulate.integers import answers
+from spikeloom.simulate import Counter, SpikingModel
+from spikeloom.simulate.event_driven import EventNetwork
+from spikeloom.simulate.event_stream import events_from
+from spikeloom.simulate.integers import answers, quantised_input
 
 RANGE = InputRange(-2.0, 2.0)
 
@@ -170,3 +172,27 @@ def test_numbers_that_pass_32_bits_are_refused() -> None:
     snn = converted("plain", timesteps=1, levels=15, placement="density")
     with pytest.raises(UnsupportedError, match="32 bits"):
         lower(snn.program, 1, RANGE, Form(weight_bits=20, value_bits=16, input_bits=16))
+
+
+@pytest.mark.parametrize("timesteps", [1, 4])
+def test_events_cost_what_the_simulator_counts(timesteps: int) -> None:
+    """Synaptic operations of the event-driven run, layer by layer, beside those of the floating network (DESIGN.md §5)."""
+    name = "plain" if timesteps == 1 else "branches"
+    method = "scale_and_fire" if timesteps == 1 else "if"
+    snn = converted(name, timesteps=timesteps, method=method)
+    made = grounded(snn.program, timesteps, RANGE)
+    netlist = lower(made, timesteps, RANGE)
+    x = batches(name, 1)[0][0][:8]
+    counter = Counter(made, timesteps)
+    counter.add((x,))
+    wanted = {row.node: row.operations["graded"] for row in counter.counts().rows if row.operations.get("graded")}
+    network, found = EventNetwork(netlist), dict.fromkeys(wanted, 0)
+    for sample in quantised_input(netlist, x.numpy()):
+        run = network.run(events_from(np.broadcast_to(sample, (timesteps, *sample.shape))))
+        for name, count in run.operations.items():
+            found[name.removesuffix("_0")] += count
+    assert len(wanted) >= 3
+    assert {name: count / len(x) for name, count in found.items()} == pytest.approx(
+        wanted,
+        rel=1e-9 if timesteps == 1 else 0.005,  # over time float32 turns a spike over here and there
+    )

@@ -1,8 +1,9 @@
 """
-Kernels, on a CPU by numba (floor 2, beside `neuron`): populations in one pass over memory, whose numbers are `neuron`'s bit for bit, and
-layers of weights −1, 0, +1 on packed spikes, which multiply nothing.
+Kernels, on a CPU by numba (floor 2, beside `neuron`): populations in one pass over memory, whose numbers are `neuron`'s bit for bit (on a
+GPU by Triton), and layers of weights −1, 0, +1 on packed spikes, which multiply nothing.
 
-    populations      `run_uniform`, `look_up` on tensors, where `serves` says so
+    populations      `run_uniform`, `look_up` on tensors, where `serves` or `serves_population` says so
+    triton_populations   the same `run_uniform` on a GPU
     bank             the tables of many populations in one stretch of memory
     layout           how a kernel walks a tensor's channels
     operators        the same as operators of torch, so that compiled graphs hold them whole
@@ -13,11 +14,12 @@ layers of weights −1, 0, +1 on packed spikes, which multiply nothing.
     packed_windows   convolutions and pooling
     *loops           what numba compiles; imported at the first call (`compilation`, `lanes`: vectors inside kernels, `threads`)
 
-`simulate.kernel` chooses between these and `neuron`. A kernel for another device serves the same calls.
+`simulate.kernel` chooses between these and `neuron`. A kernel for another device serves the same calls. `triton_loops` is what Triton
+compiles.
 """
 
 from spikeloom.kernels import operators
 from spikeloom.kernels.bank import NOWHERE, Bank, Place, bank_of, joined
-from spikeloom.kernels.populations import driven, look_up, run_uniform, serves
+from spikeloom.kernels.populations import driven, look_up, run_uniform, serves, serves_population
 
-__all__ = ["NOWHERE", "Bank", "Place", "bank_of", "driven", "joined", "look_up", "operators", "run_uniform", "serves"]
+__all__ = ["NOWHERE", "Bank", "Place", "bank_of", "driven", "joined", "look_up", "operators", "run_uniform", "serves", "serves_population"]

@@ -2,7 +2,8 @@
 The kernels on tensors: what they serve, where the numbers lie, and how many threads share the work.
 
 They serve float32 on a CPU, without gradients (`serves`), with channels that lie as `layout` says; elsewhere whoever calls them does
-without. Results are those of `neuron.run_uniform` and `neuron.look_up`, bit for bit.
+without. Results are those of `neuron.run_uniform` and `neuron.look_up`, bit for bit. Populations on a GPU
+are handed on to Triton's kernel (`triton_populations`).
 """
 
 import math
@@ -17,6 +18,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikeloom.kernels import triton_populations
 from spikeloom.kernels.bank import Place
 from spikeloom.kernels.layout import Layout, layout_of
 from spikeloom.kernels.threads import together
@@ -48,6 +50,11 @@ def serves(x: Tensor, *others: Tensor | None) -> bool:
     return True
 
 
+def serves_population(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether `run_uniform` takes such tensors: on a CPU, or on a GPU by Triton."""
+    return serves(x, *others) or triton_populations.serves(x, *others)
+
+
 def run_uniform(
     x: Float[Tensor, " tb *rest"],
     step: Float[Tensor, " *c"],
@@ -65,6 +72,9 @@ def run_uniform(
 ) -> Float[Tensor, " tb *rest"] | None:
     """`neuron.run_uniform`: T steps of inputs [T·B, …], without decay or leak where they are None. Written to `out`, which may be x,
     where it is given. None where channels lie as no kernel walks."""
+    if not x.is_cpu:
+        told: dict[str, Any] = {"levels": levels, "negative": negative, "to_zero": to_zero, "gated": gated}
+        return triton_populations.run_uniform(x, step, v0, decay, leak, **told, axes=axes, timesteps=timesteps, out=out)
     if timesteps > 1 and not x.is_contiguous():
         x, out = x.contiguous(), None
     channels = max(step.numel(), v0.numel(), 1 if decay is None else decay.numel(), 1 if leak is None else leak.numel())

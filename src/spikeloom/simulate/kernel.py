@@ -1,5 +1,6 @@
 """
-What runs a population: a kernel where one serves it (float32 on a CPU, no gradients), the functions of `neuron` elsewhere.
+What runs a population: a kernel where one serves it (float32, no gradients; on a CPU, or on a GPU where Triton is installed), the functions
+of `neuron` elsewhere.
 
 The numbers are the same, bit for bit. In a graph that torch.compile takes, the functions of `neuron` stand, which it fuses with what
 is beside them.
@@ -39,7 +40,7 @@ def run_population(
     parts = (v0, _unless(decay, 1.0), _unless(leak, 0.0))
     if not any(isinstance(part, float | int) for part in parts):
         v, kept, lost = cast(tuple[Tensor, Tensor | None, Tensor | None], parts)
-        if not torch.compiler.is_compiling() and kernels.serves(x, step, v, kept, lost):
+        if not torch.compiler.is_compiling() and kernels.serves_population(x, step, v, kept, lost):
             told: dict[str, Any] = {"levels": levels, "negative": negative, "timesteps": timesteps}
             told |= {"to_zero": reset == "zero", "gated": reset == "gated"}
             o = kernels.run_uniform(x, step, v, kept, lost, **told, axes=_axes(axis), out=out)

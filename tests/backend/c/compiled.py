@@ -56,10 +56,17 @@ def compile_all(folder: Path, sources: Sequence[str], flags: Sequence[str]) -> N
 
 
 def case(
-    operations: Sequence[Operation], wire: Wire, *, timesteps: int = 1, samples: int = 3, streamed: bool = False, **options: object
+    operations: Sequence[Operation],
+    wire: Wire,
+    *,
+    timesteps: int = 1,
+    samples: int = 3,
+    streamed: bool = False,
+    output: str | None = None,
+    **options: object,
 ) -> Case:
-    """A network of these operations with random golden vectors."""
-    netlist = netlist_of(Source("x", 1.0), wire, operations, operations[-1].name, timesteps=timesteps)
+    """A network of these operations with random golden vectors; the last one answers, if no other is named."""
+    netlist = netlist_of(Source("x", 1.0), wire, operations, output or operations[-1].name, timesteps=timesteps)
     rng = np.random.default_rng(len(operations))
     front = (timesteps, samples) if streamed else (samples,)
     inputs = rng.integers(wire.low, wire.high + 1, (*front, *wire.shape))

@@ -109,10 +109,14 @@ def odd_networks() -> list[tuple[list[Operation], Wire, dict[str, object]]]:
         ([Route("r", ("x",), (8, 4, 4), _padded_slice())], Wire((4, 8, 8), 0, 15, True), {}),
         ([Route("r", ("x", "x"), (8, 7, 7))], signed, {}),
         ([Route("r", ("x",), (196,), RNG.permutation(196))], signed, {}),
+        ([Route("r", ("x",), (196,), RNG.permutation(196)), Route("s", ("r",), (3,), np.array([5, -1, 195]))], signed, {}),
         ([Route("r", ("x",), (7, 4, 7)), Route("s", ("r",), (4, 49))], signed, {}),
         ([Route("f", ("x",), (392,)), Affine("a", ("f",), whole(5, 392))], Wire((8, 7, 7), 0, 3, True), {}),
         ([Route("v", ("x",), (5,))], Wire((5, 1, 1), -3, 3), {"timesteps": 2}),
         ([*_frame_and_flat()], image, {}),
+        # what answers is not what is reckoned last, and nothing else may take its place
+        ([Affine("a", ("x",), whole(40, 20)), uniform("p", "a", [300], 5), Affine("b", ("p",), whole(90, 40)), uniform("q", "b", 99, 3)],
+         Wire((20,), 0, 9, True), {"output": "p"}),
     ]  # fmt: skip
 
 

@@ -211,16 +211,18 @@ def _event(made: Made, kernel: str, acc: str) -> list[str]:
     """Lines that add what active inputs send to all sums."""
     code, layer = made.code, made.layer
     number = code.plan.number(made.read)
-    weights, add, words = _added_planes(made) if kernel == "event planes" else _added(made)
-    types = {"XT": number.name, "WT": weights.number.name, "AT": made.sums.name, "ADD": add}
+    planes = kernel == "event planes"
+    weights, add, words = _added_planes(made) if planes else _added(made)
+    types, kind = {"XT": number.name, "WT": weights.number.name, "AT": made.sums.name, "ADD": add}, "_planes" if planes else ""
+    types |= {"BITS": str(weights.number.bytes * 8)} if planes else {}
     types["ACTIVE"] = code.kernel("active", XT=number.name, EIGHT=str(8 // number.bytes))
     told, x = add.removeprefix("added_"), made.address()
     if isinstance(layer, Convolution):
         code.kernel("window", "window")
-        types["TAPS"] = code.kernel("taps", f"taps_{told}", **types)
+        types["TAPS"] = code.kernel(f"taps{kind}", f"taps_{told}", **types)
         name = code.kernel("scatter_window", f"scatter_window_{told}", **types)
         return [_window(made, layer, words), f"{name}({x}, &s, {weights.name}, {acc});"]
-    name, inputs = code.kernel("scatter", f"scatter_{told}", **types), layer.weight.shape[1]
+    name, inputs = code.kernel(f"scatter{kind}", f"scatter_{told}", **types), layer.weight.shape[1]
     if made.rows == 1:
         return [f"{name}({x}, {inputs}, {weights.name}, {words}, {made.outs}, {acc});"]
     call = f"{name}({x} + r * {inputs}, {inputs}, {weights.name}, {words}, {made.outs}, {acc} + r * {made.outs});"

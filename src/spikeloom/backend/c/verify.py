@@ -13,7 +13,7 @@ import numpy as np
 from spikeloom.backend.c.files import WARNINGS
 from spikeloom.backend.c.options import COptions
 from spikeloom.backend.target import Golden, Verdict
-from spikeloom.errors import InternalError, ResourceError
+from spikeloom.errors import ConfigError, InternalError, ResourceError
 from spikeloom.ir.hardware import Netlist
 
 
@@ -47,7 +47,7 @@ def built(place: Path, prefix: str, options: COptions) -> Path:
     command = [compiler, *WARNINGS.split(), *options.flags.split(), *sources, "-o", str(program)]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ResourceError(
+        raise ConfigError(
             "the compiler refused what was emitted", found=done.stderr[:2000], todo="try --option flags=-O2, or another compiler"
         )
     return program

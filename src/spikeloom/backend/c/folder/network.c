@@ -16,7 +16,7 @@
 /* Event-driven kernels look at so many inputs at once. An active input adds its weight, or its weight times its level. */
 #define CHUNK 1024
 #define PLANES_WIDE 16
-#define PLANES_DIGITS 11 /* CHUNK fits */
+#define PLANES_DIGITS 13 /* CHUNK fits, in threes */
 #define CARRY(a, b, c) (((a) & (b)) | (((a) ^ (b)) & (c)))
 #define LEVEL_ONE(level, weight) (weight)
 #define LEVEL_TIMES(level, weight) ((level) * (weight))

