@@ -194,7 +194,7 @@ PARTS = {
         "LeNet, N=15", "lenet", "zoo:lenet", "mnist_lenet_snntoolbox/model.safetensors", "mnist[:50000]", "mnist[50000:]", 500
     ),
     "resnet20": lambda: converted(
-        "ResNet-20, N=15", "resnet20", "zoo:cifar-resnet20", "cifar10_resnet20/model.safetensors", "cifar10", "cifar10", 60
+        "ResNet-20, N=15", "resnet20", "zoo:cifar-resnet20", "cifar10_resnet20/model.safetensors", "cifar10", "cifar10", 500
     ),
     "patches": lambda: gated("logic-gated MNIST, at most 128 inputs a gate", "patches", patches.PATCHES, 2_000, {}),
     "full": lambda: gated(
