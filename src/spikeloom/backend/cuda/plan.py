@@ -32,11 +32,6 @@ class Value:
     still: bool
     slot: int
 
-    @property
-    def row_bytes(self) -> int:
-        """What a row takes."""
-        return self.layout.stride * self.number.bytes
-
 
 @final
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from spikeloom.backend.target import Refusal
 from spikeloom.backend.truenorth import limits
+from spikeloom.errors import InternalError
 from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Pool, Population, Requantise, Route, along, membrane_wires
 
 Matrix = sp.csr_array
@@ -191,7 +192,7 @@ class _Builder:
             case Population():
                 self.wires[operation.name] = self.neurons(operation, read)
             case Requantise():
-                raise NotImplementedError(operation.name)
+                raise InternalError(f"{operation.name} should have been refused")
 
     def wide(self, operation: Affine | Convolution, bias: Int[ndarray, " o"]) -> Int[ndarray, " n"]:
         shape = self.netlist.wires[operation.name].shape
