@@ -4,6 +4,7 @@ One suite for every target: random small networks, each operation it takes, equa
 A target that refuses a network is right to, if it says why; of each of the `KINDS` it must take some, but for those that take `FEW`.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 from tests.backend.netlists import golden, made
 
 from spikeloom.backend import TARGETS, Form, Golden, Target
-from spikeloom.backend.folder import digests, write_files
-from spikeloom.errors import ResourceError
-from spikeloom.ir.hardware import Netlist
+from spikeloom.backend.folder import COMPILED, digests, write_files
+from spikeloom.errors import NumericError, ResourceError
+from spikeloom.ir.hardware import Affine, Netlist
+from spikeloom.pipeline.compilation import emitted as write_compiled
 
 pytestmark = pytest.mark.timeout(600)  # yosys compiles itself at its first call: a minute and a half
 
@@ -128,3 +130,17 @@ def test_a_target_describes_itself(name: str) -> None:
     netlist = next(netlist for kind in KINDS for netlist in taken(target, kind))
     assert target.report(netlist, target.options())
     assert np.isscalar(netlist.unit)
+
+
+def test_files_that_answer_otherwise_are_not_handed_out(tmp_path: Path) -> None:
+    """A target that writes another network than it was given: the compilation fails and leaves nothing."""
+    target, netlist = TARGETS["c"], made(0, frozenset({"levels"}))
+    last = netlist.operations[-1]
+    assert isinstance(last, Affine)
+    other = netlist.replaced(operations=(*netlist.operations[:-1], dataclasses.replace(last, bias=np.full(len(last.weight), 7))))
+    wrong = dataclasses.replace(target, emit=lambda _, vectors, options: target.emit(other, vectors, options))
+    with pytest.raises(NumericError, match="does not answer as the integer reference"):
+        write_compiled(wrong, target.options(), netlist, golden(netlist, 4), tmp_path / "net", {})
+    assert not list(tmp_path.iterdir())
+    write_compiled(target, target.options(), netlist, golden(netlist, 4), tmp_path / "net", {})
+    assert (tmp_path / "net" / COMPILED).is_file()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.backend.netlists import Recipe, golden, made, recipes, uniform
 
 from spikeloom.errors import ProgramError
-from spikeloom.ir.hardware import Membrane, Population, Source, Wire, load_netlist, membrane_wires, netlist_files, netlist_of
+from spikeloom.ir.hardware import Add, Membrane, Pool, Population, Source, Wire, load_netlist, membrane_wires, netlist_files, netlist_of
 from spikeloom.simulate.integers import run_integers, ticks
 
 
@@ -77,3 +77,13 @@ def test_uniform_staircases_are_known() -> None:
     assert uniform("p", "x", 7, 1).binary
     odd = Population("p", ("x",), np.array([[3, 7]]), np.array([[0, 1, 2]]), 0, Membrane(np.zeros(1, int), np.array([[0, 3, 6]])))
     assert not odd.uniform
+
+
+def test_a_maximum_over_time_can_fall_by_the_least_of_its_window() -> None:
+    """One place falls while the other, always 0, is far below it."""
+    operations = [Add("s", ("x",), (np.array([1, 0]),), None, 2), Pool("m", ("s",), "max", (1, 2), (1, 2))]
+    net = netlist_of(Source("x", 1.0), Wire((1, 1, 2), -2, 2, True), operations, "m", timesteps=3)
+    shown = np.array([2, 2, -2])[:, None, None, None, None] * np.ones((1, 1, 1, 1, 2), int)
+    sent = [int(values["m"].item()) for values, _ in ticks(net, shown)]
+    assert sent == [2, 2, -2]
+    assert (net.wires["m"].low, net.wires["m"].high) == (-2, 2)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from spikeloom.backend import TARGETS, Golden, Target, TargetOptions, Verdict
 from spikeloom.backend.folder import COMPILED, digests, files_of, load_compiled, load_golden, write_files, written_whole
-from spikeloom.backend.lower import InputRange, lower, refuse
+from spikeloom.backend.lower import InputRange, lower, obstacles, refuse
 from spikeloom.errors import ConfigError, DataError, NumericError, ResourceError
 from spikeloom.ir import Progress, silent
 from spikeloom.ir.hardware import Netlist, load_netlist
@@ -31,6 +31,7 @@ from spikeloom.simulate.integers import answers, quantised_input, run_integers
 VECTORS = 16
 """Golden vectors shipped with a compiled network."""
 BATCH = 64
+NO_NETLIST = "the network cannot be put into whole numbers"
 
 
 @final
@@ -66,6 +67,7 @@ def compile_folder(
     chosen = target_named(target)
     asked = options_of(chosen, options or {})
     snn = SpikingModel.open(folder)
+    refuse(NO_NETLIST, obstacles(snn.program, snn.timesteps))
     address = dataset or str(snn.program.settings.get("dataset", "digits"))
     settings = Settings(dataset=address, data_root=data_root, timesteps=snn.timesteps, batch_size=BATCH)
     progress("reading the input's range", 0, 0)
@@ -93,6 +95,7 @@ def compile_model(
     the input's range, the comparison with the floating network and the golden vectors."""
     chosen = target_named(target)
     asked = options_of(chosen, options or {})
+    refuse(NO_NETLIST, obstacles(snn.program, snn.timesteps))
     settings = Settings(dataset=data if isinstance(data, str) else "the data given", timesteps=snn.timesteps, batch_size=BATCH)
     kept = list(batches_of(snn.program, data, "test", settings, max(samples, vectors)))
     netlist = lowered(snn, chosen, asked, input_range(snn.program, (inputs for inputs, _ in kept)), progress)

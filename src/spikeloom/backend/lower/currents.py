@@ -213,6 +213,18 @@ def _whole(unit: Float[ndarray, " c"], of: Float[ndarray, " c"]) -> Int[ndarray,
     return np.rint(np.where(np.isnan(unit), of, unit) / of).astype(np.int64)
 
 
+def with_constant(current: Pending, constant: Any, name: str) -> Pending:
+    """A current and a constant: one number, or one for each place of an axis."""
+    if constant.size == 1:
+        return dataclasses.replace(current, bias=current.bias + constant.reshape(-1))
+    shape = (1,) * (len(current.shape) - constant.ndim) + tuple(constant.shape)[-len(current.shape) :]
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    fixed = current.bias.size > 1 or any(isinstance(term, Synapses) for term in current.terms)
+    if constant.size != int(np.prod(shape)) or len(axes) != 1 or (fixed and axes[0] != current.axis):
+        raise UnsupportedError("a constant is added that is not one number for each channel", found=f"{name}: {tuple(constant.shape)}")
+    return dataclasses.replace(current, bias=current.bias + constant.reshape(-1), axis=axes[0])
+
+
 def by_channel(unit: Float[ndarray, "..."], axis: int, name: str) -> Float[ndarray, " c"]:
     """A unit that is the same throughout each place of an axis, [C]; [1] where it is the same everywhere. Raises UnsupportedError else."""
     rows = np.moveaxis(unit, axis, 0).reshape(unit.shape[axis], -1)

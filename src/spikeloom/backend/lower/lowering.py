@@ -14,32 +14,28 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from torch import Tensor, fx
+from torch import fx
 
-from spikeloom.backend.lower.currents import Gathered, Known, Pending, Synapses, gathered
+from spikeloom.backend.lower.currents import Gathered, Known, Pending, gathered, with_constant
 from spikeloom.backend.lower.layers import Settled, constant_of, layer, pool
-from spikeloom.backend.lower.neurons import Neurons, parameters, sent_by, table, with_membrane
+from spikeloom.backend.lower.neurons import parameters, sent_by, table, with_membrane
 from spikeloom.backend.lower.obstacles import LAYERS, MAXIMA, POOLS, SCALES, obstacles
+from spikeloom.backend.lower.populations import encodes, neurons_of, shares_unit
 from spikeloom.backend.lower.routes import moved
 from spikeloom.backend.target import Form, Refusal
 from spikeloom.errors import ConfigError, UnsupportedError
 from spikeloom.ir import (
     Kind,
     Program,
-    Quantised,
     argument,
     constant_name,
     dynamic,
     kind,
-    kwargs_of,
     name_of,
     population,
-    read,
     source_of,
     staircase,
     target_of,
-    weighted,
-    weights_of,
 )
 from spikeloom.ir.hardware import (
     Netlist,
@@ -59,8 +55,6 @@ CURRENT_BITS = 16
 WIDEST = 32
 PARAMETERS = ("step", "v0", "decay", "leak")
 """The operands of a population behind its current."""
-ENCODES = "input"
-"""What the population behind a grounded network's input stands for."""
 TOLD = ("source", "dataset", "task", "classes", "class_names", "preprocessing", "method", "levels")
 
 
@@ -216,7 +210,7 @@ class Lowering:
         if total is None:
             raise UnsupportedError("a sum of constants does not depend on the input", found=node.name)
         for constant in constants:
-            total = _with_constant(total, constant, node.name)
+            total = with_constant(total, constant, node.name)
         return Pending(node.name, total.terms, total.bias, total.axis, total.shape)
 
     def scaled(self, node: fx.Node, name: str) -> Known | Pending:
@@ -235,8 +229,8 @@ class Lowering:
 
     def neurons(self, node: fx.Node) -> Known:
         """A population, on the current that drives it."""
-        neurons = _neurons(node, self.program)
-        common = node.target is staircase and any(_shares(weight) for weight in _weights_after(node, self.program))
+        neurons = neurons_of(node, self.program)
+        common = shares_unit(node, self.program)
         sent, source = sent_by(neurons, self.form.value_bits, common=common), source_of(node)
         shape = self.values[source].shape
         if not self.membranes:
@@ -264,58 +258,6 @@ class Lowering:
             self.parameters |= {constant_name(operand): found[key] for key, operand in zip(PARAMETERS, node.args[1:], strict=False)}
 
 
-def encodes(node: fx.Node) -> bool:
-    """Whether a staircase only puts the input onto its grid (see `grounded`)."""
-    return node.target is staircase and kwargs_of(node).get("function") == ENCODES
-
-
-def _neurons(node: fx.Node, program: Program) -> Neurons:
-    """The parameters of a population node, in float64."""
-    axis = kwargs_of(node).get("axis", 1)
-    constants = [read(program.tensor(operand)).detach().double().numpy() for operand in node.args[1:]]
-    rank = len(node.meta["spec"][0]) - 1
-    place = 0 if not isinstance(axis, int) else (axis - 1 if axis > 0 else rank + axis)
-    if node.target is staircase:
-        thresholds, values = (np.atleast_2d(part) for part in constants[:2])
-        return _with_steps(Neurons(node.name, np.where(np.isnan(thresholds), np.inf, thresholds), values, place))
-    step, start, decay, leak = (np.atleast_1d(part) for part in constants)
-    options = kwargs_of(node)
-    ladder = np.arange(-options.get("negative", 0), options["levels"] + 1, dtype=np.float64)
-    levels = step[:, None] * ladder
-    return Neurons(node.name, levels[:, 1:], levels, place, step, start, decay, leak, options.get("reset", "subtract"))
-
-
-def _with_steps(neurons: Neurons) -> Neurons:
-    """A staircase that is a shifted identity, told by its step and start; another as it is."""
-    thresholds, heights = neurons.thresholds, neurons.heights
-    step = heights[:, 1] - heights[:, 0]
-    steady = (np.abs(np.diff(heights, axis=1) - step[:, None]) <= 1e-5 * np.abs(step)[:, None]).all() and (step > 0).all()
-    if not steady or thresholds.shape[0] != heights.shape[0] or not np.isfinite(thresholds).all():
-        return neurons
-    if not (np.abs(np.diff(thresholds, axis=1) - step[:, None]) <= 1e-5 * step[:, None]).all():
-        return neurons
-    return dataclasses.replace(neurons, step=step, start=heights[:, 1] - thresholds[:, 0], thresholds=heights[:, 1:])
-
-
-def _weights_after(node: fx.Node, program: Program) -> list[Tensor]:
-    """The weights of the layers that read what a population sends, moved or pooled or not."""
-    found, waiting = list[Tensor](), list(node.users)
-    while waiting:
-        user = waiting.pop()
-        if user.target in (population, staircase) or user.op == "output":
-            continue
-        if weighted(user):
-            found.append(weights_of(user, program.tensors)[0])
-            continue
-        waiting += [reader for reader in user.users if reader not in waiting]
-    return found
-
-
-def _shares(weight: Tensor) -> bool:
-    """Whether a layer's codes stay as they are only if all of its inputs have one unit."""
-    return isinstance(weight, Quantised) and weight.scale.shape[1] == 1
-
-
 def _input(program: Program, inputs: InputRange, bits: int) -> tuple[Source, Wire]:
     """The input's name, step and range in whole numbers."""
     if not (np.isfinite([inputs.low, inputs.high]).all() and inputs.low < inputs.high):
@@ -324,18 +266,6 @@ def _input(program: Program, inputs: InputRange, bits: int) -> tuple[Source, Wir
     step = inputs.step or max(abs(inputs.low), abs(inputs.high)) / most
     low, high = (round(end / step) for end in (inputs.low, inputs.high))
     return Source(program.inputs[0].name, step), Wire(tuple(program.inputs[0].shape[1:]), low, high, True)
-
-
-def _with_constant(current: Pending, constant: Any, name: str) -> Pending:
-    """A current and a constant: one number, or one for each place of an axis."""
-    if constant.size == 1:
-        return dataclasses.replace(current, bias=current.bias + constant.reshape(-1))
-    shape = (1,) * (len(current.shape) - constant.ndim) + tuple(constant.shape)[-len(current.shape) :]
-    axes = [axis for axis, size in enumerate(shape) if size > 1]
-    fixed = current.bias.size > 1 or any(isinstance(term, Synapses) for term in current.terms)
-    if constant.size != int(np.prod(shape)) or len(axes) != 1 or (fixed and axes[0] != current.axis):
-        raise UnsupportedError("a constant is added that is not one number for each channel", found=f"{name}: {tuple(constant.shape)}")
-    return dataclasses.replace(current, bias=current.bias + constant.reshape(-1), axis=axes[0])
 
 
 def _laid(values: Any, axis: int, other: int, name: str) -> Any:
@@ -365,6 +295,8 @@ def _read(operations: list[Operation], output: str) -> list[Operation]:
 def _checked(netlist: Netlist) -> Netlist:
     """The netlist, if all of its numbers fit 32 bits. Raises UnsupportedError naming those that do not."""
     wires = [*netlist.wires.items(), *((f"{name}'s membrane", wire) for name, (wire, _) in membrane_wires(netlist).items())]
+    output, ticks = netlist.wires[netlist.output], netlist.timesteps
+    wires.append((f"the sum of {netlist.output} over {ticks} ticks", Wire(output.shape, ticks * output.low, ticks * output.high)))
     wide = [
         Refusal(name, f"{wire.low} to {wire.high}", f"{WIDEST} bits", "use fewer weight bits") for name, wire in wires if not _fits(wire)
     ]

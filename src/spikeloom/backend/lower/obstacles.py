@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
+from spikeloom.backend.lower.populations import encodes
 from spikeloom.backend.target import Refusal
 from spikeloom.ir import (
     Kind,
@@ -79,7 +80,7 @@ def _staircase(node: fx.Node, timesteps: int) -> tuple[str, str] | None:
         return "thresholds that are constants", "another population scales this one's thresholds: that is a norm or an attention"
     if not isinstance(kwargs_of(node).get("axis", 1), int):
         return "channels on one axis", "convert with per_channel: false"
-    if timesteps > 1 and kwargs_of(node).get("function") != "input":
+    if timesteps > 1 and not encodes(node):
         return "populations of equal steps at T > 1", "a function of a running mean has no whole-number form; convert with T = 1"
     return None
 
