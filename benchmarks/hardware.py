@@ -11,7 +11,6 @@ xylo.py, nir_peers.py and c_speed.py.
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,8 @@ from spikeloom.simulate.integers import answers, quantised_input, run_integers
 WORK = ROOT / "artifacts" / "benchmarks" / "hardware"
 COMMAND = "python benchmarks/hardware.py"
 BATCH = 100
+MOST = 15
+"""Events of a pixel and polarity in a tick that are counted."""
 UNKNOWN = 10
 """Keywords come before silence and unknown among the spotter's answers."""
 
@@ -192,15 +193,8 @@ def event_network() -> nn.Module:
     )  # fmt: skip
 
 
-def counted(split: str) -> tuple[Tensor, Tensor]:
-    """All events of each recording of N-MNIST, counted, at most 15 a pixel, and the labels."""
-    found = read_events(SHARED / "nmnist_small" / f"{split}.npz")
-    counts = np.stack([frames(found.recording(number), (34, 34))[0] for number in range(len(found))]).clip(0, 15)
-    return torch.from_numpy(counts).float(), torch.from_numpy(np.asarray(found.labels))
-
-
-def taught(x: Tensor, y: Tensor, epochs: int = 40) -> nn.Module:
-    """The network trained on counts, shifted by up to three pixels, from 0 to 1."""
+def taught(x: Tensor, y: Tensor, *, scale: float, epochs: int = 40) -> nn.Module:
+    """The network trained on counts over `scale`, shifted by up to three pixels."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = event_network()
@@ -209,54 +203,68 @@ def taught(x: Tensor, y: Tensor, epochs: int = 40) -> nn.Module:
     for _ in range(epochs):
         for rows in torch.randperm(len(x), generator=generator).split(50):
             dy, dx = torch.randint(-3, 4, (2,), generator=generator).tolist()
-            loss = nn.functional.cross_entropy(model(torch.roll(x[rows], (dy, dx), (2, 3)) / 15), y[rows], label_smoothing=0.05)
+            loss = nn.functional.cross_entropy(model(torch.roll(x[rows], (dy, dx), (2, 3)) / scale), y[rows], label_smoothing=0.05)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-    return nn.Sequential(_Scaled(), *model.eval())
+    return nn.Sequential(_Scaled(scale), *model.eval())
 
 
 class _Scaled(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
     def forward(self, x: Tensor) -> Tensor:
-        return x / 15
+        return x / self.scale
+
+
+def streams(split: str, ticks: int) -> tuple[Tensor, Tensor]:
+    """Counts of events [n, T, 2, 34, 34], each tick those of its own window, and the labels."""
+    found = read_events(SHARED / "nmnist_small" / f"{split}.npz")
+    counts = np.stack([frames(found.recording(number), (34, 34), ticks) for number in range(len(found))]).clip(0, MOST)
+    return torch.from_numpy(counts).float(), torch.from_numpy(np.asarray(found.labels))
 
 
 def events(samples: int) -> list[Row]:
-    """A network of our own on recorded events, event by event: T = 1 (all events of a recording in one tick), and IF over 16 ticks."""
-    (x, y), (tx, ty) = counted("train"), counted("test")
-    began = time.perf_counter()
-    ann = taught(x, y)
-    with torch.no_grad():
-        right = float((ann(tx).argmax(1) == ty).float().mean()) * 100
-    print(f"trained in {time.perf_counter() - began:.0f} s: {right:.2f}", flush=True)
+    """A network of our own on recorded events, event by event: all events of a recording in one tick (T = 1), and as they come in 16 ticks,
+    for IF neurons: converted for the mean of the ticks, and run on the ticks themselves."""
     rows = list[Row]()
-    for name, settings in (
-        ("events T = 1", Settings(timesteps=1, whole_numbers=True)),
-        ("events IF T = 16", Settings(timesteps=16, method="if", whole_numbers=True)),
-    ):
-        snn = spikeloom.convert(ann, x, settings)
-        netlist = lower(snn.program, settings.timesteps, InputRange(0, 15, 1.0))
-        runner, hits, same, operations, spikes = EventNetwork(netlist), 0, 0, 0, 0
-        with torch.no_grad():
-            floating = snn(tx)
+    for ticks, method in ((1, "scale_and_fire"), (16, "if")):
+        (x, y), (tx, ty) = streams("train", ticks), streams("test", ticks)
+        ann = taught(x.mean(1), y, scale=MOST / ticks)
+        snn = spikeloom.convert(ann, x.mean(1), Settings(timesteps=ticks, method=method))
+        netlist = lower(snn.program, ticks, InputRange(0, MOST, 1.0))
+        runner, hits, same, operations, spikes, correct = EventNetwork(netlist), 0, 0, 0, 0, 0
         for number in range(len(ty)):
-            shown = np.broadcast_to(quantised_input(netlist, tx[number : number + 1].numpy()), (settings.timesteps, 2, 34, 34))
-            run = runner.run(events_from(shown))
+            run, floating = runner.run(events_from(tx[number].long().numpy())), stepped(snn, tx[number])
             answer = int(run.output.argmax())
-            hits, same = hits + (answer == int(ty[number])), same + (answer == int(floating[number].argmax()))
-            operations, spikes = operations + run.synaptic_operations, spikes + len(run.events)
-        control = {
-            "ann": right,
-            "floating": float((floating.argmax(1) == ty).float().mean()) * 100,
-            "samples": len(ty),
-            "spikes": spikes / len(ty),
-        }
+            hits, same = hits + (answer == int(ty[number])), same + (answer == floating)
+            operations, spikes, correct = (
+                operations + run.synaptic_operations,
+                spikes + len(run.events),
+                correct + (floating == int(ty[number])),
+            )
+        with torch.no_grad():
+            right = int((ann(tx.mean(1)).argmax(1) == ty).sum())
+        name, count = f"events, {method} T = {ticks}", len(ty) / 100
+        control = {"ann": right / count, "floating": correct / count, "samples": len(ty), "spikes": spikes / len(ty)}
         control |= {"synaptic operations": operations / len(ty)}
-        rows.append(Row(f"{name}: accuracy event by event", 100 * hits / len(ty), "%", f"{COMMAND} --only events", control))
-        rows.append(Row(f"{name}: agreement with the floating network", 100 * same / len(ty), "%", f"{COMMAND} --only events", control))
+        rows.append(Row(f"{name}: accuracy event by event", hits / count, "%", f"{COMMAND} --only events", control))
+        rows.append(Row(f"{name}: agreement with the floating network", same / count, "%", f"{COMMAND} --only events", control))
         print(rows[-2].name, rows[-2].value, rows[-1].value, control, flush=True)
     return rows
+
+
+def stepped(snn: SpikingModel, ticks: Tensor) -> int:
+    """The floating network's answer to what changes from tick to tick [T, 2, 34, 34]."""
+    state, total = None, torch.zeros(())
+    with torch.no_grad():
+        for now in ticks:
+            output, state = snn.step(now[None], state=state)
+            total = total + output
+    return int(total.argmax())
 
 
 PARTS: dict[str, Callable[[int], list[Row]]] = {

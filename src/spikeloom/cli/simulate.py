@@ -19,7 +19,9 @@ def simulate(
     events: Annotated[Path, option("FILE", "Events of a camera, or spikes by address: .npz, .csv, .aedat4.")],
     recording: Annotated[int, typer.Option(min=0, metavar="R", help="Which of the recordings in the file.")] = 0,
     order: Annotated[str, option("WORD", "layers: a layer after the other. queue: an event after the other. The same spikes.")] = "layers",
-    window_us: Annotated[int | None, option("US", "How long a tick lasts; by default the recording is shared out over T ticks.")] = None,
+    window_us: Annotated[
+        int | None, option("US", "How long a tick lasts, whose counts the network sees; by default a T-th of the recording.")
+    ] = None,
     spikes: Annotated[Path | None, option("FILE", "Write every spike that populations send: .npz or .csv.")] = None,
     dataset: Annotated[str | None, option("NAME", f"{DATASETS} For the input's range, where DIR was not compiled.")] = None,
     data_root: DataRoot = None,

@@ -49,9 +49,10 @@ def simulate_events(
 ) -> Simulation:
     """A recording of a file through the network of a folder (what `compile` or `convert` wrote), event by event.
 
-    Camera events become counts: a tick lasts `window_us`, or the recording is shared out over the network's T ticks; counts beyond the
-    input's range are cut off, and how many were is told. Spikes by address are taken as they are. The spikes that populations send go to
-    `output`. Raises DataError for a stream that the network cannot take, ProgramError where the folder holds no network.
+    Camera events become counts: a tick lasts `window_us`, or the recording is shared out over the network's T ticks, each of which sees the
+    counts of its own window (convert the network on frames of such windows); counts beyond the input's range are cut off, which is told.
+    Spikes by address are taken as they are. The spikes that populations send go to `output`. Raises DataError for a stream that the
+    network cannot take, ProgramError where the folder holds no network.
     """
     progress("reading", 0, 0)
     netlist = netlist_of_folder(folder, dataset, data_root)
@@ -102,5 +103,6 @@ def stream_for(netlist: Netlist, events: Events, window_us: int | None = None) -
     if len(wire.shape) != 3 or wire.shape[0] != 2:
         raise DataError("a camera's events need an input of two polarities", found=wire.shape, allowed="[2, height, width]")
     counts = frames(events, (wire.shape[1], wire.shape[2]), netlist.timesteps, window_us)
-    kept = counts.clip(wire.low, wire.high)
-    return events_from(kept), int(np.abs(counts - kept).sum())
+    levels = np.rint(counts / netlist.source.step).astype(np.int64)
+    kept = levels.clip(wire.low, wire.high)
+    return events_from(kept), int(((levels - kept) * netlist.source.step).round().sum())

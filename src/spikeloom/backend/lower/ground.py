@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from spikeloom.backend.lower.layers import WORTH, Settling
 from spikeloom.backend.lower.lowering import InputRange, Lowering, refuse
 from spikeloom.backend.lower.obstacles import obstacles
-from spikeloom.backend.lower.populations import ENCODES, encodes
+from spikeloom.backend.lower.populations import ENCODES, UNIT, encodes
 from spikeloom.backend.target import Form
 from spikeloom.ir import Program, calls, clone, name_of, note, set_weights, shaped, staircase, swept, weights_of
 from spikeloom.ir.hardware import Source, Wire
@@ -30,6 +30,8 @@ def grounded(program: Program, timesteps: int, inputs: InputRange, form: Form | 
         made = torch.from_numpy(values).to(before.dtype)
         tensors[name] = (made.reshape(before.shape) if made.numel() == before.numel() else made.expand(before.shape)).contiguous()
     for node in list(calls(graph)):
+        if node.name in work.units:
+            note(node)[UNIT] = work.units[node.name].tolist()
         if node.name in work.weights:
             _settle(node, graph, tensors, work.weights[node.name])
     if not any(encodes(node) for node in calls(graph)):

@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor, fx
 
 from spikeloom.backend.lower.currents import Known, Pending, Synapses, by_channel
+from spikeloom.backend.lower.neurons import WHOLE, off_grid
 from spikeloom.backend.lower.routes import placed, shaped
 from spikeloom.errors import UnsupportedError
 from spikeloom.ir import Grid, Quantised, argument, groups_of, name_of, note, quantised, read, weights_of
@@ -22,7 +23,6 @@ Put = Callable[[Operation], None]
 Pair = tuple[int, int]
 WORTH = "worth"
 """A note of a grounded layer: what one whole weight of each output channel adds to its current."""
-WHOLE = 1e-3
 
 
 class Settling(NamedTuple):
@@ -77,10 +77,9 @@ def _synapses(
     if worth is None:
         return Synapses(folded, emit, written)
     exact = folded / worth.reshape(-1, *[1] * (folded.ndim - 1))
-    codes = np.rint(exact)
-    if (np.abs(exact - codes) > WHOLE * np.maximum(np.abs(codes), 1)).any():
+    if (np.abs(off_grid(exact)) > WHOLE * np.maximum(np.abs(exact), 1)).any():
         return Synapses(folded, emit, written)  # the weights were changed since
-    return Synapses(codes.astype(np.int64), emit, written, worth)
+    return Synapses(np.rint(exact).astype(np.int64), emit, written, worth)
 
 
 def _worth(node: fx.Node, weight: Tensor, rows: Float[ndarray, "o i"]) -> Float[ndarray, " o"] | None:

@@ -18,9 +18,9 @@ from torch import fx
 
 from spikeloom.backend.lower.currents import Gathered, Known, Pending, gathered, with_constant
 from spikeloom.backend.lower.layers import Settled, constant_of, layer, pool
-from spikeloom.backend.lower.neurons import parameters, sent_by, table, with_membrane
+from spikeloom.backend.lower.neurons import Sent, parameters, sent_by, table, with_membrane
 from spikeloom.backend.lower.obstacles import LAYERS, MAXIMA, POOLS, SCALES, obstacles
-from spikeloom.backend.lower.populations import encodes, neurons_of, shares_unit
+from spikeloom.backend.lower.populations import encodes, neurons_of, noted_unit, shares_unit
 from spikeloom.backend.lower.routes import moved
 from spikeloom.backend.target import Form, Refusal
 from spikeloom.errors import ConfigError, UnsupportedError
@@ -86,7 +86,8 @@ def refuse(problem: str, refusals: list[Refusal]) -> None:
 
 @final
 class Lowering:
-    """One lowering at work. Afterwards `weights` holds what layers' whole weights stand for, `parameters` those of populations."""
+    """One lowering at work. Afterwards `weights` holds what layers' whole weights stand for, `parameters` those of populations, and
+    `units` what a staircase's whole heights are worth."""
 
     def __init__(self, program: Program, timesteps: int, inputs: InputRange, form: Form) -> None:
         self.program, self.timesteps, self.form = program, timesteps, form
@@ -95,6 +96,7 @@ class Lowering:
         self.operations: list[Operation] = []
         self.weights: Settled = {}
         self.parameters: dict[str, Float[ndarray, "*any"]] = {}
+        self.units: dict[str, Float[ndarray, " _"]] = {}
         self.source, self.wire = _input(program, inputs, form.input_bits)
         self.intervals = intervals(self.source, self.wire, (), timesteps)
         self.membranes = timesteps > 1 or form.membranes == "always"
@@ -231,7 +233,7 @@ class Lowering:
         """A population, on the current that drives it."""
         neurons = neurons_of(node, self.program)
         common = shares_unit(node, self.program)
-        sent, source = sent_by(neurons, self.form.value_bits, common=common), source_of(node)
+        sent, source = sent_by(neurons, self.form.value_bits, common=common, noted=noted_unit(node)), source_of(node)
         shape = self.values[source].shape
         if not self.membranes:
             found = self.gathered(source, biased=False, axis=neurons.axis)
@@ -245,14 +247,15 @@ class Lowering:
             found = self.gathered(source, anchor=neurons.step, axis=neurons.axis)
             made = with_membrane(neurons, found.known.name, _laid(found.unit, found.axis, neurons.axis, node.name), sent.heights)
         self.put(made)
-        self.told(node, made, found.unit, sent.heights * sent.unit[:, None])
+        self.told(node, made, found.unit, sent)
         unit = np.broadcast_to(sent.unit.reshape([-1 if place == neurons.axis else 1 for place in range(len(shape))]), shape)
         return Known(node.name, unit)
 
-    def told(self, node: fx.Node, made: Population, unit: Float[ndarray, " _"], heights: Float[ndarray, "_ k1"]) -> None:
-        """Keeps what the population's parameters have become, by the names of their tensors."""
+    def told(self, node: fx.Node, made: Population, unit: Float[ndarray, " _"], sent: Sent) -> None:
+        """Keeps what the population's parameters have become, by the names of their tensors, and a staircase's unit."""
         if node.target is staircase:
-            self.parameters[constant_name(node.args[2])] = heights
+            self.parameters[constant_name(node.args[2])] = sent.heights * sent.unit[:, None]
+            self.units[node.name] = sent.unit
         elif made.membrane is not None:
             found = parameters(made, made.membrane, unit)
             self.parameters |= {constant_name(operand): found[key] for key, operand in zip(PARAMETERS, node.args[1:], strict=False)}

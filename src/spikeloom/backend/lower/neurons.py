@@ -19,6 +19,8 @@ from spikeloom.backend.lower.currents import compact
 from spikeloom.ir.hardware import Membrane, Population
 
 DECAY_BITS = 12
+WHOLE = 1e-3
+"""What is this near to a whole number is one."""
 FAR = float(1 << 40)
 """No current reaches it."""
 TIE = 1e-9
@@ -51,10 +53,12 @@ class Sent:
     unit: Float[ndarray, " _"]
 
 
-def sent_by(neurons: Neurons, value_bits: int, *, common: bool) -> Sent:
-    """Heights as whole numbers; with `common` all channels have one unit."""
+def sent_by(neurons: Neurons, value_bits: int, *, common: bool, noted: Float[ndarray, " _"] | None = None) -> Sent:
+    """Heights as whole numbers; with `common` all channels have one unit. They stay the same of the unit that grounding `noted`."""
     values = neurons.heights
     rows = values[:1] if values.shape[0] > 1 and bool((values == values[0]).all()) else values
+    if noted is not None and noted.size in (1, len(rows)) and bool((np.abs(off_grid(rows / noted[:, None])) <= WHOLE).all()):
+        return Sent(_rows(np.rint(rows / noted[:, None])), noted)
     each = _equal_steps(rows)
     if each is not None and (not common or _same(each)):
         return Sent(_rows(np.rint(rows / each[:, None])), each)
@@ -91,6 +95,11 @@ def parameters(made: Population, membrane: Membrane, unit: Float[ndarray, " _"])
     """Step, v[0], decay and leak that a population with a membrane has on the program's scale."""
     told = {"step": made.quantum * unit, "v0": membrane.initial * unit, "leak": membrane.leak * unit}
     return told | {"decay": membrane.decay / (1 << membrane.decay_shift)}
+
+
+def off_grid(values: Float[ndarray, "*any"]) -> Float[ndarray, "*any"]:
+    """How far from whole numbers these are."""
+    return values - np.rint(values)
 
 
 def _of(values: Float[ndarray, " _"] | None, otherwise: float) -> Float[ndarray, " _"]:

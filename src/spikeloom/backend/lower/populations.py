@@ -5,11 +5,15 @@ Populations of a spiking program, read: their parameters in float64, and what of
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor, fx
 
 from spikeloom.backend.lower.neurons import Neurons
-from spikeloom.ir import Program, Quantised, kwargs_of, population, read, staircase, weighted, weights_of
+from spikeloom.ir import Program, Quantised, kwargs_of, note, population, read, staircase, weighted, weights_of
 
+UNIT = "unit"
+"""A note of a grounded staircase: what one of its whole heights is worth, for each channel."""
 ENCODES = "input"
 """What the staircase behind a grounded network's input stands for."""
 
@@ -17,6 +21,11 @@ ENCODES = "input"
 def encodes(node: fx.Node) -> bool:
     """Whether a staircase only puts the input onto its grid (see `grounded`)."""
     return node.target is staircase and kwargs_of(node).get("function") == ENCODES
+
+
+def noted_unit(node: fx.Node) -> Float[ndarray, " _"] | None:
+    """The unit that grounding noted of a staircase's heights."""
+    return np.asarray(note(node)[UNIT], dtype=np.float64) if UNIT in note(node) else None
 
 
 def neurons_of(node: fx.Node, program: Program) -> Neurons:
