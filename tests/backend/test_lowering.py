@@ -12,6 +12,7 @@ import spikeloom
 from spikeloom.backend import Form
 from spikeloom.backend.lower import InputRange, grounded, lower, obstacles
 from spikeloom.backend.lower.currents import Known, Pending, Synapses, gathered
+from spikeloom.backend.lower.lowering import Lowering
 from spikeloom.errors import UnsupportedError
 from spikeloom.ir import Quantised, calls, weighted, weights_of
 from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Requantise, netlist_files
@@ -216,10 +217,15 @@ def test_an_operand_that_is_a_wire_stays_exact_in_a_sum() -> None:
 
 
 def test_a_wide_current_is_narrowed_before_it_is_weighed() -> None:
-    """Sums of nine heights of 14 bits: a shift brings them to 16 bits, and the answers stay."""
-    snn = converted("plain", timesteps=1, levels=15, placement="density")
-    netlist = lower(snn.program, 1, RANGE, Form(value_bits=14))
-    narrowed = [operation for operation in netlist if isinstance(operation, Requantise)]
-    assert narrowed
-    assert all(operation.shift > 0 and netlist.wires[operation.name].bits <= 16 for operation in narrowed)
-    assert relative(snn, netlist, "plain") < 0.2
+    """A shift brings it to 16 bits, and its unit with it. (Conversion puts neurons there; other programs need not.)"""
+    work = Lowering(converted("plain", timesteps=1, levels=15).program, 1, RANGE, Form())
+    work.netlist()
+    wide = Known("conv2d", np.full(work.intervals["conv2d"].low.shape, 0.5))
+    found = work.narrow(wide)
+    last = work.operations[-1]
+    assert isinstance(last, Requantise)
+    assert found.name == last.name
+    assert (found.unit == 0.5 * 2**last.shift).all()
+    low, high = work.intervals[last.name].ends
+    assert 2**14 <= max(-low, high) < 2**15
+    assert work.narrow(found) is found
