@@ -12,6 +12,7 @@ GPU by Triton), and layers of weights −1, 0, +1 on packed spikes, which multip
     packed_events    layers driven by events: only inputs that spike
     packed_layers    a layer in the way that suits it
     packed_windows   convolutions and pooling
+    scatter          layers of whole numbers driven by events: `simulate.event_layers`
     *loops           what numba compiles; imported at the first call (`compilation`, `lanes`: vectors inside kernels, `threads`)
 
 `simulate.kernel` chooses between these and `neuron`. A kernel for another device serves the same calls. `triton_loops` is what Triton
