@@ -1,16 +1,12 @@
 """
-A policy: a spiking network that reads observations and whose outputs are actions.
-
-    discrete    a = start + argmax o                                                              (1)
-    continuous  a = clip(o, low, high)                                                            (2)
-                a = low + (high - low)·(tanh(clip(o, -limit, limit)) + 1)/2, where it is squashed (3)
+A policy: a spiking network that reads observations and whose outputs are actions (`datasets.spaces`).
 
 A decision takes T steps. Between decisions the membranes go back to rest (`reset`), or each population begins with what it has not sent
 yet (`carry`): then what it sends over many decisions sums to what it was given, to within one level. Whatever reads running means
-begins anew at each decision either way.
+begins anew at each decision either way, and so does a network that has nothing else. Observations go in as they are, as analog currents
+of the first layer, which is spiking from its activation on.
 
-Sources: (3) is the acting head of SAC (arXiv 1812.05905) as Stable-Baselines3 has it; carrying membranes over is Cross-Step Residual
-Potential Initialization (CRPI, arXiv 2601.21778).
+Source: carrying membranes over is Cross-Step Residual Potential Initialization (CRPI, arXiv 2601.21778).
 """
 
 import dataclasses
@@ -24,47 +20,14 @@ from numpy import ndarray
 from torch import Tensor
 
 from spikeloom.agent.residue import Memory, decided
+from spikeloom.datasets.environment import spaces_within
+from spikeloom.datasets.episodes import Act
+from spikeloom.datasets.spaces import Action, Discrete, Signal, acted, check_same, readable, spaces_of
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.simulate import SpikingModel, primary
 
 Residue = Literal["reset", "carry"]
 RESIDUES: tuple[Residue, ...] = ("reset", "carry")
-Squash = Literal["clip", "tanh"]
-
-
-@final
-@dataclass(frozen=True)
-class Signal:
-    """Observations of a shape, each number within [low, high] (in the order of the flattened shape; infinite where it has no bound)."""
-
-    shape: tuple[int, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-
-@final
-@dataclass(frozen=True)
-class Discrete:
-    """One of `count` actions, numbered from `start`; the network has an output for each (1)."""
-
-    count: int
-    start: int = 0
-
-
-@final
-@dataclass(frozen=True)
-class Continuous:
-    """`size` numbers within [low, high] each, an output for each: clipped (2), or squashed by tanh (3) with outputs beyond ± `limit`
-    counting as these."""
-
-    size: int
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    squash: Squash = "clip"
-    limit: float | None = None
-
-
-Action = Discrete | Continuous
 
 
 @final
@@ -80,9 +43,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.residue not in RESIDUES:
-            raise ConfigError(
-                "what becomes of membranes between decisions has two answers", found=self.residue, allowed=", ".join(RESIDUES)
-            )
+            raise ConfigError("what becomes of membranes between decisions is one of two", found=self.residue, allowed=", ".join(RESIDUES))
 
     @property
     def steps(self) -> int:
@@ -100,7 +61,7 @@ class Policy:
 
         Rows that `fresh` marks begin at rest whatever `state` says. DataError where observations have another shape or are not finite.
         """
-        x = torch.from_numpy(checked(observations, self.observation))
+        x = torch.from_numpy(readable(observations, self.observation))
         if self.residue == "reset":
             with torch.inference_mode():
                 return primary(self.model(x, timesteps=self.steps)), None
@@ -108,31 +69,50 @@ class Policy:
         return decided(self.model, x, state, mask, self.steps)
 
     def actions(self, outputs: Float[Tensor, "e k"]) -> Num[ndarray, "e *k"]:
-        """The best actions by (1), int64 [E], or the ones of (2) or (3), float32 [E, k]."""
+        """The best actions: int64 [E], or float32 [E, k]."""
         return acted(outputs, self.action)
 
+    def actor(self) -> Act:
+        """What `returns` and `played` take: observations and which environments begin an episode in, actions out. It keeps the membranes
+        between calls, so that each run of episodes needs one of its own."""
+        state: Memory | None = None
 
-def checked(observations: ndarray, signal: Signal) -> Float[ndarray, "e ..."]:
-    """Observations as float32 [E, ...]. DataError where they have another shape than the signal's, or hold what is no number."""
-    x = np.ascontiguousarray(observations, np.float32)
-    if x.shape[1:] != signal.shape or x.ndim == 0:
-        raise DataError("observations have another shape than the policy's", found=x.shape, allowed=("environments", *signal.shape))
-    if not np.isfinite(x).all():
-        rows = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
-        raise DataError(
-            "observations hold what is no number",
-            found=f"environment {', '.join(map(str, rows[:6]))}: {x[rows[0]].tolist()}",
-            todo="find out what breaks the environment; a policy has no answer to NaN or infinity",
-        )
-    return x
+        def act(observations: ndarray, fresh: ndarray) -> ndarray:
+            nonlocal state
+            outputs, state = self.outputs(observations, state, fresh)
+            return self.actions(outputs)
+
+        return act
 
 
-def acted(outputs: Float[Tensor, "e k"], action: Action) -> Num[ndarray, "e *k"]:
-    """(1), (2) or (3)."""
-    if isinstance(action, Discrete):
-        return outputs.argmax(1).numpy() + action.start
-    low, high = (torch.tensor(bound, dtype=torch.float32) for bound in (action.low, action.high))
-    if action.squash == "clip":
-        return torch.clamp(outputs, low, high).numpy()
-    clipped = outputs if action.limit is None else outputs.clamp(-action.limit, action.limit)
-    return (low + (high - low) * (torch.tanh(clipped) + 1) / 2).numpy()
+def policy_of(model: SpikingModel, env: Any = None, *, residue: Residue = "reset", timesteps: int | None = None) -> Policy:
+    """The policy that a converted network is: its spaces are those its source had; of any other network those of `env`, a vector
+    environment.
+
+    DataError where the environment's are others, or nobody says any; where the network's outputs are not as many as the actions need.
+    """
+    facts = model.program.settings
+    if "policy" not in facts and env is not None:
+        signal, action = spaces_within(env, _named(env))
+        policy = Policy(model, signal, action, residue, timesteps)
+    else:
+        policy = Policy(model, *spaces_of(facts), residue, timesteps)
+    if env is not None:
+        check_same((policy.observation, policy.action), spaces_within(env, _named(env)), _named(env))
+    check_fits(policy)
+    return policy
+
+
+def _named(env: Any) -> str:
+    spec = getattr(env, "spec", None)
+    return str(getattr(spec, "id", None) or type(env).__name__)
+
+
+def check_fits(policy: Policy) -> None:
+    """Raises DataError where the network does not take the observations, or gives another number of outputs than the actions need."""
+    rest = np.zeros((2, *policy.observation.shape), np.float32)
+    outputs, _ = policy.replaced(residue="reset").outputs(rest)
+    wanted = policy.action.count if isinstance(policy.action, Discrete) else policy.action.size
+    if outputs.dim() != 2 or outputs.shape[1] != wanted:
+        found = f"outputs of shape {tuple(outputs.shape[1:])}"
+        raise DataError("the network is no policy for these actions", found=found, allowed=f"{wanted} numbers for each observation")
