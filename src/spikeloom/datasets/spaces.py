@@ -41,11 +41,6 @@ class Signal:
     high: tuple[float, ...]
     clipped: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """The form it has in a program's settings."""
-        bounds = {"low": _finite(self.low), "high": _finite(self.high)}
-        return {"shape": list(self.shape), **bounds, "clipped": self.clipped}
-
 
 @final
 @dataclass(frozen=True)
@@ -54,10 +49,6 @@ class Discrete:
 
     count: int
     start: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The form it has in a program's settings."""
-        return {"kind": "discrete", "count": self.count, "start": self.start}
 
 
 @final
@@ -71,11 +62,6 @@ class Continuous:
     high: tuple[float, ...]
     squash: Squash = "clip"
     limit: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The form it has in a program's settings."""
-        bounds = {"low": _finite(self.low), "high": _finite(self.high)}
-        return {"kind": "continuous", "size": self.size, **bounds, "squash": self.squash, "limit": self.limit}
 
 
 Action = Discrete | Continuous
@@ -160,10 +146,6 @@ def acted(outputs: Float[Tensor, "e k"], action: Action) -> Num[ndarray, "e *k"]
         return torch.minimum(torch.maximum(outputs, low), high).numpy()
     kept = outputs if action.limit is None else outputs.clamp(-action.limit, action.limit)
     return (low + (high - low) * (torch.tanh(kept) + 1) / 2).numpy()
-
-
-def _finite(bounds: Sequence[float]) -> list[float | None]:
-    return [float(bound) if math.isfinite(bound) else None for bound in bounds]
 
 
 def _bounds(told: Sequence[float | None], sign: int) -> tuple[float, ...]:
