@@ -42,8 +42,8 @@ MOST_BYTES = 1 << 30
 STATISTICS = ("vecnormalize.pkl", "vec_normalize.pkl")
 ARCHIVE = "vecnormalize.npz"
 NPZ = (
-    "where you trust the pickle: v = VecNormalize.load(path, venv); numpy.savez('vecnormalize.npz', mean=v.obs_rms.mean, var=v.obs_rms.var, "
-    "epsilon=v.epsilon, clip_obs=v.clip_obs), beside the zip"
+    "where you trust the pickle: v = VecNormalize.load(path, venv); numpy.savez('vecnormalize.npz', mean=v.obs_rms.mean, "
+    "var=v.obs_rms.var, epsilon=v.epsilon, clip_obs=v.clip_obs), beside the zip"
 )
 KINDS = "MlpPolicy of A2C, PPO, DQN, SAC, TD3 or DDPG"
 _NUMBER = re.compile(r"[-+]?(?:inf|nan|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?)", re.IGNORECASE)

@@ -43,8 +43,9 @@ class Source:
     A model ready to be captured: the module in eval mode, example inputs (batch of 2 where it may vary), and what is known of it.
 
     `settings` is JSON: source (the address as resolved), weights (where they come from), classes, class_names, preprocessing, input_shape
-    (of one sample, of the first input), task ("image-classification", "text-generation", "feature-extraction", "acting" or "other"); readers of
-    tokens add tokenizer (the folder that holds it), context (the most tokens they take) and bos (the token a text starts with).
+    (of one sample, of the first input), task ("image-classification", "text-generation", "feature-extraction", "acting" or "other");
+    readers of tokens add tokenizer (the folder that holds it), context (the most tokens they take) and bos (the token a text starts
+    with), policies their spaces (`acting`).
     `structure` and `lengths` are what `capture` takes.
     """
 
