@@ -1,5 +1,6 @@
 """Spiking networks that act in an environment (floor 5): policies, their episodes, and what becomes of them there."""
 
+from spikeloom.agent.calibration import Round, in_closed_loop
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
 from spikeloom.agent.policy import Policy, policy_of
 from spikeloom.datasets.environment import environments
@@ -13,10 +14,12 @@ __all__ = [
     "Discrete",
     "Moment",
     "Policy",
+    "Round",
     "Signal",
     "acted",
     "at_random",
     "environments",
+    "in_closed_loop",
     "normalised",
     "observations",
     "played",

@@ -3,10 +3,12 @@ Membranes between decisions.
 
 A decision is T steps of the network from the membranes it is given, and leaves those it ends with:
 
-    o = 1/T Σ_t o[t],   v'[0] = v[T]                                                              (1)
+    o = 1/T Σ_t o[t],   v'[0] = clip(v[T], 0, θ)                                                  (1)
 
-Only populations remember (`neuron.uniform`); whatever acts on running means starts anew at each decision, for its mean is of one
-observation. Rows of a batch are environments: those that begin an episode begin at rest, v[0].
+with θ the lowest step: what rounding left over is carried, not what a neuron was driven below rest, or beyond its highest level: that
+would grow from decision to decision and answer for observations long past. Only populations remember (`neuron.uniform`); whatever acts
+on running means starts anew at each decision, for its mean is of one observation. Rows of a batch are environments: those that begin an
+episode begin at rest, v[0].
 
 Source: Cross-Step Residual Potential Initialization (CRPI, arXiv 2601.21778).
 """
@@ -41,9 +43,15 @@ def decided(
 
 
 def kept(program: Program, memory: Mapping[str, Any]) -> Memory:
-    """The membranes of populations, without the running sums of everything else and the tally of what a gated neuron may take back."""
-    names = {node.name for node in calls(program.graph) if node.target is population}
-    return {name: value.v if isinstance(value, Gated) else value for name, value in memory.items() if name in names}
+    """What populations carry (1), without the running sums of everything else and the tally of what a gated neuron may take back."""
+    carried = dict[str, Tensor]()
+    for node in calls(program.graph):
+        if node.target is population and node.name in memory:
+            held = memory[node.name]
+            v = held.v if isinstance(held, Gated) else held
+            step = init_uniform(v, program.tensor(args_of(node)[1]), axis=kwargs_of(node).get("axis", 1))
+            carried[node.name] = torch.minimum(v.clamp_min(0.0), step)
+    return carried
 
 
 def rested(program: Program, memory: Memory, fresh: Bool[Tensor, " e"]) -> Memory:

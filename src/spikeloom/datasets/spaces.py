@@ -18,7 +18,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 from numpy import ndarray
 from torch import Tensor
 
@@ -27,6 +27,8 @@ from spikeloom.errors import DataError
 Squash = Literal["clip", "tanh"]
 CLOSE = 1e-4
 """Bounds of actions that differ by less of their size are the same."""
+NEAR = 0.05
+"""Actions that differ by at most this part of their range are the same decision."""
 
 
 @final
@@ -146,6 +148,14 @@ def acted(outputs: Float[Tensor, "e k"], action: Action) -> Num[ndarray, "e *k"]
         return torch.minimum(torch.maximum(outputs, low), high).numpy()
     kept = outputs if action.limit is None else outputs.clamp(-action.limit, action.limit)
     return (low + (high - low) * (torch.tanh(kept) + 1) / 2).numpy()
+
+
+def same(actions: Num[ndarray, "e *k"], others: Num[ndarray, "e *k"], action: Action) -> Bool[ndarray, " e"]:
+    """Which decisions are the same ones: of numbers those within a twentieth of their range (of unbounded ones: of 1)."""
+    if isinstance(action, Discrete):
+        return np.equal(actions, others).reshape(-1)
+    width = np.subtract(action.high, action.low)
+    return (np.abs(actions - others) <= NEAR * np.where(np.isfinite(width), width, 1.0)).all(1)
 
 
 def _bounds(told: Sequence[float | None], sign: int) -> tuple[float, ...]:
