@@ -5,7 +5,7 @@ Calibration in the closed loop: a converted policy is calibrated again on what i
 
 The ANN is the reference on all of them. Where a small error leads the network to states that its ANN would not have met, those are among
 the data of the next round. Of all rounds that policy is taken which has the best mean return on the seeds it was fitted on, of several
-with the same the one that agrees with its ANN most often.
+with the same the one that agrees with its ANN most often on what that observes.
 
 Source: data aggregation, DAgger (Ross, Gordon & Bagnell 2011, arXiv 1011.0686), with conversion in the place of training.
 """
@@ -30,8 +30,8 @@ from spikeloom.errors import ConfigError
 @final
 @dataclass(frozen=True)
 class Round:
-    """One round: samples it was calibrated on, the mean return on those seeds, and on its own observations the share of decisions it has
-    in common with its ANN (of continuous actions: within a twentieth of their range)."""
+    """One round: samples it was calibrated on, the mean return on those seeds, and on its ANN's observations the share of decisions that
+    both have in common (of continuous actions: within a twentieth of their range)."""
 
     samples: int
     mean_return: float
@@ -52,12 +52,13 @@ def in_closed_loop(
     drawn from the seed. ConfigError for fewer than one round."""
     if rounds < 1:
         raise ConfigError("calibration in the closed loop takes a round or more", found=rounds)
-    seen, made = gathered(env, ann, episodes, seed), list[tuple[Round, Policy]]()
+    first, made = gathered(env, ann, episodes, seed), list[tuple[Round, Policy]]()
+    seen = first
     for _ in range(rounds):
         order = np.random.default_rng(seed).permutation(len(seen))[:limit]
         policy = convert(torch.from_numpy(seen[order]))
         own, mean = watched(policy, env, episodes, seed)
-        made.append((Round(len(order), mean, agreement(policy, ann, own)), policy))
+        made.append((Round(len(order), mean, agreement(policy, ann, first)), policy))
         seen = np.concatenate([seen, own])
     best = max(made, key=lambda pair: (pair[0].mean_return, pair[0].agreement))
     return best[1], tuple(found for found, _ in made)

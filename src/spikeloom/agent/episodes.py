@@ -20,6 +20,7 @@ from torch import Tensor
 from spikeloom.agent.policy import RESIDUES, Policy, Residue
 from spikeloom.datasets.episodes import Act, gathered, played, wandering
 from spikeloom.errors import ConfigError
+from spikeloom.ir import calls, population
 
 OWN_SEED, JUDGED_SEED = 0, 1000
 """Where the seeds begin of the episodes that something is fitted on, and of those it is judged on."""
@@ -45,22 +46,24 @@ def normalised(found: float, at_random: float, ann: float) -> float:
 
 
 def observations(
-    act: Act, env: Any, episodes: int, *, seed: int = OWN_SEED, stray: float = 0.1, limit: int | None = 4096
+    act: Act, env: Any, episodes: int, *, seed: int = OWN_SEED, stray: float = 0.0, limit: int | None = 4096
 ) -> Float[Tensor, "n ..."]:
     """What is observed in so many episodes, in an order drawn from the seed, at most `limit` of it: calibration data for `convert`. A
     share `stray` of the actions is drawn at random, so that states beside the usual road are among it."""
-    kept = gathered(env, wandering(act, env, stray, seed), episodes, seed)
+    kept = gathered(env, wandering(act, env, stray, seed) if stray else act, episodes, seed)
     order = np.random.default_rng(seed).permutation(len(kept))[:limit]
     return torch.from_numpy(kept[order])
 
 
 def with_residue(policy: Policy, env: Any, residue: str, episodes: int = 20, seed: int = OWN_SEED) -> tuple[Policy, Mapping[str, float]]:
     """The policy with that residue between decisions, or, for "auto", with the one that has the better mean return over so many episodes
-    (`reset` where both have the same), and those means. ConfigError for another word."""
+    (`reset` where both have the same, or nothing is carried), and those means. ConfigError for another word."""
     if residue in RESIDUES:
         return policy.replaced(residue=residue), {}
     if residue != "auto":
         raise ConfigError("unknown residue", found=residue, allowed=", ".join((*RESIDUES, "auto")))
+    if not any(node.target is population for node in calls(policy.model.program.graph)):
+        return policy.replaced(residue="reset"), {}
     means = {name: float(returns(each.actor(), env, episodes, seed).mean()) for name, each in _each(policy)}
     best: Residue = "carry" if means["carry"] > means["reset"] else "reset"
     return policy.replaced(residue=best), means

@@ -153,9 +153,10 @@ def acted(outputs: Float[Tensor, "e k"], action: Action) -> Num[ndarray, "e *k"]
 def same(actions: Num[ndarray, "e *k"], others: Num[ndarray, "e *k"], action: Action) -> Bool[ndarray, " e"]:
     """Which decisions are the same ones: of numbers those within a twentieth of their range (of unbounded ones: of 1)."""
     if isinstance(action, Discrete):
-        return np.equal(actions, others).reshape(-1)
+        return np.asarray(actions == others)
     width = np.subtract(action.high, action.low)
-    return (np.abs(actions - others) <= NEAR * np.where(np.isfinite(width), width, 1.0)).all(1)
+    near = np.abs(actions - others) <= NEAR * np.where(np.isfinite(width), width, 1.0)
+    return np.asarray(near.all(axis=1))
 
 
 def _bounds(told: Sequence[float | None], sign: int) -> tuple[float, ...]:

@@ -1,8 +1,8 @@
 """
 Policies and what they observe: the task of networks that act.
 
-    env:<id>     observations of the network's own episodes in that environment: to calibrate on, of those of seeds from 0, a tenth of the
-                 actions at random; to judge on, of those of seeds from 1000
+    env:<id>     observations of the network's own episodes in that environment: of the ANN's, of seeds from 0, to calibrate on; of the
+                 SNN's, of seeds from 1000, to judge on
     npz:<file>   observations x [n, ...] that somebody kept
     agreement    the share of decisions a network has in common with the ANN; of actions that are numbers, within a twentieth of their range
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from spikeloom import datasets
 from spikeloom.datasets import parse_address
 from spikeloom.datasets.environment import environments, spaces_within
-from spikeloom.datasets.episodes import Act, gathered, wandering
+from spikeloom.datasets.episodes import Act, gathered
 from spikeloom.datasets.npz import read_inputs
 from spikeloom.datasets.spaces import Action, acted, check_same, readable, same, spaces_of
 from spikeloom.datasets.splits import Wanted, choose
@@ -38,7 +38,6 @@ from spikeloom.simulate import SpikingModel, primary
 JUDGED = "a policy is judged by what it does: by the decisions it has in common with its ANN, and by its return (`spikeloom adapt`)"
 EPISODES = 16
 """Episodes, each in an environment of its own, whose observations there are to draw from."""
-STRAY = 0.1
 SEEDS: Mapping[str, int] = {"train": 0, "calibration": 0, "test": 1000}
 
 
@@ -84,9 +83,8 @@ def samples(address: str, split: Wanted, program: Program, settings: Settings, l
 def met(name: str, split: Wanted, program: Program, timesteps: int) -> Float[ndarray, "n ..."]:
     """What a network observes in its own episodes in an environment."""
     env, seed = environments(name, EPISODES), SEEDS[split]
-    act = actor(program, timesteps)
     try:
-        return gathered(env, act if split == "test" else wandering(act, env, STRAY, seed), EPISODES, seed)
+        return gathered(env, actor(program, timesteps), EPISODES, seed)
     finally:
         env.close()
 
