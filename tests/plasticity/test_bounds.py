@@ -31,9 +31,9 @@ def test_multiplicative_steps_are_in_proportion_to_the_room_left() -> None:
 @pytest.mark.parametrize("mu", [0.25, 0.5, 1.0])
 def test_soft_weights_settle_where_steps_up_and_down_are_equal(mu: float) -> None:
     """(1 − w)^μ·P = w^μ·D: w = 1/(1 + (D/P)^(1/μ)), Gütig et al. 2003; additive ones run to a bound."""
-    up, down = torch.full((1, 1), 0.01, dtype=torch.float64), torch.full((1, 1), 0.0105, dtype=torch.float64)
+    up, down = torch.full((1, 1), 0.2, dtype=torch.float64), torch.full((1, 1), 0.21, dtype=torch.float64)
     soft = hard = torch.full((1, 1), 0.5, dtype=torch.float64)
-    for _ in range(20000):
+    for _ in range(1000):
         soft = soft + interpolating(mu).change(soft, up, down)
         hard = hard + additive().change(hard, up, down)
     assert float(soft) == pytest.approx(1 / (1 + 1.05 ** (1 / mu)), rel=1e-6)

@@ -22,15 +22,15 @@ def run(rule: RewardSTDP, pre: torch.Tensor, post: torch.Tensor, reward: torch.T
     return weights
 
 
-@pytest.mark.parametrize("delay", [0, 500, 2000])
+@pytest.mark.parametrize("delay", [0, 500])
 def test_one_rewarded_pair_is_the_closed_form(delay: int) -> None:
     """∫ d·e from the reward on: e₀·exp(−delay/τ_e) / (1/τ_e + 1/τ_d), here as the sum over steps."""
     e0, q = math.exp(-10 / 20), math.exp(-1 / 1000 - 1 / 200)
     expected = 1e-3 * e0 * math.exp(-delay / 1000) / (1 - q)
     none = torch.zeros(1, 1, dtype=torch.float64)
-    steps = 2500 + delay
+    steps = 1500 + delay
     found = run(RULE, at(steps, 10), at(steps, 20), at(steps, 20 + delay), none)
-    assert float(found) == pytest.approx(expected, rel=1e-5)  # 2,480 steps of the sum, exp(−14.9) of it left
+    assert float(found) == pytest.approx(expected, rel=2e-4)  # 1,480 steps of the sum: exp(−8.9) of it is left
     assert float(reward_curve(RULE, [float(delay)])) == pytest.approx(expected, rel=1e-9)
     assert expected == pytest.approx(1e-3 * e0 * math.exp(-delay / 1000) / (1 / 1000 + 1 / 200), rel=4e-3)
 
@@ -66,13 +66,13 @@ def test_samples_have_their_own_rewards() -> None:
     torch.testing.assert_close(found, torch.stack(alone).mean(0))
 
 
-def distal(seed: int, tau_eligibility_ms: float, steps: int = 3000, worlds: int = 256, neurons: int = 5) -> torch.Tensor:
+def distal(seed: int, tau_eligibility_ms: float, steps: int = 1500, worlds: int = 512, neurons: int = 5) -> torch.Tensor:
     """
     Izhikevich 2007, figure 1, small: each world's neurons fire at random and by their weights; where neuron 0 fires and then the other
     neuron 0 within 20 ms, a reward comes 1 to 3 s later. Steps of 10 ms; all worlds share the weights [5, 5].
     """
     g = generator(seed)
-    rule = RewardSTDP(STDP(1.0, 2.0, 20.0, 20.0, dt_ms=10.0), 0.03, tau_eligibility_ms, 200.0, Bounds())
+    rule = RewardSTDP(STDP(1.0, 2.0, 20.0, 20.0, dt_ms=10.0), 0.06, tau_eligibility_ms, 200.0, Bounds())
     weights = torch.full((neurons, neurons), 0.3, dtype=torch.float64)
     state, due = rule.init(worlds, neurons, neurons, weights), torch.zeros(steps + 300, worlds, dtype=torch.float64)
     before, ago = torch.zeros(worlds, neurons, dtype=torch.float64), torch.full((worlds,), 99)

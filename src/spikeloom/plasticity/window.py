@@ -112,7 +112,7 @@ class Window:
         state.reach.mul_(self.decay)
         if fresh is not None:
             state.reach.mul_(~fresh[:, None])
-            state.held.mul_(~fresh[:, None])
+            state.held = state.held * ~fresh[:, None]
         state.held = filtered(state.held, pre, self.pre_decay)
         at = (state.first + state.count) % self.steps
         state.count += 1
