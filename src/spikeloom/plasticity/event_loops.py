@@ -42,13 +42,14 @@ def _mark(neuron, level, first, last, now):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _age(fast, slow, seen, tau_fast, tau_slow, now):
-    """(1) for two traces of a population, of all its neurons: they are about to be read."""
-    for n in range(fast.shape[0]):
-        elapsed = now - seen[n]
-        fast[n] *= _left(elapsed, tau_fast)
-        slow[n] *= _left(elapsed, tau_slow)
-        seen[n] = now
+def _age(r1, r2, o1, o2, seen, taus, now):
+    """(1) for the traces of both populations: they are about to be read."""
+    elapsed = now - seen[0]
+    r1 *= _left(elapsed, taus[0])
+    r2 *= _left(elapsed, taus[1])
+    o1 *= _left(elapsed, taus[2])
+    o2 *= _left(elapsed, taus[3])
+    seen[0] = now
 
 
 @njit(cache=True, error_model="numpy")
@@ -83,8 +84,8 @@ def _bounded(w, up, down, bounds):
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def stdp(weights, traces, seen, pre, post, taus, amounts, bounds, nearest):
-    """Changes `weights` [out, in], `traces` (r₁, r₂, o₁, o₂) and `seen` (when pre's and post's were last brought up to date)."""
-    (r1, r2, o1, o2), (seen_pre, seen_post) = traces, seen
+    """Changes `weights` [out, in], `traces` (r₁, r₂, o₁, o₂) and `seen` (the time they stand at)."""
+    r1, r2, o1, o2 = traces
     (pre_time, pre_neuron, pre_level), (post_time, post_neuron, post_level) = pre, post
     now_pre, now_post = np.zeros_like(r1), np.zeros_like(o1)
     p, q = 0, 0
@@ -93,8 +94,7 @@ def stdp(weights, traces, seen, pre, post, taus, amounts, bounds, nearest):
         p_end, q_end = _until(pre_time, p, now), _until(post_time, q, now)
         _mark(pre_neuron, pre_level, p, p_end, now_pre)
         _mark(post_neuron, post_level, q, q_end, now_post)
-        _age(r1, r2, seen_pre, taus[0], taus[1], now)
-        _age(o1, o2, seen_post, taus[2], taus[3], now)
+        _age(r1, r2, o1, o2, seen, taus, now)
         for event in range(q, q_end):
             j = post_neuron[event]
             for i in range(r1.shape[0]):
@@ -177,7 +177,7 @@ def reward(weights, marks, last, dopamine, traces, seen, pre, post, rewards, tau
 
     Times are steps, whole numbers in float64; all synapses and dopamine stand at `until` afterwards.
     """
-    (r1, r2, o1, o2), (seen_pre, seen_post) = traces, seen
+    r1, r2, o1, o2 = traces
     (pre_time, pre_neuron, pre_level), (post_time, post_neuron, post_level), (reward_time, reward_value) = pre, post, rewards
     now_pre, now_post = np.zeros_like(r1), np.zeros_like(o1)
     p, q, r = 0, 0, 0
@@ -187,8 +187,7 @@ def reward(weights, marks, last, dopamine, traces, seen, pre, post, rewards, tau
         p_end, q_end, r_end = _until(pre_time, p, now), _until(post_time, q, now), _until(reward_time, r, now)
         _mark(pre_neuron, pre_level, p, p_end, now_pre)
         _mark(post_neuron, post_level, q, q_end, now_post)
-        _age(r1, r2, seen_pre, taus[0], taus[1], now)
-        _age(o1, o2, seen_post, taus[2], taus[3], now)
+        _age(r1, r2, o1, o2, seen, taus, now)
         here = dopamine[0] * decays[1] ** (now - dopamine[1]) if now > dopamine[1] else dopamine[0]
         here += reward_value[r:r_end].sum()
         levels = (dopamine[0], dopamine[1], here)

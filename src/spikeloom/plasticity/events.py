@@ -74,10 +74,10 @@ def events_of(train: Float[Tensor, "t n"], dt_ms: float = 1.0) -> Events:
 
 @final
 class STDPMemory(NamedTuple):
-    """r₁, r₂, o₁, o₂, and the time each neuron's stand at, ms."""
+    """r₁, r₂, o₁, o₂, and the time they stand at [1], ms."""
 
     traces: tuple[Numbers, Numbers, Numbers, Numbers]
-    seen_ms: tuple[Numbers, Numbers]
+    seen_ms: Numbers
 
 
 @final
@@ -109,7 +109,7 @@ def run_stdp(
     outputs, inputs = weights.shape
     _check(weights, pre, post)
     w, memory = _numbers(weights), _stdp_memory(memory, inputs, outputs)
-    _check_start(max(each.max(initial=-np.inf) for each in memory.seen_ms), pre.time_ms, post.time_ms)
+    _check_start(memory.seen_ms[0], pre.time_ms, post.time_ms)
     taus = (rule.tau_plus_ms, rule.tau_x_ms, rule.tau_minus_ms, rule.tau_y_ms)
     _loops().stdp(w, *memory, pre.arrays(), post.arrays(), taus, _amounts(rule), _limits(rule.bounds), rule.nearest)
     return _tensor(w, weights), memory
@@ -179,9 +179,9 @@ def _stdp_memory(memory: STDPMemory | None, inputs: int, outputs: int) -> STDPMe
     if memory is None:
         sizes = (inputs, inputs, outputs, outputs)
         r1, r2, o1, o2 = (np.zeros(size) for size in sizes)
-        return STDPMemory((r1, r2, o1, o2), (np.full(inputs, -np.inf), np.full(outputs, -np.inf)))
+        return STDPMemory((r1, r2, o1, o2), np.array([-np.inf]))
     r1, r2, o1, o2 = (trace.copy() for trace in memory.traces)
-    return STDPMemory((r1, r2, o1, o2), (memory.seen_ms[0].copy(), memory.seen_ms[1].copy()))
+    return STDPMemory((r1, r2, o1, o2), memory.seen_ms.copy())
 
 
 def _on_grid(given: Events, dt_ms: float) -> tuple[Numbers, NDArray[np.int64], Numbers]:

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikeloom.errors import ConfigError
-from spikeloom.plasticity.batch import OverBatch, weighted_sum
+from spikeloom.plasticity.batch import OverBatch, outer_each, weighted_sum
 from spikeloom.plasticity.refusing import refuse_unless_within
 
 
@@ -80,9 +80,11 @@ class ThreeFactor:
         """The change of the weights [out, in] for g = `gain` and L = `signal` ([B, 1] or [B, out]), and the state."""
         held, marks = state
         if fresh is not None:
-            held, marks = held * ~fresh[:, None], marks * ~fresh[:, None, None]
+            held = held * ~fresh[:, None]
         held = filtered(held, pre, self.pre_decay)  # (1)
         marks = torch.baddbmm(marks, gain[:, :, None], held[:, None, :], beta=self.decay)  # (2)
+        if fresh is not None:
+            marks[fresh] = outer_each(gain[fresh], held[fresh])
         return weighted_sum(signal, marks, self.over_batch), ThreeFactorState(held, marks)  # (3)
 
 
