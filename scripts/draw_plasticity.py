@@ -88,15 +88,15 @@ def homeostasis(axes: Axes) -> None:
 
 def picture() -> bytes:
     """The six panels as SVG, the same bytes each time."""
-    mpl.rcParams["svg.hashsalt"], mpl.rcParams["svg.fonttype"] = "spikeloom", "none"
-    mpl.rcParams |= {"font.size": 8, "axes.titlesize": 9, "font.sans-serif": ["DejaVu Sans"]}
-    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
-    for axes, draw in zip(figure.subplots(2, 3).flat, (window, frequencies, bcm, room, reward, homeostasis), strict=True):
-        draw(axes)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.locator_params(nbins=5)
+    look = {"svg.hashsalt": "spikeloom", "svg.fonttype": "none", "font.size": 8, "axes.titlesize": 9, "font.sans-serif": ["DejaVu Sans"]}
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    with mpl.rc_context(look):
+        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+        for axes, draw in zip(figure.subplots(2, 3).flat, (window, frequencies, bcm, room, reward, homeostasis), strict=True):
+            draw(axes)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.locator_params(nbins=5)
+        figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
 
 
