@@ -47,7 +47,7 @@ class Tail:
         """`layers`: how many of the last linear layers are plastic (None: all that lie in one chain). UnsupportedError where none does,
         ConfigError for more than there are."""
         module = executable(program, 1)
-        chain = _chain(module.graph)
+        chain = _chain(program.graph)
         if not chain:
             raise UnsupportedError("no layer to learn in", found="the output is not that of a linear layer", allowed="a linear layer last")
         if layers is not None and not 1 <= layers <= len(chain):
@@ -101,8 +101,10 @@ class Tail:
         """The weights as the network holds them: those of few bits rounded to their own grids, the others as they are."""
         if not any(self._grids):
             return weights
-        rounded = (weight if (kept := self._grids[place // 2]) is None or place % 2 else _rounded(weight, kept).numbers()
-                   for place, weight in enumerate(weights))
+        rounded = (
+            weight if (kept := self._grids[place // 2]) is None or place % 2 else _rounded(weight, kept).numbers()
+            for place, weight in enumerate(weights)
+        )
         return tuple(rounded)
 
     def written(self, program: Program, weights: Weights) -> Program:
@@ -185,6 +187,7 @@ def _part(module: fx.GraphModule, begin: fx.Node | None, end: fx.Node) -> fx.Gra
         if node is end:
             break
     graph.output(copies[end])
-    graph.eliminate_dead_code()
-    return fx.GraphModule(module, graph)
-
+    part = fx.GraphModule(module, graph)
+    part.graph.eliminate_dead_code()
+    part.recompile()
+    return part

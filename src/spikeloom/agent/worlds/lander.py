@@ -143,7 +143,9 @@ class Lander(original.LunarLander):
         if self.legs[0].ground_contact or self.legs[1].ground_contact:
             return
         strengths = (self.values["wind"], self.values["wind"] / 10)
-        force, torque = (math.tanh(math.sin(0.02 * k) + math.sin(math.pi * 0.01 * k)) * s for k, s in zip(self.current, strengths, strict=True))
+        force, torque = (
+            math.tanh(math.sin(0.02 * k) + math.sin(math.pi * 0.01 * k)) * s for k, s in zip(self.current, strengths, strict=True)
+        )
         self.current = [k + 1 for k in self.current]
         self.lander.ApplyForceToCenter((force, 0.0), True)
         self.lander.ApplyTorque(torque, True)

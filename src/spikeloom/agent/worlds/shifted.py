@@ -10,6 +10,7 @@ those of the episode. Switches (3: delay, order, sign, swap, drop) are on where 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -52,13 +53,13 @@ class Shifted(VectorWrapper[Any, Any, Any, Any, Any]):
         self.begun = False
         self._follow()
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A full reset starts the clock of (1) anew; one by mask does not. Without a seed the first uses the world's."""
         full = options is None or "reset_mask" not in options
         seed = self.seed if seed is None and not self.begun else seed
         self.begun = True
         if seed is not None:
-            self.random = np.random.default_rng([abs(seed), 7])
+            self.random = np.random.default_rng([*(abs(each) for each in ([seed] if isinstance(seed, int) else seed)), 7])
         if full:
             self.steps = 0
             self.past.clear()

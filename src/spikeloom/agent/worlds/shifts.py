@@ -111,7 +111,9 @@ def _value(interface: Interface, name: str, value: float | str) -> float | str:
     except ValueError:
         numbers = ()
     if not _fits(interface, name, numbers):
-        raise ConfigError(f"the shift {name} of {interface.env_id} has no such value", found=f"{name}={value}", allowed=_range(interface, name))
+        raise ConfigError(
+            f"the shift {name} of {interface.env_id} has no such value", found=f"{name}={value}", allowed=_range(interface, name)
+        )
     return ":".join(map(str, numbers)) if name in {"drop", "swap", "order"} else float(numbers[0])
 
 
