@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from spikeloom.capture import resolve
 from spikeloom.errors import DataError, UserError
+from spikeloom.evolve.objective import chosen
 from spikeloom.ir import Program
 from spikeloom.pipeline import Settings, convert, evaluate
 from spikeloom.pipeline.acting import samples
@@ -83,6 +84,13 @@ def test_numbers_agree_within_a_twentieth_of_their_range(tmp_path: Path) -> None
         Settings(source=address, dataset=f"npz:{tmp_path / 'seen.npz'}", timesteps=1, levels=31, output_dir=tmp_path / "out")
     ).metrics
     assert 0.5 < made["agreement"] <= 1.0
+
+
+def test_evolution_meets_numbers_and_ranks_scores(tmp_path: Path) -> None:
+    wanted = {"argmax over outputs": "kl", "action = 2.0 * tanh(output)": "mse"}
+    for place, (output, objective) in enumerate(wanted.items()):
+        ann = resolve(policy(tmp_path / str(place), 2, output)).program()
+        assert chosen("auto", ann, torch.zeros(3, 2), labelled=False) == objective
 
 
 def everything(ann: Program, split: str) -> np.ndarray:
