@@ -87,7 +87,7 @@ def row(
     beside = {
         "usual": tidy(base),
         "frozen": tidy(frozen),
-        "frozen, normalised": round(suite.normalised(frozen), 2),
+        "frozen, normalised": round((frozen - suite.random) / (base - suite.random), 2),
         "adapted": [tidy(value) for value in adapted],
         "adapted, mean and 95 % interval": interval(adapted),
         "frozen ANN": tidy(ann),
