@@ -33,6 +33,7 @@ BAD = (
     ("CartPole-v1", {"lenght": 2.0}, "half-length of the pole"),
     ("CartPole-v1", {"wind": "much"}, "unshifted 0"),
     ("CartPole-v1", {"length": 0.0}, "above 0"),
+    ("CartPole-v1", {"gain": -1}, "from 0"),
     ("CartPole-v1", {"gravity": float("nan")}, "from 0"),
     ("CartPole-v1", {"swap": "1:4"}, "sensors 0 to 3"),
     ("CartPole-v1", {"swap": "1"}, "i:j"),
