@@ -9,7 +9,7 @@ benchmarks/results/agents.json after every row; rows of other parts stay.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
