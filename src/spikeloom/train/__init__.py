@@ -1,7 +1,7 @@
 """
 Training (floor 4): an ordinary network where no weights can be had, or a logic-gated one under `Noise`: `train_classifier`; a spiking one
-as it runs, `FineTune`. Both with checkpoints that resume to the same end. `begin_learner` and `adapt_classifier` let a spiking classifier go
-on learning by local rules in the stream it is used in.
+as it runs, `FineTune`. Both with checkpoints that resume to the same end. `begin_learner` and `adapt_classifier` let a spiking
+classifier go on learning by local rules in the stream it is used in.
 """
 
 from spikeloom.train.classifier import train_classifier

@@ -10,9 +10,9 @@ A context is left where the recent mean of the samples that came to it, m ← m 
 
     R · mean_u ((m_u - c_ku)/s_u)² > vigilance        (about 1/2 while nothing has changed)                              (2)
 
-Then a new context begins with them, as the calm one is. Context 0 is the calibrated one and never moves; the others move with their samples.
+Then a new context begins with them, as the calm one is. Context 0 is the calibrated one and never moves; others move with their samples.
 
-Source: vigilance: Carpenter & Grossberg 1987, doi:10.1016/S0734-189X(87)80014-2; (2) is an exponentially weighted chart: Roberts 1959.
+Sources: vigilance: Carpenter & Grossberg 1987, doi:10.1016/S0734-189X(87)80014-2; (2) as a control chart: Roberts 1959.
 """
 
 from collections.abc import Sequence

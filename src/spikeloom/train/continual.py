@@ -10,22 +10,21 @@ a spiking network again: `model()`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import final
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from spikeloom.errors import DataError, ProgramError
-from spikeloom.ir import Labelled, Program, Record, shaped, verify
+from spikeloom.ir import Labelled, Record, shaped, verify
 from spikeloom.simulate import SpikingModel
 from spikeloom.train.contexts import Place, front, left, marks, nearest, spread_of, visited
 from spikeloom.train.examples import checked
 from spikeloom.train.homeostasis import Trace, matched, pace, seen, steered, traced
 from spikeloom.train.intrinsic import folded
 from spikeloom.train.local_rules import PAPERS, Adaptable, LocalRules, adaptable, calibrated
-from spikeloom.train.readout import Readout, grown, learned, readout_of, replayed, weights_in, with_constant
+from spikeloom.train.readout import DeltaRule, Memory, Readout, filtered, readout_of, taught, weights_in, with_constant
 
 UNKNOWN = -1
 """The label of a sample whose class nobody told."""
@@ -43,21 +42,13 @@ class World:
     shifts: dict[str, Tensor]
 
 
-class Memory(NamedTuple):
-    """Samples with labels, as the spikes that reached the readout."""
-
-    x: Float[Tensor, "n f1"]
-    y: Int64[Tensor, " n"]
-
-
 @final
 @dataclass
 class Tally:
-    """What was seen and done: samples, labels, synapses changed, multiply-accumulates of the lateral layer, and the context that was
-    there last."""
+    """What was seen and done: samples, changes of a synapse, multiply-accumulates of the lateral layer, and the context that was there
+    last."""
 
     samples: int = 0
-    labels: int = 0
     synapses: int = 0
     lateral_macs: int = 0
     latest: int = 0
@@ -101,7 +92,7 @@ class ContinualLearner:
         """The network as it is now, with the knobs of a context (the calm one is 0; by default the one that was there last)."""
         program, world = self.network.program, self.worlds[self.tally.latest if context is None else context]
         program = folded(program.replaced(tensors={**program.tensors, **self._tensors(world)}), self.network.knobs)
-        told = {"samples": self.tally.samples, "labels": self.tally.labels, "contexts": len(self.worlds)}
+        told = {"samples": self.tally.samples, "labels": self.memory.labels, "contexts": len(self.worlds)}
         made = shaped(program).recorded(Record("ContinualLearner", self.rules.as_json(), told, PAPERS))
         verify(made)
         same = len(self.readout.weight) == len(self.start.program.tensors[self.network.weight])
@@ -183,8 +174,8 @@ class ContinualLearner:
     def _settled(self, number: int) -> bool:
         """Whether homeostasis has come far enough in a context for the readout to learn there."""
         rule = self.rules.homeostasis
-        moves = rule is not None and (number > 0 or self.rules.contexts.most == 1)
-        return not moves or self.worlds[number].samples >= rule.prior + rule.settle
+        still = rule is None or (number == 0 and self.rules.contexts.most > 1)
+        return still or self.worlds[number].samples >= rule.prior + rule.settle
 
     def _learn(self, reaching: Tensor, labels: Tensor | None, places: Tensor) -> None:
         """The readout, from every sample with a label in turn, and from kept ones after it."""
@@ -194,36 +185,15 @@ class ContinualLearner:
         x = with_constant(reaching, self.readout.constant)
         settled = torch.tensor([self._settled(number) for number in range(len(self.worlds))])
         for place in ((labels != UNKNOWN) & settled[places]).nonzero().flatten().tolist():
-            label = int(labels[place])
-            if label >= len(self.readout.weight):
-                self.readout = grown(self.readout, label + 1)
-            self._show(x[place], label)
-            if not rule.replay:
-                self.tally.labels += 1
-                continue
-            self._keep(x[place], label)
-            for old in replayed(len(self.memory.y), rule.replay, self.seed, self.tally.labels).tolist():
-                self._show(self.memory.x[old], int(self.memory.y[old]))
-            self.tally.labels += 1
+            self.readout, self.memory, shown = taught(self.readout, self.memory, x[place], int(labels[place]), rule, self.seed)
+            self._count(torch.stack(shown))
 
-    def _show(self, x: Tensor, label: int) -> None:
-        rule = self.rules.readout
-        assert rule is not None
-        self.readout = learned(self.readout, x, label, rule.rate)
-        reached = x if self.readout.filter.ndim == 0 else self.readout.filter[0]
+    def _count(self, shown: Tensor) -> None:
+        """What learning from these took."""
+        lateral = self.readout.filter.ndim > 0
+        reached = torch.stack([filtered(self.readout.filter, x) for x in shown]) if lateral else shown
         self.tally.synapses += len(self.readout.weight) * int((reached != 0).sum())
-        self.tally.lateral_macs += len(x) * int((x != 0).sum()) if self.readout.filter.ndim else 0
-
-    def _keep(self, x: Tensor, label: int) -> None:
-        """The sample is among those kept; where there is no room, in the place of an old one, so that all are as likely to be kept."""
-        rule, y = self.rules.readout, torch.tensor([label])
-        assert rule is not None
-        if len(self.memory.y) < rule.kept:
-            self.memory = Memory(torch.cat([self.memory.x, x[None]]), torch.cat([self.memory.y, y]))
-            return
-        place = int(replayed(self.tally.labels + 1, 1, self.seed + 1, self.tally.labels))
-        if place < rule.kept:
-            self.memory.x[place], self.memory.y[place] = x, label
+        self.tally.lateral_macs += shown.shape[1] * int((shown != 0).sum()) if lateral else 0
 
     def _check(self, images: Tensor, labels: Tensor | None) -> None:
         for _ in checked([((images,), labels)], self.network.program, "the images of the stream"):
@@ -271,14 +241,12 @@ def begin_learner(
         calm = torch.cat([marks(entrance(inputs), network.knobs[0]) for inputs in batches])
     place = Place(calm.mean(0), calm.mean(0), 0)
     world = _at_first(network, found.driven, place, 1 if rules.homeostasis is None else rules.homeostasis.prior)
-    empty = Memory(torch.empty(0, readout.weight.shape[1]), torch.empty(0, dtype=torch.int64))
+    empty = Memory(torch.empty(0, readout.weight.shape[1]), torch.empty(0, dtype=torch.int64), 0)
     start = SpikingModel(network.program, timesteps=snn.timesteps, ann=snn.ann, control=snn.control)
     return ContinualLearner(start, network, rules, seed, spread_of(calm), found.sent if spikes else found.driven, readout, [world], empty)
 
 
 def _readout(network: Adaptable, reaching: Tensor, rules: LocalRules) -> Readout:
-    from spikeloom.train.readout import DeltaRule
-
     tensors = network.program.tensors
     return readout_of(tensors[network.weight], tensors[network.bias], reaching, rules.readout or DeltaRule(shielded=False))
 
@@ -304,7 +272,7 @@ def adapt_classifier(
     reference: SpikingModel | None = None,
     seed: int = 0,
 ) -> tuple[ContinualLearner, Int64[Tensor, " n"]]:
-    """A learner that went through a stream of ((images,), labels or None), and its predictions, each made before it learnt from that batch."""
+    """A learner that went through a stream of ((images,), labels or None), and its predictions, each made before it learnt from its batch."""
     learner = begin_learner(snn, calibration, rules, reference=reference, seed=seed)
     found = [learner.step(inputs[0], labels) for inputs, labels in stream]
     if not found:

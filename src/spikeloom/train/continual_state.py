@@ -24,10 +24,10 @@ from spikeloom.ir import Program, read, text
 from spikeloom.simulate import SpikingModel
 from spikeloom.train.checkpoint import write_whole
 from spikeloom.train.contexts import Place
-from spikeloom.train.continual import ContinualLearner, Memory, Tally, World
+from spikeloom.train.continual import ContinualLearner, Tally, World
 from spikeloom.train.homeostasis import Trace
 from spikeloom.train.local_rules import LocalRules, adaptable
-from spikeloom.train.readout import Readout
+from spikeloom.train.readout import Memory, Readout
 
 FORMAT = "spikeloom-continual-1"
 START, FILE = "start", "learner.safetensors"
@@ -43,6 +43,7 @@ def save_learner(learner: ContinualLearner, folder: Path) -> None:
         "start": mark,
         "rules": learner.rules.as_json(),
         "seed": learner.seed,
+        "labels": learner.memory.labels,
         "tally": asdict(learner.tally),
         "readout": {key: getattr(learner.readout, key) for key in ("constant", "margin", "off")},
         "worlds": [{"samples": world.samples, "members": world.place.members} for world in learner.worlds],
@@ -70,7 +71,7 @@ def resume_learner(folder: Path) -> ContinualLearner:
         worlds = [_world(tensors, number, told, names) for number, told in enumerate(header["worlds"])]
         meant = {name: _trace(tensors, f"meant.{name}") for name in names}
         readout = Readout(weight=tensors["readout.weight"], filter=tensors["readout.filter"], **header["readout"])
-        memory = Memory(tensors["memory.x"], tensors["memory.y"])
+        memory = Memory(tensors["memory.x"], tensors["memory.y"], header["labels"])
     except KeyError as error:
         raise ProgramError(f"the learner in {folder} is not whole", found=f"no tensor {error}", todo="begin anew") from error
     told: dict[str, Any] = {"start": start, "network": network, "rules": rules, "seed": header["seed"], "spread": tensors["spread"]}

@@ -111,12 +111,12 @@ def adaptable(program: Program, timesteps: int, per: Per) -> Adaptable:
 
 
 def readout_layer(program: Program) -> fx.Node:
-    """The linear layer whose outputs are the network's answer. Raises UnsupportedError where there is none, or its weights lie on a grid."""
+    """The linear layer whose outputs are the network's answer. UnsupportedError where there is none, or its weights are on a grid."""
     given: Any = next(iter(reversed(program.graph.nodes))).args[0]
     while not isinstance(given, fx.Node):
         if not given:
             raise InternalError("a program gives nothing")
-        values = given if isinstance(given, dict) else dict(enumerate(given))
+        values: dict[Any, Any] = dict(given) if isinstance(given, dict) else dict(enumerate(given))
         given = values["logits"] if "logits" in values else next(iter(values.values()))
     if not weighted(given) or not name_of(given.target).startswith("aten.linear."):
         todo = "give a classifier that ends in a linear layer"

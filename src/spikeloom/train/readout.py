@@ -12,13 +12,14 @@ same effect on x it is the one with the least squared effect on them, n samples 
 calibration; in itself it is not local to a synapse but to the layer's inputs, which it decorrelates. The bias is the synapse of a neuron
 that always fires. Samples with labels may be kept, as spikes, and shown again (`replay`): that is memory beside the rule, named as such.
 
-Sources: Widrow & Hoff 1960; orthogonal weight modification: Zeng et al. 2019, doi:10.1038/s42256-019-0080-x, arXiv:1810.01256; decorrelating
-lateral layers: Földiák 1990, doi:10.1007/BF02331346.
+Sources: Widrow & Hoff 1960; orthogonal weight modification: Zeng et al. 2019, doi:10.1038/s42256-019-0080-x, arXiv:1810.01256;
+decorrelating lateral layers: Földiák 1990, doi:10.1007/BF02331346.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -69,7 +70,7 @@ class Readout(NamedTuple):
 
 
 def readout_of(weight: Float[Tensor, "c f"], bias: Float[Tensor, " c"], calm: Float[Tensor, "n f"], rule: DeltaRule) -> Readout:
-    """The readout as it is, and what the rule needs to know of the spikes that reach it at calibration. Raises NumericError where none do."""
+    """The readout as it is, and what the rule needs to know of the spikes that reach it at calibration. NumericError where none do."""
     length = float(calm.square().sum(1).mean())
     if not length > 0:
         raise NumericError("no spikes reach the readout at calibration", found=f"{len(calm)} samples", todo="calibrate the thresholds anew")
@@ -119,7 +120,44 @@ def grown(readout: Readout, classes: int) -> Readout:
     return readout._replace(weight=torch.cat([readout.weight, new]))
 
 
-def replayed(kept: int, count: int, seed: int, position: int) -> Int64[Tensor, " n"]:
-    """Which of the kept samples are shown again after the one at `position`: a function of the seed and the position."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + position)
-    return torch.randint(kept, (count,), generator=generator)
+class Memory(NamedTuple):
+    """Samples with labels that are kept, as the spikes that reached the readout with the constant, and how many labels were seen in all."""
+
+    x: Float[Tensor, "n f1"]
+    y: Int64[Tensor, " n"]
+    labels: int
+
+
+def taught(
+    readout: Readout, memory: Memory, x: Float[Tensor, " f1"], label: int, rule: DeltaRule, seed: int
+) -> tuple[Readout, Memory, list[Tensor]]:
+    """After one sample with a label, and the kept ones shown after it: the readout, what is kept, and all that was shown."""
+    shown = [x]
+    if label >= len(readout.weight):
+        readout = grown(readout, label + 1)
+    readout = learned(readout, x, label, rule.rate)
+    if not rule.replay:
+        return readout, memory._replace(labels=memory.labels + 1), shown
+    memory = remembered(memory, x, label, rule.kept, seed)
+    for place in drawn(len(memory.y), rule.replay, (seed, memory.labels, 0)):
+        readout = learned(readout, memory.x[place], int(memory.y[place]), rule.rate)
+        shown.append(memory.x[place])
+    return readout, memory, shown
+
+
+def remembered(memory: Memory, x: Float[Tensor, " f1"], label: int, most: int, seed: int) -> Memory:
+    """The sample is kept; where there is no room, in the place of another, or not, so that all are as likely to be kept (reservoir)."""
+    labels, y = memory.labels + 1, torch.tensor([label])
+    if len(memory.y) < most:
+        return Memory(torch.cat([memory.x, x[None]]), torch.cat([memory.y, y]), labels)
+    place = drawn(labels, 1, (seed, labels, 1))[0]
+    if place >= most:
+        return memory._replace(labels=labels)
+    rows = torch.tensor([place])
+    return Memory(memory.x.index_copy(0, rows, x[None]), memory.y.index_copy(0, rows, y), labels)
+
+
+def drawn(below: int, count: int, seed: tuple[int, int, int]) -> list[int]:
+    """So many numbers below another: a function of the seed, the number of labels seen, and what they are for."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(below, size=count).tolist()
