@@ -174,8 +174,9 @@ class ContinualLearner:
     def _settled(self, number: int) -> bool:
         """Whether homeostasis has come far enough in a context for the readout to learn there."""
         rule = self.rules.homeostasis
-        still = rule is None or (number == 0 and self.rules.contexts.most > 1)
-        return still or self.worlds[number].samples >= rule.prior + rule.settle
+        if rule is None or (number == 0 and self.rules.contexts.most > 1):
+            return True
+        return self.worlds[number].samples >= rule.prior + rule.settle
 
     def _learn(self, reaching: Tensor, labels: Tensor | None, places: Tensor) -> None:
         """The readout, from every sample with a label in turn, and from kept ones after it."""
@@ -272,7 +273,7 @@ def adapt_classifier(
     reference: SpikingModel | None = None,
     seed: int = 0,
 ) -> tuple[ContinualLearner, Int64[Tensor, " n"]]:
-    """A learner that went through a stream of ((images,), labels or None), and its predictions, each made before it learnt from its batch."""
+    """A learner that went through a stream of ((images,), labels or None), and its predictions, each made before it learnt from it."""
     learner = begin_learner(snn, calibration, rules, reference=reference, seed=seed)
     found = [learner.step(inputs[0], labels) for inputs, labels in stream]
     if not found:

@@ -120,7 +120,7 @@ def _put(node: fx.Node, graph: fx.Graph, knob: Knob) -> None:
         scaled = graph.call_function(torch.ops.aten.mul.Tensor, (source_of(node), graph.get_attr(knob.gain)))
         shifted = graph.call_function(torch.ops.aten.add.Tensor, (scaled, graph.get_attr(knob.shift)))
     for made in (scaled, shifted):
-        made.meta["note"] = {"intrinsic": True}
+        made.meta["note"] = {"intrinsic": True, "device": True}  # none of the ANN's, as what a chip does
     node.update_arg(0, shifted)
 
 
