@@ -45,7 +45,7 @@ def save_learner(learner: ContinualLearner, folder: Path) -> None:
         "seed": learner.seed,
         "labels": learner.memory.labels,
         "tally": asdict(learner.tally),
-        "readout": {key: getattr(learner.readout, key) for key in ("constant", "margin", "off")},
+        "readout": {key: getattr(learner.readout, key) for key in ("constant", "margin", "off", "grown_up")},
         "worlds": [{"samples": world.samples, "members": world.place.members} for world in learner.worlds],
     }
     tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(learner).items()}

@@ -2,12 +2,12 @@
 The readout learns: a delta rule at the synapses of the last layer, from the error of each output neuron and the spikes that reach it.
 
     e_c = 1[c = label] - softmax(z)_c                                                                                    (1)
-    w_cj ← w_cj + η·M·e_c·k_j                                                                                            (2)
+    w_cj ← w_cj + η_c·M·e_c·k_j                                                                                          (2)
     k = x/⟨‖x‖²⟩                        plain: each synapse needs its own spikes x_j and the error of its neuron alone      (3)
     k = P·x/(1 + xᵀ·P·x)                shielded: spikes pass a fixed lateral layer P = (n·⟨x·xᵀ⟩ + ε)⁻¹ first              (4)
 
 M is the calibrated margin, the mean lead of the best output over the second, so that η = 1 moves an output by about what it takes to
-change its mind. (4) weakens what calibration data use most, so that what they are answered changes least: of all changes that have the
+change its mind; η_c is η, for neurons that came in the stream `young` times that. (4) weakens what calibration data use most, so that what they are answered changes least: of all changes that have the
 same effect on x it is the one with the least squared effect on them, n samples of them against this one. P is found once, at
 calibration; in itself it is not local to a synapse but to the layer's inputs, which it decorrelates. The bias is the synapse of a neuron
 that always fires. Samples with labels may be kept, as spikes, and shown again (`replay`): that is memory beside the rule, named as such.
@@ -35,14 +35,15 @@ RIDGE = 1e-3
 @dataclass(frozen=True)
 class DeltaRule:
     """η of (2); whether (4) or (3); n of (4) as `strength`; how many kept samples are shown again after each new one, of at most `kept`;
-    and how many `classes` the readout may grow to (None: it keeps its own)."""
+    how many `classes` the readout may grow to (None: it keeps its own); and how much faster `young` neurons learn."""
 
     rate: float = 0.5
     shielded: bool = True
-    strength: float = 64.0
+    strength: float = 8.0
     replay: int = 8
     kept: int = 512
     classes: int | None = None
+    young: float = 6.0
 
     def check(self) -> None:
         """Raises ConfigError for options out of range."""
@@ -51,6 +52,7 @@ class DeltaRule:
             ("strength", self.strength > 0, "above 0"),
             ("replay", self.replay >= 0, "0 or more"),
             ("kept", self.kept >= 1, "1 or more"),
+            ("young", 1 <= self.young <= 100, "1 to 100"),
             ("classes", self.classes is None or self.classes >= 2, "2 or more, or none"),
         )
         for key, holds, allowed in checks:
@@ -60,12 +62,13 @@ class DeltaRule:
 
 class Readout(NamedTuple):
     """A learning readout: weights with the bias last [C, F + 1], what the neuron that always fires sends, M, the level of a class that is
-    not meant, and P, or its place (3) as one number."""
+    not meant, how many classes it began with, and P, or in its place (3) as one number."""
 
     weight: Float[Tensor, "c f1"]
     constant: float
     margin: float
     off: float
+    grown_up: int
     filter: Float[Tensor, "f1 f1"] | Float[Tensor, ""]
 
 
@@ -79,10 +82,10 @@ def readout_of(weight: Float[Tensor, "c f"], bias: Float[Tensor, " c"], calm: Fl
     best = (x @ full.T).sort(1, descending=True).values
     margin, off = float((best[:, 0] - best[:, 1]).mean()), float(best[:, 1:].mean())
     if not rule.shielded:
-        return Readout(full, constant, margin, off, torch.tensor(1 / (2 * length)))
+        return Readout(full, constant, margin, off, len(weight), torch.tensor(1 / (2 * length)))
     moment = rule.strength * (x.T.double() @ x.double()) / len(x)
-    shield = torch.linalg.inv(moment + RIDGE * 2 * length * torch.eye(len(moment), dtype=moment.dtype)).float()
-    return Readout(full, constant, margin, off, shield)
+    shield = torch.linalg.inv(moment + RIDGE * 2 * length * torch.eye(len(moment), dtype=moment.dtype)).float().contiguous()
+    return Readout(full, constant, margin, off, len(weight), shield)
 
 
 def with_constant(x: Float[Tensor, "b f"], constant: float) -> Float[Tensor, "b f1"]:
@@ -95,13 +98,14 @@ def weights_in(readout: Readout) -> tuple[Float[Tensor, "c f"], Float[Tensor, " 
     return readout.weight[:, :-1].contiguous(), readout.weight[:, -1] * readout.constant
 
 
-def learned(readout: Readout, x: Float[Tensor, " f1"], label: int, rate: float) -> Readout:
+def learned(readout: Readout, x: Float[Tensor, " f1"], label: int, rule: DeltaRule) -> Readout:
     """(1), (2) for one sample: spikes with the constant, and its class. Raises NumericError where weights leave what floats can hold."""
     z = readout.weight @ x
     error = F.one_hot(torch.tensor(label), len(z)).to(z) - z.softmax(0)
-    weight = readout.weight + rate * readout.margin * torch.outer(error, filtered(readout.filter, x))
+    error[readout.grown_up :] *= rule.young
+    weight = readout.weight + rule.rate * readout.margin * torch.outer(error, filtered(readout.filter, x))
     if not bool(torch.isfinite(weight).all()):
-        raise NumericError("the readout's weights are not finite any more", found=f"rate {rate}", todo="lower readout.rate")
+        raise NumericError("the readout's weights are not finite any more", found=f"rate {rule.rate}", todo="lower readout.rate")
     return readout._replace(weight=weight)
 
 
@@ -135,12 +139,12 @@ def taught(
     shown = [x]
     if label >= len(readout.weight):
         readout = grown(readout, label + 1)
-    readout = learned(readout, x, label, rule.rate)
+    readout = learned(readout, x, label, rule)
     if not rule.replay:
         return readout, memory._replace(labels=memory.labels + 1), shown
     memory = remembered(memory, x, label, rule.kept, seed)
     for place in drawn(len(memory.y), rule.replay, (seed, memory.labels, 0)):
-        readout = learned(readout, memory.x[place], int(memory.y[place]), rule.rate)
+        readout = learned(readout, memory.x[place], int(memory.y[place]), rule)
         shown.append(memory.x[place])
     return readout, memory, shown
 
