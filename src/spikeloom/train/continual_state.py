@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from spikeloom.errors import ProgramError
-from spikeloom.ir import Program, read, text
+from spikeloom.ir import Program, Quantised, read, text
 from spikeloom.simulate import SpikingModel
 from spikeloom.train.checkpoint import write_whole
 from spikeloom.train.contexts import Place
@@ -58,11 +58,11 @@ def resume_learner(folder: Path) -> ContinualLearner:
     if header.get("format") != FORMAT:
         found = header.get("format", "no learner")
         raise ProgramError(f"{folder} holds no learner of this version", found=found, allowed=FORMAT, todo="begin anew")
-    start = SpikingModel.open(folder / START)
+    start = aligned(SpikingModel.open(folder / START))
     if digest(start.program) != header["start"]:
         raise ProgramError(f"{folder} holds another network than the learner began with", found=START, todo="begin anew")
     with safe_open(folder / FILE, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
     rules = LocalRules.from_json(header["rules"])
     per = "channel" if rules.homeostasis is None else rules.homeostasis.per
     network = adaptable(start.program, start.timesteps, per)
@@ -76,6 +76,12 @@ def resume_learner(folder: Path) -> ContinualLearner:
         raise ProgramError(f"the learner in {folder} is not whole", found=f"no tensor {error}", todo="begin anew") from error
     told: dict[str, Any] = {"start": start, "network": network, "rules": rules, "seed": header["seed"], "spread": tensors["spread"]}
     return ContinualLearner(**told, meant=meant, readout=readout, worlds=worlds, memory=memory, tally=Tally(**header["tally"]))
+
+
+def aligned(snn: SpikingModel) -> SpikingModel:
+    """The network with its tensors where the allocator puts them: sums over numbers that lie anywhere may differ in their last bit."""
+    moved = {name: value if isinstance(value, Quantised) else read(value).clone() for name, value in snn.program.tensors.items()}
+    return SpikingModel(snn.program.replaced(tensors=moved), timesteps=snn.timesteps, ann=snn.ann, control=snn.control)
 
 
 def digest(program: Program) -> str:

@@ -7,10 +7,11 @@ The readout learns: a delta rule at the synapses of the last layer, from the err
     k = P·x/(1 + xᵀ·P·x)                shielded: spikes pass a fixed lateral layer P = (n·⟨x·xᵀ⟩ + ε)⁻¹ first              (4)
 
 M is the calibrated margin, the mean lead of the best output over the second, so that η = 1 moves an output by about what it takes to
-change its mind; η_c is η, for neurons that came in the stream `young` times that. (4) weakens what calibration data use most, so that what they are answered changes least: of all changes that have the
-same effect on x it is the one with the least squared effect on them, n samples of them against this one. P is found once, at
-calibration; in itself it is not local to a synapse but to the layer's inputs, which it decorrelates. The bias is the synapse of a neuron
-that always fires. Samples with labels may be kept, as spikes, and shown again (`replay`): that is memory beside the rule, named as such.
+change its mind; η_c is η, for neurons that came in the stream `young` times that. (4) weakens what calibration data use most, so that
+what they are answered changes least: of all changes that have the same effect on x it is the one with the least squared effect on them, n
+samples of them against this one. P is found once, at calibration; in itself it is not local to a synapse but to the layer's inputs, which
+it decorrelates. The bias is the synapse of a neuron that always fires. Samples with labels may be kept, as spikes, and shown again
+(`replay`): that is memory beside the rule, named as such.
 
 Sources: Widrow & Hoff 1960; orthogonal weight modification: Zeng et al. 2019, doi:10.1038/s42256-019-0080-x, arXiv:1810.01256;
 decorrelating lateral layers: Földiák 1990, doi:10.1007/BF02331346.
