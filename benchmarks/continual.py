@@ -142,7 +142,7 @@ def tuned(here: Task, x: Tensor, what: Any, seed: int, tests: dict[str, tuple[Te
 def over_seeds(seeds: int, one: Callable[[int], dict[str, float]]) -> dict[str, float]:
     """The mean of every number over seeds, rounded; `±` the deviation of the accuracy afterwards."""
     found = [one(seed) for seed in range(seeds)]
-    means = {key: round(fmean(each[key] for each in found), 2) for key in found[0]}
+    means = {key: round(fmean(each[key] for each in found), 4 if key == "rate" else 2) for key in found[0]}
     return means | ({"±": round(stdev(each["afterwards"] for each in found), 2)} if seeds > 1 else {})
 
 
