@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly venv=$PWD/.venv cpu_index=https://download.pytorch.org/whl/cpu
-readonly extras=hf,data,onnx,large,nir,hw,events,dev$(command -v cc >/dev/null && echo ,logic) # pyeda is built from its source
+readonly extras=hf,data,onnx,large,nir,hw,events,agents,dev$(command -v cc >/dev/null && echo ,logic) # pyeda is built from its source
 readonly stamp=$venv/.spikeloom-stamp unfinished=$venv/.spikeloom-unfinished
 
 version_of() { "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null; }

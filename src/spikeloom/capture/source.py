@@ -5,6 +5,7 @@ Sources: one form of address for every kind of model, and what comes of it.
     torchhub:<repo or folder>:<entry>  a hubconf.py          pt2:<file>               torch.export
     torchvision:<name>  timm:<name>  their classifiers       py:<module>:<callable>   your own code
     zoo:<name>                       our own architectures   a bare name or path      looked up, see `lookup`
+    sb3:<zip>                        Stable-Baselines3       policy:<folder>          a policy of plain layers
 
 Addresses are data: only `torchhub:` and `py:` run code that they name.
 """
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from spikeloom import zoo
+from spikeloom.capture.acting import open_policy
 from spikeloom.capture.export import capture, set_eval
 from spikeloom.capture.halves import dtype_of, in_dtype
 from spikeloom.capture.huggingface import of_module, open_hf
@@ -27,6 +29,7 @@ from spikeloom.capture.named import open_py, open_torchhub
 from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, path_of, why
 from spikeloom.capture.pictures import at_shape, beside, of_config, preparation
 from spikeloom.capture.pt2 import open_pt2
+from spikeloom.capture.sb3 import open_sb3
 from spikeloom.capture.vision import open_timm, open_torchvision
 from spikeloom.capture.weights import check_finite, load_weights
 from spikeloom.errors import ResourceError, SourceError, UnsupportedError, UserError
@@ -40,8 +43,9 @@ class Source:
     A model ready to be captured: the module in eval mode, example inputs (batch of 2 where it may vary), and what is known of it.
 
     `settings` is JSON: source (the address as resolved), weights (where they come from), classes, class_names, preprocessing, input_shape
-    (of one sample, of the first input), task ("image-classification", "text-generation", "feature-extraction" or "other"); readers of
-    tokens add tokenizer (the folder that holds it), context (the most tokens they take) and bos (the token a text starts with).
+    (of one sample, of the first input), task ("image-classification", "text-generation", "feature-extraction", "acting" or "other");
+    readers of tokens add tokenizer (the folder that holds it), context (the most tokens they take) and bos (the token a text starts
+    with), policies their spaces (`acting`).
     `structure` and `lengths` are what `capture` takes.
     """
 
@@ -94,6 +98,8 @@ OPENERS: Mapping[str, Callable[[str, Request], Opened]] = {
     "pt2": open_pt2,
     "py": open_py,
     "zoo": open_zoo,
+    "sb3": open_sb3,
+    "policy": open_policy,
 }
 
 

@@ -6,8 +6,14 @@ from typing import Annotated, Any
 import typer
 
 EXIT_CODES = "Exit codes: 0 done, 1 a bug, 2 something you can mend, 130 stopped."
-SOURCES = "A trained network: hf:<folder or hub id>, onnx:, pt2:, torchvision:, timm:, torchhub:, py:, zoo:, or a bare name or path."
-DATASETS = "digits, cifar10, mnist, fashion_mnist, hf:, imagefolder:, idx:, npz:; for language models text:<file>; rows as in digits[:500]."
+SOURCES = (
+    "A trained network: hf:<folder or hub id>, onnx:, pt2:, torchvision:, timm:, torchhub:, py:, zoo:, sb3:<zip>, policy:<folder>, "
+    "or a bare name or path."
+)
+DATASETS = (
+    "digits, cifar10, mnist, fashion_mnist, hf:, imagefolder:, idx:, npz:; for language models text:<file>; for policies env:<id>; "
+    "rows as in digits[:500]."
+)
 LENGTH = "Tokens of a block of text; 256 by default, or the most the model allows."
 
 

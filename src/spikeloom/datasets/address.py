@@ -14,9 +14,9 @@ from spikeloom.errors import DataError
 
 FORMS = (
     "digits, prototypes[:<bits>x<classes>], cifar10, mnist, fashion_mnist, imagenet_sample, "
-    "hf:<id or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>, text:<file>"
+    "hf:<id or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>, text:<file>, env:<id>"
 )
-SCHEMES = ("hf", "imagefolder", "idx", "npz", "prototypes", "text")
+SCHEMES = ("hf", "imagefolder", "idx", "npz", "prototypes", "text", "env")
 
 _ADDRESS = re.compile(
     r"^(?:(?P<scheme>[a-z]+):)?(?P<place>.+?)(?:@(?P<split>[A-Za-z_]\w*))?(?:\[(?P<rows>[^\[\]]*)\])?$",

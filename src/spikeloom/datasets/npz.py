@@ -6,6 +6,7 @@ it is; y holds class numbers. Nothing is unpickled.
 """
 
 import zipfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ from numpy.typing import NDArray
 
 from spikeloom.datasets.source import ArraySource, Splits, as_labels
 from spikeloom.errors import DataError
+
+
+def read_inputs(path: Path) -> tuple[list[str], Callable[[str], NDArray[Any]]]:
+    """The splits of an archive whose labels nobody asks for, "all" for plain `x`, and what reads the inputs of one. DataError where there
+    are none."""
+    if not path.is_file():
+        raise DataError("there is no such npz file", found=path)
+    arrays = {name.removeprefix("x").removeprefix("_") or "all": name for name in _names(path) if name == "x" or name.startswith("x_")}
+    if not arrays:
+        raise DataError(f"{path} lacks arrays", found=", ".join(_names(path)) or "nothing", allowed="x, or x_train, x_test …")
+    return list(arrays), lambda split: _array(path, arrays[split])
 
 
 def open_npz(path: Path) -> Splits:

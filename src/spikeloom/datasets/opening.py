@@ -72,6 +72,11 @@ def _refuse_text(place: str) -> Splits:
     raise DataError("a text holds no pictures", found=f"text:{place}", todo="give a model that reads texts, or a data set of pictures")
 
 
+def _refuse_env(place: str) -> Splits:
+    todo = "give a policy (sb3:<zip>, policy:<folder>), or a data set of pictures"
+    raise DataError("an environment holds observations, for policies alone", found=f"env:{place}", todo=todo)
+
+
 OPENERS: dict[str, Callable[[str], Splits]] = {
     "hf": _open_hf,
     "imagefolder": lambda place: open_imagefolder(Path(place).expanduser()),
@@ -79,6 +84,7 @@ OPENERS: dict[str, Callable[[str], Splits]] = {
     "npz": lambda place: open_npz(Path(place).expanduser()),
     "prototypes": open_prototypes,
     "text": _refuse_text,
+    "env": _refuse_env,
 }
 
 BUILT_IN: dict[str, Callable[[], Splits]] = {"digits": open_digits, "prototypes": open_prototypes}

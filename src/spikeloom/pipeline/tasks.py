@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+from spikeloom.pipeline.acting import ACTING
 from spikeloom.pipeline.language import LANGUAGE
 from spikeloom.pipeline.pictures import PICTURES
 from spikeloom.pipeline.sentences import SENTENCES
 from spikeloom.pipeline.task import Facts, Task
 
-TASKS: Mapping[str, Task] = {"text-generation": LANGUAGE, "feature-extraction": SENTENCES}
+TASKS: Mapping[str, Task] = {"text-generation": LANGUAGE, "feature-extraction": SENTENCES, "acting": ACTING}
 
 
 def task_of(facts: Facts) -> Task:

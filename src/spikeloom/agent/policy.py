@@ -1,0 +1,118 @@
+"""
+A policy: a spiking network that reads observations and whose outputs are actions (`datasets.spaces`).
+
+A decision takes T steps. Between decisions the membranes go back to rest (`reset`), or each population begins with what it has not sent
+yet (`carry`): then what it sends over many decisions sums to what it was given, to within one level. Whatever reads running means
+begins anew at each decision either way, and so does a network that has nothing else. Observations go in as they are, as analog currents
+of the first layer, which is spiking from its activation on.
+
+Source: carrying membranes over is Cross-Step Residual Potential Initialization (CRPI, arXiv 2601.21778).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Num
+from numpy import ndarray
+from torch import Tensor
+
+from spikeloom.agent.residue import Memory, decided
+from spikeloom.datasets.environment import spaces_within
+from spikeloom.datasets.episodes import Act
+from spikeloom.datasets.spaces import Action, Discrete, Signal, acted, check_same, readable, spaces_of
+from spikeloom.errors import ConfigError, DataError
+from spikeloom.simulate import SpikingModel, primary
+
+Residue = Literal["reset", "carry"]
+RESIDUES: tuple[Residue, ...] = ("reset", "carry")
+
+
+@final
+@dataclass(frozen=True)
+class Policy:
+    """A network with the spaces it acts between; see the module. `timesteps` None is the network's own T."""
+
+    model: SpikingModel
+    observation: Signal
+    action: Action
+    residue: Residue = "reset"
+    timesteps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.residue not in RESIDUES:
+            raise ConfigError("what becomes of membranes between decisions is one of two", found=self.residue, allowed=", ".join(RESIDUES))
+
+    @property
+    def steps(self) -> int:
+        """T, the steps of a decision."""
+        return self.model.timesteps if self.timesteps is None else self.timesteps
+
+    def replaced(self, **fields: Any) -> "Policy":
+        """The policy with other fields."""
+        return dataclasses.replace(self, **fields)
+
+    def outputs(
+        self, observations: ndarray, state: Memory | None = None, fresh: Bool[ndarray, " e"] | None = None
+    ) -> tuple[Float[Tensor, "e k"], Memory | None]:
+        """The network's outputs for observations [E, ...], on the ANN's scale, and the membranes to go on from (None: at rest).
+
+        Rows that `fresh` marks begin at rest whatever `state` says. DataError where observations have another shape or are not finite.
+        """
+        x = torch.from_numpy(readable(observations, self.observation))
+        if self.residue == "reset":
+            with torch.inference_mode():
+                return primary(self.model(x, timesteps=self.steps)), None
+        mask = None if fresh is None else torch.from_numpy(np.asarray(fresh, bool))
+        return decided(self.model, x, state, mask, self.steps)
+
+    def actions(self, outputs: Float[Tensor, "e k"]) -> Num[ndarray, "e *k"]:
+        """The best actions: int64 [E], or float32 [E, k]."""
+        return acted(outputs, self.action)
+
+    def actor(self) -> Act:
+        """What `returns` and `played` take: observations and which environments begin an episode in, actions out. It keeps the membranes
+        between calls, so that each run of episodes needs one of its own."""
+        state: Memory | None = None
+
+        def act(observations: ndarray, fresh: ndarray) -> ndarray:
+            nonlocal state
+            outputs, state = self.outputs(observations, state, fresh)
+            return self.actions(outputs)
+
+        return act
+
+
+def policy_of(model: SpikingModel, env: Any = None, *, residue: Residue = "reset", timesteps: int | None = None) -> Policy:
+    """The policy that a converted network is: its spaces are those its source had; of any other network those of `env`, a vector
+    environment.
+
+    DataError where the environment's are others, or nobody says any; where the network's outputs are not as many as the actions need.
+    """
+    facts = model.program.settings
+    if "policy" not in facts and env is not None:
+        signal, action = spaces_within(env, _named(env))
+        policy = Policy(model, signal, action, residue, timesteps)
+    else:
+        policy = Policy(model, *spaces_of(facts), residue, timesteps)
+    if env is not None:
+        check_same((policy.observation, policy.action), spaces_within(env, _named(env)), _named(env))
+    check_fits(policy)
+    return policy
+
+
+def _named(env: Any) -> str:
+    spec = getattr(env, "spec", None)
+    return str(getattr(spec, "id", None) or type(env).__name__)
+
+
+def check_fits(policy: Policy) -> None:
+    """Raises DataError where the network does not take the observations, or gives another number of outputs than the actions need."""
+    rest = np.zeros((2, *policy.observation.shape), np.float32)
+    outputs, _ = policy.replaced(residue="reset").outputs(rest)
+    wanted = policy.action.count if isinstance(policy.action, Discrete) else policy.action.size
+    if outputs.dim() != 2 or outputs.shape[1] != wanted:
+        found = f"outputs of shape {tuple(outputs.shape[1:])}"
+        raise DataError("the network is no policy for these actions", found=found, allowed=f"{wanted} numbers for each observation")
