@@ -6,7 +6,8 @@ What a person's rules teach: the states in which they want something else than t
     weights     the rule's weight; every rule's states together weigh as much as there would be were all rules' states equally many       (1)
     anchors     states where the network does what it should, with its own action and the weight `keep`, so that the rest stays
 
-A learner takes them as error signals, target − π, one for each state (`Agent.teach`). (1) keeps a rule that holds rarely from being drowned.
+A learner takes them as error signals, target − π, one for each state (`Agent.teach`), again and again: the network's actions are those
+before it learns, so that anchors do not wander with it. (1) keeps a rule that holds rarely from being drowned.
 """
 
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ class Corrections:
 def corrections(
     rules: RuleSet,
     observations: Num[np.ndarray, "n d"],
-    network_actions: Num[np.ndarray, "n *k"],
+    network_actions: Num[np.ndarray, "m *k"],
     *,
     keep: float = 0.0,
     tolerance: float = 0.05,

@@ -88,7 +88,9 @@ class Guard:
             left[takes] = fewer[takes]
         return left, conflicts
 
-    def actions(self, observations: NDArray[Any], outputs: NDArray[Any], wanted: NDArray[Any] | None = None, log: "Log | None" = None) -> Any:
+    def actions(
+        self, observations: NDArray[Any], outputs: NDArray[Any], wanted: NDArray[Any] | None = None, log: "Log | None" = None
+    ) -> Any:
         """Actions int64 [n] or float32 [n, k] that keep to the guards. `wanted` is what the policy chose (for discrete actions by default
         the one of the largest output): it stands where no guard takes it.
 
@@ -170,7 +172,8 @@ class Log:
         """A line for each guard."""
         total = max(self.states, 1)
         return "\n".join(
-            f"{name}: {count} vetoes ({count / total:.2%} of states), gave way in {self.conflicts[name]}" for name, count in self.counts.items()
+            f"{name}: {count} vetoes ({count / total:.2%} of states), gave way in {self.conflicts[name]}"
+            for name, count in self.counts.items()
         )
 
 
@@ -220,7 +223,9 @@ def guards_of(root: Entry, names: Names | None = None) -> Guard:
 
 def _constraint(entry: Entry, features: Features, number: int) -> Constraint:
     names = features.names
-    fields = entry.fields(("name", "when", "bound" if names.continuous else "never", *(() if names.continuous else ("instead",))), ("when",))
+    fields = entry.fields(
+        ("name", "when", "bound" if names.continuous else "never", *(() if names.continuous else ("instead",))), ("when",)
+    )
     when = truth(fields["when"].plain, features.kinds, fields["when"].where)
     name = fields["name"].text() if "name" in fields else f"guard {number}"
     if names.continuous:

@@ -11,7 +11,7 @@ arXiv:1805.08328. A policy without values has weights of 1.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from spikeloom.agent.rules.features import Features
 from spikeloom.agent.rules.ruleset import RuleSet
 from spikeloom.agent.rules.simplify import as_rules
 from spikeloom.agent.rules.tree import Numbers, Tree
-from spikeloom.agent.rules.visits import Act, Visits
+from spikeloom.agent.rules.visits import Decide, Visits
 from spikeloom.errors import ConfigError, DataError
 
 MOST_SAMPLES = 60_000
@@ -30,10 +30,8 @@ CART_LEAVES = 300
 """Leaves of the tree that is pruned."""
 
 
-class Meet(Protocol):
-    """Whole episodes of an act, from a seed: `visits` on an environment, for example."""
-
-    def __call__(self, act: Act, seed: int) -> Visits: ...
+Meet = Callable[[Decide, int], Visits]
+"""Whole episodes of what decides, from a seed: `visits` on an environment, for example."""
 
 
 @final
@@ -79,7 +77,7 @@ def agreement(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def imitate(
-    act: Act,
+    act: Decide,
     meet: Meet,
     features: Features,
     recipe: Recipe | None = None,
@@ -113,13 +111,13 @@ def imitate(
     return Imitation(best.rules, best.tree, best.states, tuple(judged))
 
 
-def _judged(act: Act, given: Imitation, tested: list[Numbers]) -> float:
+def _judged(act: Decide, given: Imitation, tested: list[Numbers]) -> float:
     """Agreement on the policy's held-out states and on the trees' together, half and half."""
     own = np.concatenate(tested[1:]) if len(tested) > 1 else tested[0]
     return 0.5 * sum(agreement(given.rules(states), _labels(act, states)) for states in (tested[0], own))
 
 
-def _labels(act: Act, states: Numbers) -> NDArray[Any]:
+def _labels(act: Decide, states: Numbers) -> NDArray[Any]:
     found = np.asarray(act(states.astype(np.float32)))
     return found if found.ndim > 1 or found.dtype.kind in "iu" else found[:, None]
 
@@ -128,7 +126,9 @@ def _parted(given: Visits, share: float, generator: np.random.Generator) -> tupl
     """States of some episodes, and of the others: never of one episode on both sides."""
     episodes = generator.permutation(np.unique(given.episodes))
     if len(episodes) < 2:
-        raise DataError("rules are judged on episodes that they were not learnt from", found=f"{len(episodes)} episode", allowed="2 or more")
+        raise DataError(
+            "rules are judged on episodes that they were not learnt from", found=f"{len(episodes)} episode", allowed="2 or more"
+        )
     held = np.isin(given.episodes, episodes[: max(1, int(share * len(episodes)))])
     return given.observations[~held], given.observations[held]
 
@@ -142,7 +142,7 @@ def _sampled(train: Numbers, own: Numbers, share: float, generator: np.random.Ge
 
 
 def _fitted(
-    act: Act,
+    act: Decide,
     states: Numbers,
     features: Features,
     recipe: Recipe,

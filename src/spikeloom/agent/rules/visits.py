@@ -1,8 +1,5 @@
 """
-States that a policy meets: whole episodes in a vector environment of Gymnasium 1.x, with what came of them.
-
-The environment may begin a finished episode anew in the step that ended it or in the next one (`AutoresetMode`); the action given in a
-resetting step counts for nothing, and its observation is nobody's state.
+States that a policy meets: whole episodes in a vector environment, with what came of them (`datasets.episodes.played`).
 """
 
 from collections.abc import Callable
@@ -13,8 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 
-Act = Callable[[NDArray[Any]], NDArray[Any]]
-"""Observations [n, d] → actions [n] or [n, k]."""
+from spikeloom.datasets.episodes import played
+
+Decide = Callable[[NDArray[Any]], NDArray[Any]]
+"""Observations [n, d] → actions [n] or [n, k]: a policy without a memory."""
 
 
 @final
@@ -26,31 +25,20 @@ class Visits:
     episodes: Int64[np.ndarray, " n"]
     returns: Float[np.ndarray, " episodes"]
 
-    def __add__(self, other: "Visits") -> "Visits":
-        """Both, the other's episodes numbered after these."""
-        return Visits(
-            np.concatenate([self.observations, other.observations]),
-            np.concatenate([self.episodes, other.episodes + len(self.returns)]),
-            np.concatenate([self.returns, other.returns]),
-        )
 
-
-def visits(act: Act, environments: Any, episodes: int, seed: int) -> Visits:
-    """At least `episodes` whole episodes of a `gymnasium.vector.VectorEnv` from `seed` on, each environment the same number of them (so that
-    short episodes are not met more often than long ones)."""
+def visits(decide: Decide, environments: Any, episodes: int, seed: int) -> Visits:
+    """So many whole episodes of a `gymnasium.vector.VectorEnv` from `seed` on. Errors as of `played`."""
     count = environments.num_envs
-    each = -(-episodes // count)
-    next_step = "next" in str(environments.metadata.get("autoreset_mode", "next_step")).lower()
-    observations, _ = environments.reset(seed=seed)
-    done, resetting, totals = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), np.zeros((each, count))
+    number, following = np.arange(count), count
+    totals = np.zeros(episodes + count)
     seen, owners = list[NDArray[Any]](), list[NDArray[np.int64]]()
-    while (done < each).any():
-        live = (done < each) & ~resetting
-        seen.append(np.array(observations[live], dtype=np.float64))
-        owners.append((done * count + np.arange(count))[live])
-        observations, rewards, ended, cut, _ = environments.step(act(observations))
-        totals[done[live], np.flatnonzero(live)] += rewards[live]
-        over = live & (ended | cut)
-        done += over
-        resetting = over if next_step else resetting
-    return Visits(np.concatenate(seen), np.concatenate(owners), totals.reshape(-1))
+    for moment in played(environments, lambda observations, fresh: decide(observations), episodes, seed):
+        live = moment.playing
+        seen.append(moment.observations[live].astype(np.float64))
+        owners.append(number[live])
+        np.add.at(totals, number[live], moment.rewards[live])
+        for place in np.flatnonzero(moment.ended):
+            number[place], following = following, following + 1
+    whole = np.unique(np.concatenate(owners))
+    renamed = np.searchsorted(whole, np.concatenate(owners))
+    return Visits(np.concatenate(seen), renamed, totals[whole])
