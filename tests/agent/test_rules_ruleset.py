@@ -39,6 +39,7 @@ rules:
     weight: 2.5
 otherwise: push right
 """
+POLE = "environment: CartPole-v1\nrules:\n"
 SEEN = np.array([[1.0, -1.0, 0.2, 0.0], [1.0, 1.0, 0.2, 0.0], [-1.0, -1.0, -0.2, 0.0], [0.0, 0.0, 0.0, 0.4]])
 
 
@@ -107,8 +108,8 @@ def test_the_text_reads() -> None:
         ("environment: CartPole-v1", r"line 1: a key is missing\n  found: environment\n  allowed: needed: rules"),
         ("environment: CartPole-v1\nrules: []", "line 2: there are no rules"),
         ("environment: Nowhere-v1\nrules: [{when: x > 0, then: 1}]", "found: Nowhere-v1"),
-        ("environment: CartPole-v1\nrules:\n  - when: x > 0\n    then: jump", r"line 4: there is no such action\n  found: jump\n  allowed: push left, push"),
-        ("environment: CartPole-v1\nrules:\n  - when: z > 0\n    then: 1", r"line 3: there is nothing of this name\n  found: z\n  allowed: x, x_dot"),
+        (POLE + "  - when: x > 0\n    then: jump", r"line 4: there is no such action\n  found: jump\n  allowed: push left, push right"),
+        (POLE + "  - when: z > 0\n    then: 1", r"line 3: there is nothing of this name\n  found: z\n  allowed: x, x_dot"),
         ("environment: CartPole-v1\nrules:\n  - when: x\n    then: 1", "line 3: a condition is wanted"),
         ("environment: CartPole-v1\nrules:\n  - when: x > 0\n    when: x < 0\n    then: 1", "line 4: a key stands twice"),
         ("environment: CartPole-v1\nrules:\n  - {when: x > 0, then: 1, weight: -1}", "line 3: a number is wanted"),

@@ -3,7 +3,7 @@ What a person's rules teach: the states in which they want something else than t
 
     states      where a rule holds and the network does otherwise
     actions     what the rule says there
-    weights     the rule's weight; every rule's states together weigh as much as there would be were all rules' states equally many       (1)
+    weights     the rule's weight, divided so that the states of every rule together weigh the same for the same weight               (1)
     anchors     states where the network does what it should, with its own action and the weight `keep`, so that the rest stays
 
 A learner takes them as error signals, target − π, one for each state (`Agent.teach`), again and again: the network's actions are those
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int64, Num
 from numpy.typing import NDArray
 
+from spikeloom.agent.rules.difference import differs
 from spikeloom.agent.rules.guard import Veto
 from spikeloom.agent.rules.ruleset import SILENT, RuleSet
 from spikeloom.errors import ConfigError, DataError
@@ -64,8 +65,7 @@ def corrections(
     says = (fired != SILENT) | (rules.otherwise is not None)
     wanted = np.array(network_actions)
     wanted[says] = rules(observations[says]) if says.any() else wanted[says]
-    apart = np.abs(wanted - network_actions) > tolerance if wanted.ndim > 1 else (wanted != network_actions)[:, None]
-    wrong = apart.reshape(len(wanted), -1).any(1)
+    wrong = differs(wanted, network_actions, tolerance)
     numbers = np.where(fired == SILENT, len(rules.rules), fired)
     weights = np.where(wrong, _balanced(rules, numbers, wrong), keep)
     kept = wrong if keep == 0 else np.ones(len(wrong), dtype=bool)

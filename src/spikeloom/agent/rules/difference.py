@@ -151,8 +151,8 @@ def _bound(a: ast.expr, sign: str, b: ast.expr) -> tuple[Bound, float] | None:
 
 def _constant(node: ast.expr) -> float | None:
     match node:
-        case ast.Constant(value=int() | float()):
-            return float(node.value)
+        case ast.Constant(value=int() | float() as value):
+            return float(value)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
             return -float(value)
         case _:
@@ -194,14 +194,20 @@ def _predicates(before: RuleSet, after: RuleSet) -> Iterator[tuple[str, str | No
 
 
 def _apart(before: RuleSet, after: RuleSet, states: NDArray[Any], tolerance: float) -> Bool[np.ndarray, " n"]:
-    a, b = _answered(before, states), _answered(after, states)
+    return differs(_answered(before, states), _answered(after, states), tolerance)
+
+
+def differs(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> Bool[np.ndarray, " n"]:
+    """Where two rows of actions are not the same; of continuous ones, where any number is further off than `tolerance`."""
     if a.ndim == 1:
-        return a != b
-    return (np.abs(a - b) > tolerance).any(1)
+        return np.asarray(a != b)
+    with np.errstate(invalid="ignore"):
+        apart = ~(np.abs(a - b) <= tolerance) & (a != b)
+    return apart.any(axis=1)
 
 
 def _answered(rules: RuleSet, states: NDArray[Any]) -> NDArray[Any]:
-    """Actions; where nothing is said, `SILENT` (or NaN, which differs from nothing, as numbers do)."""
+    """Actions; where nothing is said, `SILENT`, or infinite numbers."""
     if rules.otherwise is not None:
         return rules(states)
     fired = rules.fired(states)

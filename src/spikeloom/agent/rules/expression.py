@@ -71,8 +71,7 @@ class Expression:
         """Its value for columns [n] by name. Raises NumericError where a sample gives no number (0/0, the root of a negative one)."""
         samples = len(next(iter(values.values())))
         with np.errstate(all="ignore"):
-            found = np.broadcast_to(_value(_tree(self.text, ""), values, self.text), (samples,))
-        return found
+            return np.broadcast_to(_value(_tree(self.text, ""), values, self.text), (samples,))
 
 
 def parsed(text: object, known: Mapping[str, Kind], where: str) -> Expression:
@@ -123,9 +122,7 @@ def _kind(node: ast.expr, known: Mapping[str, Kind], where: str, reads: set[str]
         return gives
 
     match node:
-        case ast.Constant(value=bool() | None):
-            pass
-        case ast.Constant(value=int() | float()) if np.isfinite(float(node.value)):
+        case ast.Constant(value=value) if type(value) in (int, float) and abs(value) < float("inf"):  # pyright: ignore[reportArgumentType]
             return "number"
         case ast.Name(id=name) if name in known:
             reads.add(name)
@@ -138,9 +135,7 @@ def _kind(node: ast.expr, known: Mapping[str, Kind], where: str, reads: set[str]
             return all_are([operand], "truth", "truth")
         case ast.BoolOp(values=values):
             return all_are(values, "truth", "truth")
-        case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int(k))) if 0 <= k <= MOST_EXPONENT:
-            return all_are([left], "number", "number")
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=right):
+        case ast.BinOp(left=left, right=right) if _takes(node):
             return all_are([left, right], "number", "number")
         case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARE for op in ops):
             return all_are([left, *others], "number", "truth")
@@ -149,6 +144,14 @@ def _kind(node: ast.expr, known: Mapping[str, Kind], where: str, reads: set[str]
         case _:
             pass
     raise ConfigError(f"{where}: this cannot stand in an expression", found=ast.unparse(node), allowed=ALLOWED)
+
+
+def _takes(node: ast.BinOp) -> bool:
+    """Whether an operation is arithmetic; of powers those with a whole exponent."""
+    if isinstance(node.op, ast.Pow):
+        right = node.right
+        return isinstance(right, ast.Constant) and type(right.value) is int and 0 <= right.value <= MOST_EXPONENT
+    return type(node.op) in _BINARY
 
 
 def _value(node: ast.expr, values: Mapping[str, Column], text: str) -> Any:

@@ -34,7 +34,7 @@ class Features:
     def kinds(self) -> dict[str, Kind]:
         """Every name, and whether it is a number or a truth."""
         seen: dict[str, Kind] = dict.fromkeys(self.names.observations, "number")
-        return seen | {name: each.kind for name, each in self.predicates.items()}
+        return {**seen, **{name: each.kind for name, each in self.predicates.items()}}
 
     def columns(self, observations: NDArray[Any], only: frozenset[str] | None = None) -> dict[str, Column]:
         """The values of all names (or of `only` and what they need) for observations [n, d].
@@ -63,7 +63,7 @@ class Features:
         if only is None:
             return frozenset(self.predicates)
         wanted = set(only)
-        for name in reversed(self.predicates):
+        for name in reversed(list(self.predicates)):
             if name in wanted:
                 wanted |= self.predicates[name].reads
         return frozenset(wanted)

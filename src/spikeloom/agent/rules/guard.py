@@ -63,6 +63,17 @@ class Veto:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What was wanted and what is done [n], the number of the guard that took it (−1: none), and where each gave way [guards, n]."""
+
+    wanted: NDArray[Any]
+    taken: NDArray[Any]
+    by: NDArray[np.int64]
+    conflicts: Bool[np.ndarray, "g n"]
+
+
+@final
 @dataclass(frozen=True)
 class Guard:
     """Constraints over named observations; `Guarded(guard, outputs)` is a policy that keeps to them."""
@@ -104,32 +115,31 @@ class Guard:
             raise NumericError("an output of the policy is no number", found=f"sample {int(np.argwhere(np.isnan(outputs))[0, 0])}")
         values = self.features.columns(observations, frozenset[str]().union(*(each.when.reads for each in self.constraints)))
         decide = self._bounded if names.continuous else self._chosen
-        wanted, taken, by, conflicts = decide(values, outputs, wanted)
+        found = decide(values, outputs, wanted)
         if log is not None:
-            log.note(np.asarray(observations), wanted, taken, by, conflicts)
-        return taken
+            log.note(np.asarray(observations), found)
+        return found.taken
 
-    def _chosen(self, values: Mapping[str, Column], outputs: NDArray[Any], wanted: NDArray[Any] | None):
-        """What is wanted, what is taken [n], the guard that took it (−1: none), and the conflicts."""
+    def _chosen(self, values: Mapping[str, Column], outputs: NDArray[Any], wanted: NDArray[Any] | None) -> "Decision":
         samples, rows = len(outputs), np.arange(len(outputs))
-        wanted = outputs.argmax(1).astype(np.int64) if wanted is None else np.asarray(wanted, dtype=np.int64)
+        chosen = np.asarray(outputs.argmax(1) if wanted is None else wanted).astype(np.int64)
         left, conflicts = self.allowed(values, samples)
         taken, by = np.where(left, outputs, -np.inf).argmax(1).astype(np.int64), np.full(samples, -1)
         for number in reversed(range(len(self.constraints))):
             each = self.constraints[number]
-            holds = each.when(values) & ~conflicts[number] & np.isin(wanted, sorted(each.never))
+            holds = each.when(values) & ~conflicts[number] & np.isin(chosen, sorted(each.never))
             by[holds] = number
             if each.instead is not None:
                 instead = holds & left[:, each.instead]
                 taken[instead] = each.instead
-        free = left[rows, wanted]
-        taken[free], by[free] = wanted[free], -1
-        return wanted, taken, by, conflicts
+        free = left[rows, chosen]
+        taken[free], by[free] = chosen[free], -1
+        return Decision(chosen, taken, by, conflicts)
 
-    def _bounded(self, values: Mapping[str, Column], outputs: NDArray[Any], wanted: NDArray[Any] | None):
-        wanted = np.asarray(outputs if wanted is None else wanted, dtype=np.float32)
-        low, high = np.full(wanted.shape, -np.inf), np.full(wanted.shape, np.inf)
-        conflicts, by = np.zeros((len(self.constraints), len(wanted)), dtype=bool), np.full(len(wanted), -1)
+    def _bounded(self, values: Mapping[str, Column], outputs: NDArray[Any], wanted: NDArray[Any] | None) -> "Decision":
+        chosen = np.asarray(outputs if wanted is None else wanted, dtype=np.float32)
+        low, high = np.full(chosen.shape, -np.inf), np.full(chosen.shape, np.inf)
+        conflicts, by = np.zeros((len(self.constraints), len(chosen)), dtype=bool), np.full(len(chosen), -1)
         for number, each in enumerate(self.constraints):
             holds, new_low, new_high = each.when(values), low.copy(), high.copy()
             for place, (least, most) in each.bound.items():
@@ -138,9 +148,9 @@ class Guard:
             conflicts[number] = holds & ~fits
             takes = holds & fits
             low[takes], high[takes] = new_low[takes], new_high[takes]
-            outside = takes & ((wanted < new_low) | (wanted > new_high)).any(1) & (by < 0)
+            outside = takes & ((chosen < new_low) | (chosen > new_high)).any(1) & (by < 0)
             by[outside] = number
-        return wanted, np.clip(wanted, low, high).astype(np.float32), by, conflicts
+        return Decision(chosen, np.clip(chosen, low, high).astype(np.float32), by, conflicts)
 
 
 @final
@@ -154,16 +164,16 @@ class Log:
         self.counts = dict.fromkeys((each.name for each in guard.constraints), 0)
         self.conflicts = dict.fromkeys((each.name for each in guard.constraints), 0)
 
-    def note(self, seen: NDArray[Any], wanted: NDArray[Any], taken: NDArray[Any], by: NDArray[Any], conflicts: NDArray[Any]) -> None:
-        """One step of all environments: what was seen, wanted and taken, the guard that took it (−1: none), and who gave way."""
+    def note(self, seen: NDArray[Any], decision: Decision) -> None:
+        """One step of all environments: what was seen, and what was decided."""
         names = [each.name for each in self.guard.constraints]
-        for place in np.flatnonzero(by >= 0).tolist():
-            rule = names[by[place]]
+        for place in np.flatnonzero(decision.by >= 0).tolist():
+            rule = names[decision.by[place]]
+            wanted, taken = _plain(decision.wanted[place]), _plain(decision.taken[place])
             self.counts[rule] += 1
-            veto = Veto(self.steps, place, rule, tuple(seen[place].tolist()), _plain(wanted[place]), _plain(taken[place]))
-            self.vetoes.append(veto)
-            logger.debug("veto: %s", veto)
-        for name, gave_way in zip(names, conflicts.sum(1).tolist(), strict=True):
+            self.vetoes.append(Veto(self.steps, place, rule, tuple(seen[place].tolist()), wanted, taken))
+            logger.debug("veto: %s", self.vetoes[-1])
+        for name, gave_way in zip(names, decision.conflicts.sum(1).tolist(), strict=True):
             self.conflicts[name] += gave_way
         del self.vetoes[: max(0, len(self.vetoes) - self.keep)]
         self.steps, self.states = self.steps + 1, self.states + len(seen)

@@ -53,8 +53,8 @@ class Imitation:
 @final
 @dataclass(frozen=True)
 class Recipe:
-    """`leaves` at most; `rounds` in which the tree's own states are met, `own` of all states being theirs at most; `held_out` of the episodes
-    judge; `tolerance` of the states may be answered otherwise to make thresholds and conditions shorter."""
+    """`leaves` at most; `rounds` in which the tree's own states are met, `own` of all states being theirs at most; `held_out` of the
+    episodes judge; `tolerance` of the states may be answered otherwise to make thresholds and conditions shorter."""
 
     leaves: int = 24
     rounds: int = 3
@@ -100,7 +100,7 @@ def imitate(
     rounds: list[tuple[float, Imitation]] = []
     for number in range(recipe.rounds + 1):
         states = _sampled(train, own, recipe.own, generator)
-        tree, rules, x = _fitted(act, states, features, recipe, values, start, environment)
+        tree, rules = _fitted(act, states, features, recipe, values, start, environment)
         rounds.append((0.0, Imitation(rules, tree, states, ())))
         if number == recipe.rounds:
             break
@@ -149,12 +149,12 @@ def _fitted(
     values: Callable[[NDArray[Any]], NDArray[Any]] | None,
     start: Tree | None,
     environment: str | None,
-) -> tuple[Tree, RuleSet, Numbers]:
+) -> tuple[Tree, RuleSet]:
     x, y = features.matrix(states), _labels(act, states)
     y = y.astype(np.int64) if y.ndim == 1 else y.astype(np.float64)
     weights = weights_of(values(states.astype(np.float32))) if values is not None else np.ones(len(x))
     tree = fitted(x, y, weights, recipe, start)
-    return tree, as_rules(tree, features, x, y, weights, tolerance=recipe.tolerance, environment=environment), x
+    return tree, as_rules(tree, features, x, y, weights, tolerance=recipe.tolerance, environment=environment)
 
 
 def fitted(x: Numbers, y: NDArray[Any], weights: Numbers, recipe: Recipe, start: Tree | None = None) -> Tree:

@@ -34,8 +34,8 @@ NEGLIGIBLE = 0.02
 @final
 @dataclass(frozen=True)
 class Search:
-    """At most `count` predicates of at most `terms` terms each; `products` of two observations may be terms. A tree of `leaves` judges, after
-    each of `rounds` of `steps`."""
+    """At most `count` predicates of at most `terms` terms each; `products` of two observations may be terms. A tree of `leaves` judges,
+    after each of `rounds` of `steps`."""
 
     count: int = 8
     terms: int = 4
@@ -102,7 +102,7 @@ def _searched(x: Numbers, y: NDArray[np.int64], plain: int, search: Search, gene
     directions = _begun(x[train], y[train], plain, search, generator)
     mask, best = np.ones(directions.shape, dtype=bool), (-1.0, directions)
     for number in range(search.rounds + 1):
-        values = projected(*(torch.from_numpy(each) for each in (x, directions)), plain).numpy()
+        values = projected(torch.from_numpy(x), torch.from_numpy(directions), plain).numpy()
         tree = _tree(values[train], y[train], search.leaves)
         right = float((trees.answers(tree, values[held]) == y[held]).mean())
         if int(mask.sum(1).max()) <= search.terms and right > best[0]:
@@ -116,7 +116,7 @@ def _searched(x: Numbers, y: NDArray[np.int64], plain: int, search: Search, gene
 
 
 def _terms_after(number: int, width: int, search: Search) -> int:
-    """How many terms a direction keeps after a round: all at first, then fewer in equal ratios, `search.terms` from half of the rounds on."""
+    """How many terms a direction keeps after a round: fewer and fewer in equal ratios, `search.terms` from half of the rounds on."""
     half = max(search.rounds / 2, 1.0)
     return round(width * (search.terms / width) ** min((number + 1) / half, 1.0)) if width > search.terms else width
 

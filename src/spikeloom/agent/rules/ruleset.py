@@ -102,7 +102,7 @@ class RuleSet:
 
     def _used(self) -> dict[str, Expression]:
         read = set[str]().union(*(rule.when.reads for rule in self.rules))
-        for name in reversed(self.features.predicates):
+        for name in reversed(list(self.features.predicates)):
             read |= self.features.predicates[name].reads if name in read else set()
         return {name: each for name, each in self.features.predicates.items() if name in read}
 
