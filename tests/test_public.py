@@ -36,6 +36,7 @@ PACKAGES = [
     "neuron",
     "pipeline",
     "plan",
+    "plasticity",
     "report",
     "simulate",
     "train",

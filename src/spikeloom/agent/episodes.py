@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from spikeloom.agent.policy import RESIDUES, Policy, Residue
+from spikeloom.agent.policy import RESIDUES, Policy
 from spikeloom.datasets.episodes import Act, gathered, played, wandering
 from spikeloom.errors import ConfigError
 from spikeloom.ir import calls, population
@@ -65,7 +65,7 @@ def with_residue(policy: Policy, env: Any, residue: str, episodes: int = 20, see
     if not any(node.target is population for node in calls(policy.model.program.graph)):
         return policy.replaced(residue="reset"), {}
     means = {name: float(returns(each.actor(), env, episodes, seed).mean()) for name, each in _each(policy)}
-    best: Residue = "carry" if means["carry"] > means["reset"] else "reset"
+    best = "carry" if means["carry"] > means["reset"] else "reset"
     return policy.replaced(residue=best), means
 
 

@@ -11,7 +11,7 @@ Source: carrying membranes over is Cross-Step Residual Potential Initialization 
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ from spikeloom.datasets.spaces import Action, Discrete, Signal, acted, check_sam
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.simulate import SpikingModel, primary
 
-Residue = Literal["reset", "carry"]
-RESIDUES: tuple[Residue, ...] = ("reset", "carry")
+RESIDUES = ("reset", "carry")
+"""What becomes of membranes between decisions."""
 
 
 @final
@@ -38,7 +38,7 @@ class Policy:
     model: SpikingModel
     observation: Signal
     action: Action
-    residue: Residue = "reset"
+    residue: str = "reset"
     timesteps: int | None = None
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Policy:
         return act
 
 
-def policy_of(model: SpikingModel, env: Any = None, *, residue: Residue = "reset", timesteps: int | None = None) -> Policy:
+def policy_of(model: SpikingModel, env: Any = None, *, residue: str = "reset", timesteps: int | None = None) -> Policy:
     """The policy that a converted network is: its spaces are those its source had; of any other network those of `env`, a vector
     environment.
 

@@ -1,0 +1,158 @@
+"""
+Learning from a window of K control steps in E environments: an actor and its critic, by a three-factor rule at every synapse.
+
+    Δw_ji ∝ Σ_t A_t · L_j,t · s_i,t                                                       (1)
+
+A_t is what the window's TD errors credit the step with: the sum that an eligibility trace of decay γλ would gather forwards (`plasticity
+.window`, (2) there). L_j = ψ_j·F_j·score brings the score of the action that was drawn to neuron j by fixed wires (`tail`). s_i are the
+spikes at the synapse. Each synapse takes steps of its own size (`plasticity.step_size`).
+
+A window is gone through several times (replay). What was drawn by older weights counts by the ratio ρ of probabilities, and no more once
+ρ has left 1 ± clip in the direction it is pushed to, or the policy on the whole has moved by more than `divergence` nats.
+
+Sources: Barto, Sutton & Anderson 1983; Bellec et al. 2020 (reward-based e-prop); Schulman et al. 2016, arXiv:1506.02438 (A_t); the clip
+is that of PPO, Schulman et al. 2017, arXiv:1707.06347.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from spikeloom.agent.critic import Critic, CriticState
+from spikeloom.agent.exploring import Exploration
+from spikeloom.agent.tail import Tail, Weights
+from spikeloom.plasticity import StepSize, StepSizeState, credits_of
+from spikeloom.plasticity.batch import outer
+
+
+@final
+class Step(NamedTuple):
+    """One control step of E environments: what was observed, what came to the tail, what was drawn, what came of it. `last` is what was
+    observed after it; `exploring` rows were drawn and count for the actor, `playing` ones for the critic."""
+
+    observations: Float[Tensor, "e *d"]
+    inputs: Float[Tensor, "e *i"]
+    choice: Tensor
+    log_probability: Float[Tensor, " e"]
+    rewards: Float[Tensor, " e"]
+    terminated: Bool[Tensor, " e"]
+    fresh: Bool[Tensor, " e"]
+    last: Float[Tensor, "e *d"]
+    playing: Bool[Tensor, " e"]
+    exploring: Bool[Tensor, " e"]
+
+
+@final
+@dataclass(frozen=True)
+class Learning:
+    """How windows are learnt from."""
+
+    rate: float = 1e-3
+    discount: float = 0.99  # γ
+    trace: float = 0.95  # λ
+    steps: int = 8  # K
+    replays: int = 10
+    parts: int = 4
+    clip: float = 0.2
+    divergence: float = 0.03
+    beta_square: float = 0.99
+
+    @property
+    def size(self) -> StepSize:
+        """The step size of each synapse."""
+        return StepSize(self.rate, self.beta_square)
+
+    def init(self, weights: Weights) -> tuple[StepSizeState, ...]:
+        """Step sizes before anything was learnt."""
+        return tuple(self.size.init(weight) for weight in weights)
+
+
+@final
+class Learnt(NamedTuple):
+    """What a window changed: weights, step sizes, critic, and how far the policy moved, in nats."""
+
+    weights: Weights
+    sizes: tuple[StepSizeState, ...]
+    critic: CriticState
+    moved: float
+
+
+def credited(window: tuple[Step, ...], critic: Critic, state: CriticState, how: Learning) -> tuple[Tensor, Tensor, Tensor]:
+    """(A [K, E], targets [K, E], features [K, E, f]) of a window."""
+    features = torch.stack([critic.features(state, step.observations) for step in window])
+    values = features @ state.readout
+    after = torch.stack([critic.features(state, step.last) @ state.readout for step in window])
+    going_on = torch.stack([(~step.terminated).float() for step in window])
+    rewards = torch.stack([step.rewards for step in window]) * (1 - how.discount)
+    errors = rewards + how.discount * going_on * after - values  # critic (2)
+    errors = errors * torch.stack([step.playing for step in window])
+    fresh = torch.stack([step.fresh | ~step.playing for step in window])
+    credit = credits_of(errors[..., None], how.discount * how.trace, fresh)[..., 0]
+    return credit, credit + values, features
+
+
+def learnt(
+    window: tuple[Step, ...],
+    tail: Tail,
+    exploration: Exploration,
+    critic: Critic,
+    how: Learning,
+    before: tuple[Weights, tuple[StepSizeState, ...], CriticState],
+    generator: torch.Generator,
+    *,
+    actor: bool = True,
+) -> Learnt:
+    """Weights, step sizes and critic after a window; `actor` False leaves the weights as they are."""
+    weights, sizes, state = before
+    credit, targets, features = credited(window, critic, state, how)
+    playing = torch.stack([step.playing for step in window])
+    state = critic.learnt(state, features[playing], targets[playing], generator) if bool(playing.any()) else state
+    exploring = torch.stack([step.exploring & step.playing for step in window])
+    if not actor or int(exploring.sum()) < 2:
+        return Learnt(weights, sizes, state, 0.0)
+    inputs, choice, old = (torch.stack([step[place] for step in window])[exploring] for place in (1, 2, 3))
+    advantage, moved = credit[exploring], 0.0
+    for _ in range(how.replays):
+        for rows in torch.randperm(len(inputs), generator=generator).chunk(how.parts):
+            drawn = (inputs[rows], choice[rows], old[rows], advantage[rows])
+            weights, sizes, moved = moved_once(drawn, tail, exploration, how, weights, sizes)
+            if moved > how.divergence:
+                return Learnt(weights, sizes, state, moved)
+    return Learnt(weights, sizes, state, moved)
+
+
+def moved_once(
+    drawn: tuple[Tensor, Tensor, Tensor, Tensor],
+    tail: Tail,
+    exploration: Exploration,
+    how: Learning,
+    weights: Weights,
+    sizes: tuple[StepSizeState, ...],
+) -> tuple[Weights, tuple[StepSizeState, ...], float]:
+    """(1) for some of a window: weights and step sizes after it, and how far the policy had moved before it (Schulman's k3 estimate)."""
+    inputs, choice, old, advantage = drawn
+    advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+    passed = tail.observe(inputs, tail.on_grid(weights))
+    distance = exploration.log_probability(passed.output, choice) - old
+    ratio = distance.exp()
+    beyond = ((advantage > 0) & (ratio > 1 + how.clip)) | ((advantage < 0) & (ratio < 1 - how.clip))
+    factor = advantage * ratio * ~beyond
+    weights, sizes = stepped(tail, passed.pre, tail.signals(factor[:, None] * exploration.score(passed.output, choice), passed), how, weights, sizes)
+    return weights, sizes, float((ratio - 1 - distance).mean())
+
+
+def stepped(
+    tail: Tail,
+    pre: tuple[Tensor, ...],
+    signals: tuple[Tensor, ...],
+    how: Learning,
+    weights: Weights,
+    sizes: tuple[StepSizeState, ...],
+) -> tuple[Weights, tuple[StepSizeState, ...]]:
+    """Weights after the mean of L·s over the rows, in steps of each synapse's size."""
+    asked = [change for spikes, signal in zip(pre, signals, strict=True) for change in (outer(signal, spikes, "mean"), signal.mean(0))]
+    pairs = [how.size.step(size, change) for size, change in zip(sizes, asked, strict=True)]
+    return tuple(weight + change for weight, (change, _) in zip(weights, pairs, strict=True)), tuple(size for _, size in pairs)
