@@ -1,7 +1,7 @@
 """
 Agents: policies that were trained as ANNs, on spikes, in their environments.
 
-    python benchmarks/agents.py [--parts policies speed] [--policies dqn_cartpole …] [--episodes 100]
+    python benchmarks/agents.py [--parts policies speed rules] [--policies dqn_cartpole …] [--episodes 100]
 
 Needs gymnasium (pip install 'spikeloom[agents]') and ../shared/data/rl_policies. Each part is described in `acting/<part>.py`. Writes
 benchmarks/results/agents.json after every row; rows of other parts stay.
@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from acting import policies, speed
+from acting import policies, rules, speed
 from acting.networks import NAMES
 from harness.rows import Row, write
 
-PARTS: Mapping[str, Callable[[Sequence[str], int], Iterator[Row]]] = {"policies": policies.rows, "speed": speed.rows}
+PARTS: Mapping[str, Callable[[Sequence[str], int], Iterator[Row]]] = {"policies": policies.rows, "speed": speed.rows, "rules": rules.rows}
 
 
 def main() -> int:

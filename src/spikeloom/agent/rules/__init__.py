@@ -17,7 +17,7 @@ from spikeloom.agent.rules.boolean import Gated, Lesson, exact, taught
 from spikeloom.agent.rules.corrections import Corrections, corrections, corrections_of
 from spikeloom.agent.rules.difference import Difference, Moved, difference
 from spikeloom.agent.rules.expression import Expression
-from spikeloom.agent.rules.features import Features, predicates_of
+from spikeloom.agent.rules.features import Features, load_features, predicates_of
 from spikeloom.agent.rules.guard import Constraint, Guard, Guarded, Veto, guards_from, load_guards
 from spikeloom.agent.rules.imitate import Imitation, Recipe, agreement, imitate
 from spikeloom.agent.rules.names import Names, names_of
@@ -52,6 +52,7 @@ __all__ = [
     "exact",
     "guards_from",
     "imitate",
+    "load_features",
     "load_guards",
     "load_rules",
     "names_of",

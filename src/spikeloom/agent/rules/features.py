@@ -10,13 +10,14 @@ A predicate may use the ones above it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from spikeloom.agent.rules.document import Entry
+from spikeloom.agent.rules.document import Entry, read
 from spikeloom.agent.rules.expression import Column, Expression, Kind, parsed
 from spikeloom.agent.rules.names import Names, check_identifier, names_of
 from spikeloom.errors import DataError, NumericError
@@ -97,6 +98,11 @@ def features_of(fields: Mapping[str, Entry], names: Names | None = None) -> Feat
         for name, entry in fields["predicates"].fields().items():
             made = with_predicate(made, name, entry.plain, entry.where)
     return made
+
+
+def load_features(path: Path, names: Names | None = None) -> Features:
+    """The names and predicates of a file that has nothing else: what rules are to be learnt over. Errors as of `features_of`."""
+    return features_of(read(path).fields(HEAD), names)
 
 
 def _names(fields: Mapping[str, Entry], names: Names | None) -> Names:

@@ -54,7 +54,7 @@ def proposed(
 ) -> Features:
     """The names with predicates p1, p2, ... over them, for a policy that did `actions` at `observations` [n, d].
 
-    Those that the last tree does not use are left out. Raises DataError where there is only one action, or where they are no whole numbers.
+    Those that the last tree does not use, or that are an observation alone, are left out. Raises DataError where there is only one action, or where they are no whole numbers.
     """
     search = search or Search()
     if actions.ndim != 1 or actions.dtype.kind not in "iu" or len(np.unique(actions)) < 2:
@@ -160,5 +160,9 @@ def _used(features: Features, raw: Numbers, y: NDArray[np.int64], search: Search
     x = features.matrix(raw)
     tree = trees.pruned(trees.grown(x, y, np.ones(len(x)), 8 * search.leaves, 4), x, y, np.ones(len(x)), search.leaves)
     kept = {feature - raw.shape[1] for feature, _ in trees.splits(tree)}
-    texts = [each.text for place, each in enumerate(features.predicates.values()) if place in kept]
+    texts = [
+        each.text
+        for place, each in enumerate(features.predicates.values())
+        if place in kept and each.text not in features.names.observations
+    ]
     return predicates_of({f"p{n}": text for n, text in enumerate(texts, 1)}, features.names)
