@@ -41,10 +41,6 @@ class Suite:
     random: float
     cases: tuple[Case, ...]
 
-    def normalised(self, mean_return: float) -> float:
-        """(1): 1 for the ANN in the unshifted environment, 0 for random actions there."""
-        return (mean_return - self.random) / (self.ann - self.random)
-
 
 SUITES: Mapping[str, Suite] = {
     "CartPole-v1": Suite(

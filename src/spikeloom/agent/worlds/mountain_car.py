@@ -42,9 +42,7 @@ def step(
     return after, np.full(len(actions), -1.0), (after[0] >= 0.5) & (after[1] >= 0)
 
 
-def moved(
-    state: Float[np.ndarray, "2 E"], change: Float[np.ndarray, " E"], keep: Float[np.ndarray, " E"]
-) -> Float[np.ndarray, "2 E"]:
+def moved(state: Float[np.ndarray, "2 E"], change: Float[np.ndarray, " E"], keep: Float[np.ndarray, " E"]) -> Float[np.ndarray, "2 E"]:
     """(1) after the engine and the hill have changed the velocity by `change`."""
     speed = np.clip((state[1] + change) * keep, -SPEED_MOST, SPEED_MOST)
     place = np.clip(state[0] + speed, LEFT, RIGHT)
