@@ -24,7 +24,6 @@ from numpy import ndarray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from acting.networks import NAMES, Zoo
 from harness.rows import ROOT, Row, write
-
 from spikeloom.agent.rules import Features, Recipe, agreement, imitate, load_features, load_guards, predicates_of, taught, visits
 from spikeloom.agent.worlds import fuzzed
 

@@ -54,7 +54,8 @@ def proposed(
 ) -> Features:
     """The names with predicates p1, p2, ... over them, for a policy that did `actions` at `observations` [n, d].
 
-    Those that the last tree does not use, or that are an observation alone, are left out. Raises DataError where there is only one action, or where they are no whole numbers.
+    Those that the last tree does not use, or that are an observation alone, are left out. Raises DataError where there is only one action,
+    or where they are no whole numbers.
     """
     search = search or Search()
     if actions.ndim != 1 or actions.dtype.kind not in "iu" or len(np.unique(actions)) < 2:

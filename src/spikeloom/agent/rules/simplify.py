@@ -101,16 +101,20 @@ def shortened(given: Sequence[Box], otherwise: Answer, x: Numbers, y: NDArray[An
         return total + loss_of(otherwise, y[left], weights[left])
 
     most = loss(given) + tolerance * float(weights.sum())
-    found = list(given)
-    for box in given:
-        fewer = [each for each in found if each is not box]
-        found = fewer if loss(fewer) <= most else found
+
+    def needed(rules: list[Box]) -> list[Box]:
+        for box in list(rules):
+            fewer = [each for each in rules if each is not box]
+            rules = fewer if loss(fewer) <= most else rules
+        return rules
+
+    found = needed(list(given))
     for number, feature, side in [(n, f, side) for n, box in enumerate(found) for f in box.limits for side in (0, 1)]:
         shorter = _without(found[number], feature, side)
         tried = [*found[:number], shorter, *found[number + 1 :]]
         if shorter.limits and shorter != found[number] and loss(tried) <= most:
             found = tried
-    return found
+    return needed(found)
 
 
 def _without(box: Box, feature: int, side: int) -> Box:

@@ -153,8 +153,8 @@ def significant(value: float, digits: int) -> float:
 
 
 def rounded(tree: Tree, x: Numbers, y: NDArray[Any], weights: Numbers, tolerance: float = 0.0005) -> Tree:
-    """Each threshold with the fewest digits, one after another, that raise the loss by no more than `tolerance` of the total weight (of
-    continuous actions: of the total squares); answers that are numbers to three digits."""
+    """Each threshold 0 or with the fewest digits, one after another, that raises the loss by no more than `tolerance` of the total weight
+    (of continuous actions: of the total squares); answers that are numbers to three digits."""
 
     def loss(tree: Tree) -> float:
         found = answers(tree, x)
@@ -163,7 +163,7 @@ def rounded(tree: Tree, x: Numbers, y: NDArray[Any], weights: Numbers, tolerance
     total = float(weights.sum()) if y.ndim == 1 else float((weights * ((y - np.average(y, axis=0, weights=weights)) ** 2).sum(1)).sum())
     allowed = loss(tree)
     for key in sorted(splits(tree)):
-        shorter = (moved(tree, {key: significant(key[1], digits)}) for digits in range(1, 7))
+        shorter = (moved(tree, {key: place}) for place in (0.0, *(significant(key[1], digits) for digits in range(1, 7))))
         found = next((each for each in shorter if loss(each) <= allowed + tolerance * total), tree)
         tree, allowed = found, max(allowed, loss(found))
     return merged(_short_answers(tree))
