@@ -1,7 +1,7 @@
 """
 Agents: policies that were trained as ANNs, on spikes, in their environments.
 
-    python benchmarks/agents.py [--parts policies speed] [--policies dqn_cartpole …] [--episodes 100]
+    python benchmarks/agents.py [--parts policies speed rules] [--policies dqn_cartpole …] [--episodes 100]
 
 Needs gymnasium (pip install 'spikeloom[agents]') and ../shared/data/rl_policies. Each part is described in `acting/<part>.py`. Writes
 benchmarks/results/agents.json after every row; rows of other parts stay.
@@ -15,11 +15,16 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from acting import policies, shifts, speed
+from acting import policies, rules, shifts, speed
 from acting.networks import NAMES
 from harness.rows import Row, write
 
-PARTS: Mapping[str, Callable[..., Iterator[Row]]] = {"policies": policies.rows, "speed": speed.rows, "shifts": shifts.rows}
+PARTS: Mapping[str, Callable[..., Iterator[Row]]] = {
+    "policies": policies.rows,
+    "speed": speed.rows,
+    "shifts": shifts.rows,
+    "rules": rules.rows,
+}
 
 
 def main() -> int:
