@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from acting import policies, speed
+from acting import policies, shifts, speed
 from acting.networks import NAMES
 from harness.rows import Row, write
 
-PARTS: Mapping[str, Callable[[Sequence[str], int], Iterator[Row]]] = {"policies": policies.rows, "speed": speed.rows}
+PARTS: Mapping[str, Callable[[Sequence[str], int], Iterator[Row]]] = {"policies": policies.rows, "speed": speed.rows, "shifts": shifts.rows}
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ Sources: Bellec et al. 2020, Nature Communications 11, 3625 (broadcast learning 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -56,7 +57,7 @@ class Tail:
         placed = {node.name: node for node in module.graph.nodes}
         ends = [placed[name] for name in self.names]
         output = next(node for node in module.graph.nodes if node.op == "output")
-        between = [(begin, source_of(end)) for begin, end in zip(ends, ends[1:], strict=False)]
+        between = [(begin, source_of(end)) for begin, end in pairwise(ends)]
         self._before = None if source_of(ends[0]).op == "placeholder" else _part(module, None, source_of(ends[0]))
         self._neurons = [_part(module, begin, end) for begin, end in between]
         self._after = None if _output_of(output) is ends[-1] else _part(module, ends[-1], _output_of(output))

@@ -13,19 +13,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float
 
-from spikeloom.errors import NumericError
+from spikeloom.errors import ConfigError
 
 Stepped = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
 
 
 class Batch(VectorEnv[Any, Any, Any]):
-    """E environments with constants of their own; `_begin`, `_advance` and `retune` are what a subclass says."""
+    """E environments with constants of their own; what is abstract here is what a subclass says."""
+
+    single_observation_space: Any
+    single_action_space: Any
 
     def __init__(self, spec: Any, spaces_of_one: tuple[Any, Any], count: int, autoreset: AutoresetMode) -> None:
         self.spec, self.num_envs, self.autoreset_mode = spec, count, autoreset
@@ -52,10 +54,20 @@ class Batch(VectorEnv[Any, Any, Any]):
     def _advance(self, actions: np.ndarray, live: Bool[np.ndarray, " E"]) -> tuple[np.ndarray, np.ndarray]:
         """Steps at least the `live` environments, writes their observations, and gives rewards and which ended."""
 
+    @abstractmethod
+    def place(self, index: int, numbers: Float[np.ndarray, " k"]) -> None:
+        """Puts environment `index` into a state (fuzz.RANGES says which numbers) and writes its observation; nothing is rewarded."""
+
+    @abstractmethod
+    def push(self, index: int, numbers: Float[np.ndarray, " k"]) -> None:
+        """Adds to the state of environment `index`; the next step sees it."""
+
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode everywhere, or where options["reset_mask"] says; new generators where there is a seed."""
-        mask = np.ones(self.num_envs, dtype=np.bool_) if options is None else options.get("reset_mask", np.ones(self.num_envs, np.bool_))
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else (seed or [None] * self.num_envs)
+        mask, seeds = self._which(options), [seed] * self.num_envs if seed is None else seed
+        seeds = [seeds + i for i in range(self.num_envs)] if isinstance(seeds, int) else list(seeds)
+        if len(seeds) != self.num_envs:
+            raise ConfigError("one seed, or one for each environment", found=f"{len(seeds)} for {self.num_envs} environments")
         for index in np.flatnonzero(mask):
             if seeds[index] is not None:
                 self.generators[index] = seeding.np_random(seeds[index])[0]
@@ -63,8 +75,10 @@ class Batch(VectorEnv[Any, Any, Any]):
         return self.observations.copy(), {}
 
     def step(self, actions: Any) -> Stepped:
-        """One control step everywhere. Raises NumericError for actions outside the space."""
-        actions = self._checked(actions)
+        """One control step everywhere, by actions of the space (`Shifted` has checked them)."""
+        if self.autoreset_mode is AutoresetMode.DISABLED and self.done.any():
+            todo = 'reset(options={"reset_mask": ended}) before the next step, or another autoreset mode'
+            raise ConfigError("episodes that ended go on only after a reset", found=np.flatnonzero(self.done).tolist(), todo=todo)
         fresh = self.done if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=np.bool_)
         rewards, ended = self._advance(actions, ~fresh)
         self.lengths += 1
@@ -91,14 +105,9 @@ class Batch(VectorEnv[Any, Any, Any]):
         self.lengths[mask] = 0
         self.done = self.done & ~mask
 
-    def _checked(self, actions: Any) -> np.ndarray:
-        asked, space = np.asarray(actions), self.single_action_space
-        shape = (self.num_envs, *space.shape)
-        discrete = isinstance(space, spaces.Discrete)
-        if asked.shape != shape or (discrete and not np.issubdtype(asked.dtype, np.integer)):
-            kind = "integers" if discrete else "floats"
-            raise NumericError("actions do not fit the environments", found=f"{asked.dtype}{asked.shape}", allowed=f"{kind}{shape}")
-        legal = asked.min() >= 0 and asked.max() < space.n if isinstance(space, spaces.Discrete) else np.isfinite(asked).all()
-        if not legal:
-            raise NumericError("actions outside the environment's", found=np.array2string(asked, threshold=8), allowed=space)
-        return asked
+    def _which(self, options: dict[str, Any] | None) -> Bool[np.ndarray, " E"]:
+        """The environments that a reset means."""
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_)))
+        if set(options or {}) - {"reset_mask"} or mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise ConfigError("a reset takes reset_mask and nothing else", found=options, allowed=f"reset_mask: bool [{self.num_envs}]")
+        return mask

@@ -2,7 +2,6 @@
 Worlds by name: gymnasium's environments as vectors that change.
 """
 
-from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from spikeloom.agent import library
-from spikeloom.agent.worlds.shifts import Shift, parsed, plan_of
+from spikeloom.agent.worlds.shifts import Shift, Shifts, plan_of
 from spikeloom.agent.worlds.table import PHYSICS, SWITCHES, family
+from spikeloom.datasets.optional import require
 from spikeloom.errors import ConfigError
 
 SCALE_STEPS = 256
@@ -21,7 +21,7 @@ SCALE_STEPS = 256
 def world(
     env_id: str,
     count: int = 1,
-    shifts: Shift | Sequence[Shift] | Sequence[str] = (),
+    shifts: Shifts = (),
     seed: int = 0,
     onset: int = 0,
     ramp: int = 0,
@@ -37,24 +37,43 @@ def world(
     where there are some. `autoreset` is "NextStep", "SameStep" or "Disabled". `pictures`: `render()` gives pictures.
     `shift_now()` tells the values in force. Raises ConfigError for what is unknown; ResourceError without gymnasium.
     """
-    gymnasium = library.gymnasium()
-    if count < 1 or onset < 0 or ramp < 0:
-        raise ConfigError("a world has one environment or more, and starts to change at step 0 or later", found=(count, onset, ramp))
-    mode = _mode(gymnasium, autoreset)
-    base = _base(gymnasium, env_id, count, mode, vector, pictures)
+    base = _base(env_id, count, autoreset, vector, pictures)
+    return _shifted(base, env_id, shifts, seed, onset, ramp)
+
+
+def fuzzed(
+    env_id: str,
+    count: int = 1,
+    seed: int = 0,
+    *,
+    chance: float = 0.02,
+    noise: float = 0.05,
+    shifts: Shift | None = None,
+    autoreset: str = "NextStep",
+) -> Any:
+    """A world that throws its agent about (fuzz): starts anywhere, a push with probability `chance` before each control step, noise on
+    the sensors, and any other shift; infos["truth"] holds the true observations. ConfigError for an environment without ranges."""
+    base = _base(env_id, count, autoreset, "own", False)
+    from spikeloom.agent.worlds.fuzz import Fuzzed
+
+    if not 0 <= chance <= 1:
+        raise ConfigError("the chance of a push is a probability", found=chance, allowed="0 to 1")
+    return _shifted(Fuzzed(base, env_id, seed, chance), env_id, {**(shifts or {}), "noise": noise}, seed, 0, 0)
+
+
+def _shifted(base: Any, env_id: str, shifts: Shifts, seed: int, onset: int, ramp: int) -> Any:
+    """`base` under its shifts."""
+    from spikeloom.agent.worlds.batch import Batch
     from spikeloom.agent.worlds.shifted import Shifted, interface_of
 
-    interface = interface_of(env_id, base)
-    listed = [shifts] if isinstance(shifts, str) else shifts
-    words = not isinstance(listed, Mapping) and all(isinstance(each, str) for each in listed)
-    plan = plan_of(interface, parsed([str(word) for word in listed]) if words else listed, count)  # pyright: ignore[reportArgumentType]
-    named = {name for shift in plan.written for name in shift}
-    if ramp and named & set(SWITCHES):
-        raise ConfigError("a switch has no values in between: no ramp", found=sorted(named & set(SWITCHES)), todo="give ramp 0")
-    if vector == "sync" and named & set(PHYSICS.get(family(env_id), {})) - ({"gain"} if interface.continuous else set[str]()):
-        raise ConfigError("gymnasium's own environments keep their physics", found=sorted(named), todo='vector="auto"')
-    noisy = bool(plan.values["noise"].any())
-    scale = scales(env_id) if noisy else np.ones(interface.sensors)
+    if onset < 0 or ramp < 0:
+        raise ConfigError("a world starts to change at step 0 or later", found=f"onset {onset}, ramp {ramp}", allowed="0 or more")
+    interface = interface_of(env_id, base, physical=isinstance(base.unwrapped, Batch))
+    plan = plan_of(interface, shifts, base.num_envs)
+    switches = sorted({name for shift in plan.written for name in shift} & set(SWITCHES))
+    if ramp and switches:
+        raise ConfigError("a switch has no values in between: no ramp", found=", ".join(switches), todo="give ramp 0")
+    scale = scales(env_id) if plan.values["noise"].any() else np.ones(interface.sensors)
     return Shifted(base, interface, plan, scale, seed=seed, onset=onset, ramp=ramp)
 
 
@@ -62,8 +81,7 @@ def world(
 def scales(env_id: str) -> Float[np.ndarray, " d"]:
     """Each sensor's own scale: its standard deviation over 16 unshifted environments, 256 uniformly random actions each, seed 0;
     1 for a sensor that never moves there."""
-    gymnasium = library.gymnasium()
-    base = _base(gymnasium, env_id, 16, _mode(gymnasium, "NextStep"), "auto", False)
+    base = _base(env_id, 16, "NextStep", "auto", False)
     base.action_space.seed(0)
     seen = [base.reset(seed=0)[0], *(base.step(base.action_space.sample())[0] for _ in range(SCALE_STEPS))]
     base.close()
@@ -78,8 +96,12 @@ def _mode(gymnasium: Any, autoreset: str) -> Any:
     return modes[autoreset]
 
 
-def _base(gymnasium: Any, env_id: str, count: int, mode: Any, vector: str, pictures: bool) -> Any:
+def _base(env_id: str, count: int, autoreset: str, vector: str, pictures: bool) -> Any:
     """The unshifted vector."""
+    gymnasium = library.gymnasium()
+    mode = _mode(gymnasium, autoreset)
+    if count < 1:
+        raise ConfigError("a world has one environment or more", found=count, allowed="1 or more")
     if vector not in {"auto", "own", "sync"}:
         raise ConfigError("no such way to step a vector", found=vector, allowed="auto, own, sync")
     if env_id.startswith("MiniGrid"):
@@ -93,6 +115,7 @@ def _base(gymnasium: Any, env_id: str, count: int, mode: Any, vector: str, pictu
     if vector != "sync" and family(env_id) in EQUATIONS:
         return Equations(env_id, count, mode)
     if vector != "sync" and family(env_id).startswith("LunarLander"):
+        require("Box2D", "agents", f"flying {env_id}")
         from spikeloom.agent.worlds.lander import Landers
 
         return Landers(env_id, count, mode, pictures)
@@ -108,7 +131,7 @@ def _synchronous(gymnasium: Any, env_id: str, count: int, mode: Any, pictures: b
             from minigrid.wrappers import ImgObsWrapper
 
             env = ImgObsWrapper(env)
-        space = env.observation_space
+        space: Any = env.observation_space
         flat = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
         return env if flat else gymnasium.wrappers.FlattenObservation(env)
 

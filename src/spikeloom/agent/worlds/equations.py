@@ -43,11 +43,11 @@ EQUATIONS: Mapping[str, Physics] = {
 
 @final
 class Equations(Batch):
-    """E environments of one family. `state` [k, E] may be written between steps: that is how they are pushed."""
+    """E environments of one family, their states side by side in `state` [k, E]."""
 
     def __init__(self, env_id: str, count: int, autoreset: AutoresetMode) -> None:
         self.physics = EQUATIONS[family(env_id)]
-        self.screen = gymnasium.make(env_id, render_mode="rgb_array").unwrapped
+        self.screen: Any = gymnasium.make(env_id, render_mode="rgb_array").unwrapped
         super().__init__(gymnasium.spec(env_id), (self.screen.observation_space, self.screen.action_space), count, autoreset)
         self.state = np.stack([self.physics.start(np.random.default_rng(0))] * count, axis=1)
         self.constants: dict[str, np.ndarray] = {}
@@ -57,13 +57,17 @@ class Equations(Batch):
         """From the next step on the physics are shifted by `values`."""
         self.constants = self.physics.constants(values)
 
-    def observe(self, mask: Bool[np.ndarray, " E"]) -> None:
-        """Writes the observations of the states that `mask` names: for whoever has pushed them."""
-        self.observations[mask] = self.physics.observe(self.state)[mask]
+    def place(self, index: int, numbers: Float[np.ndarray, " k"]) -> None:
+        """Puts environment `index` into the state `numbers`."""
+        self.state[:, index] = numbers
+        self.observations[index] = self.physics.observe(self.state[:, index : index + 1])[0]
+
+    def push(self, index: int, numbers: Float[np.ndarray, " k"]) -> None:
+        """Adds `numbers` to the state of environment `index`."""
+        self.state[:, index] += numbers
 
     def _begin(self, index: int) -> None:
-        self.state[:, index] = self.physics.start(self.generators[index])
-        self.observations[index] = self.physics.observe(self.state[:, index : index + 1])[0]
+        self.place(index, self.physics.start(self.generators[index]))
 
     def _advance(self, actions: np.ndarray, live: Bool[np.ndarray, " E"]) -> tuple[np.ndarray, np.ndarray]:
         self.state, rewards, ended = self.physics.step(self.state, actions, self.constants)

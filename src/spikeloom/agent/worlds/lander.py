@@ -34,6 +34,9 @@ NOMINAL = {name: quantity.nominal for name, quantity in PHYSICS["LunarLander"].i
 class Lander(original.LunarLander):
     """One lander. `tuned` shifts it; what was built before keeps its contacts' friction until they are made anew."""
 
+    lander: Any
+    moon: Any
+
     def __init__(self, continuous: bool = False, render_mode: str | None = None) -> None:
         super().__init__(render_mode=render_mode, continuous=continuous)
         self.values = dict(NOMINAL)
@@ -52,8 +55,7 @@ class Lander(original.LunarLander):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """An episode's start, as gymnasium's; the wind's course begins anywhere."""
         self.built = all(self.values[name] == 1.0 for name in ("mass", "friction"))
-        if self.values["wind"] and self._np_random is not None:
-            self._set_out()
+        self._set_out()
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> Any:
@@ -105,22 +107,46 @@ class Lander(original.LunarLander):
             exhaust.ApplyLinearImpulse((ox * power * throttle, oy * power * throttle), at, True)
         self.lander.ApplyLinearImpulse((-ox * power * throttle, -oy * power * throttle), at, True)
 
-    def _outcome(self, main: float, side: float) -> Any:
-        """Observation, reward and end after the world's step."""
+    def place(self, numbers: Float[np.ndarray, " 6"]) -> None:
+        """Moves the lander to x, y (m), turns it (rad) and sets velocities (m/s, rad/s), its legs with it; the next reward counts from
+        there."""
+        x, y, angle, vx, vy, spin = (float(number) for number in numbers)
+        turn, centre = angle - self.lander.angle, self.lander.position.copy()
+        for body in (self.lander, *self.legs):
+            away = body.position - centre
+            ax, ay = away.x * math.cos(turn) - away.y * math.sin(turn), away.x * math.sin(turn) + away.y * math.cos(turn)
+            body.position, body.angle = (x + ax, y + ay), body.angle + turn
+            body.linearVelocity, body.angularVelocity = (vx - spin * ay, vy + spin * ax), spin
+        self.prev_shaping = None
+
+    def push(self, numbers: Float[np.ndarray, " 6"]) -> None:
+        """Adds velocities (the last three numbers) to the lander and, as to one rigid body, to its legs."""
+        vx, vy, spin = (float(number) for number in numbers[3:])
+        for body in (self.lander, *self.legs):
+            away = body.position - self.lander.position
+            body.linearVelocity = (body.linearVelocity.x + vx - spin * away.y, body.linearVelocity.y + vy + spin * away.x)
+            body.angularVelocity += spin
+
+    def sight(self) -> tuple[list[float], float]:
+        """The eight observations, and the potential whose differences are rewarded."""
         place, speed = self.lander.position, self.lander.linearVelocity
         touching = [1.0 if leg.ground_contact else 0.0 for leg in self.legs]
         x, y = (place.x - HALF_W) / HALF_W, (place.y - (self.helipad_y + original.LEG_DOWN / SCALE)) / HALF_H
         vx, vy = speed.x * HALF_W / FPS, speed.y * HALF_H / FPS
         angle = self.lander.angle
         shaping = -100 * math.sqrt(x * x + y * y) - 100 * math.sqrt(vx * vx + vy * vy) - 100 * abs(angle)
-        shaping = shaping + 10 * touching[0] + 10 * touching[1]
+        seen = [x, y, vx, vy, angle, 20.0 * self.lander.angularVelocity / FPS, *touching]
+        return seen, shaping + 10 * touching[0] + 10 * touching[1]
+
+    def _outcome(self, main: float, side: float) -> Any:
+        """Observation, reward and end after the world's step."""
+        seen, shaping = self.sight()
         reward = 0.0 if self.prev_shaping is None else shaping - self.prev_shaping
         self.prev_shaping = shaping
         reward = reward - main * 0.30 - side * 0.03
-        lost, asleep = self.game_over or abs(x) >= 1.0, not self.lander.awake
+        lost, asleep = self.game_over or abs(seen[0]) >= 1.0, not self.lander.awake
         reward = 100.0 if asleep else (-100.0 if lost else reward)
-        state = np.array([x, y, vx, vy, angle, 20.0 * self.lander.angularVelocity / FPS, *touching], dtype=np.float32)
-        return state, reward, lost or asleep, False, {}
+        return np.array(seen, dtype=np.float32), reward, lost or asleep, False, {}
 
     def _build(self) -> None:
         """(2) on the bodies there are."""
@@ -166,6 +192,15 @@ class Landers(Batch):
         """From the next step on the landers are shifted by `values`."""
         for index, lander in enumerate(self.landers):
             lander.tuned({name: float(values[name][index]) for name in NOMINAL})
+
+    def place(self, index: int, numbers: Float[np.ndarray, " k"]) -> None:
+        """Puts lander `index` at x, y, angle, with velocities x, y, and spin."""
+        self.landers[index].place(numbers)
+        self.observations[index] = self.landers[index].sight()[0]
+
+    def push(self, index: int, numbers: Float[np.ndarray, " k"]) -> None:
+        """Adds to the velocities and the spin of lander `index`."""
+        self.landers[index].push(numbers)
 
     def _begin(self, index: int) -> None:
         lander = self.landers[index]

@@ -4,7 +4,8 @@ Pendulum: gymnasium 1.4's equations for a whole vector, each environment with co
     θ̇ ← θ̇ + (3g/(2l) sin θ + 3/(m l²)·(gain·u − friction·θ̇))·Δt, within ±8;    θ ← θ + θ̇ Δt;    Δt = 0.05 s     (1)
     reward = −(θ² + 0.1 θ̇² + 0.001 u²),  θ within ±π, before the step                                           (2)
 
-u is the torque asked for, within ±2 N·m: a weak motor is not paid for being weak. In gymnasium's order of operations.
+u is the torque asked for, within ±2 N·m: a weak motor is not paid for being weak. In gymnasium's order of operations; only its
+float32 u² may round otherwise, by 1e-10 of a reward.
 
 Source: gymnasium, envs/classic_control/pendulum.py.
 """

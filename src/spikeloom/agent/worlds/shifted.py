@@ -21,6 +21,10 @@ from jaxtyping import Float
 from spikeloom.agent.worlds.batch import Batch, Stepped
 from spikeloom.agent.worlds.shifts import Interface, Plan
 from spikeloom.agent.worlds.table import PHYSICS, family
+from spikeloom.errors import NumericError
+
+NOISE_STREAM = 7
+"""Sets the generator of sensor noise apart from those of the environments, which the same seeds begin."""
 
 
 @final
@@ -41,7 +45,8 @@ class Shifted(VectorWrapper[Any, Any, Any, Any, Any]):
         super().__init__(env)
         self.interface, self.plan, self.scales = interface, plan, scales
         self.onset, self.ramp, self.seed = onset, ramp, seed
-        self.physical = tuple(PHYSICS.get(family(interface.env_id), {})) if isinstance(env, Batch) else ()
+        self.batch = env.unwrapped if isinstance(env.unwrapped, Batch) else None
+        self.physical = () if self.batch is None else tuple(PHYSICS[family(interface.env_id)])
         self.nominal = {name: np.full(self.num_envs, q.nominal) for name, q in interface.quantities.items()}
         self.steps, self.progress = 0, -1.0
         self.values = dict(self.nominal)
@@ -53,29 +58,31 @@ class Shifted(VectorWrapper[Any, Any, Any, Any, Any]):
         self.begun = False
         self._follow()
 
-    def reset(self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A full reset starts the clock of (1) anew; one by mask does not. Without a seed the first uses the world's."""
         full = options is None or "reset_mask" not in options
+        mask = np.ones(self.num_envs, dtype=np.bool_) if full else np.asarray((options or {})["reset_mask"])
         seed = self.seed if seed is None and not self.begun else seed
         self.begun = True
         if seed is not None:
-            self.random = np.random.default_rng([*(abs(each) for each in ([seed] if isinstance(seed, int) else seed)), 7])
+            said = [seed] if isinstance(seed, int) else [each for each in seed if each is not None]
+            self.random = np.random.default_rng([NOISE_STREAM, *said])
         if full:
             self.steps = 0
             self.past.clear()
             self._follow()
-        mask = np.ones(self.num_envs, dtype=np.bool_) if full else np.asarray((options or {})["reset_mask"])
-        observations, infos = self.env.reset(seed=seed, options=options)
+        observations, infos = self.env.reset(seed=seed, options=options)  # pyright: ignore[reportArgumentType]
         self.ages[mask], self.done = 0, self.done & ~mask
         return self._sensed(observations), infos
 
     def step(self, actions: Any) -> Stepped:
-        """One control step under the shifts of this moment."""
+        """One control step under the shifts of this moment. Raises NumericError for actions outside the space."""
+        asked = within(self.single_action_space, self.num_envs, actions)
         self._follow()
         self.steps += 1
         if self.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP:
             self.ages[self.done] = -1  # this step starts their next episode; its action is not one
-        observations, rewards, ended, cut, infos = self.env.step(self._given(np.asarray(actions)))
+        observations, rewards, ended, cut, infos = self.env.step(self._given(asked))
         self.done = ended | cut
         self.ages += 1
         if self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP:
@@ -109,8 +116,8 @@ class Shifted(VectorWrapper[Any, Any, Any, Any, Any]):
         self.progress = progress
         for name, target in self.plan.values.items():
             self.values[name] = target if progress == 1.0 else self.nominal[name] + progress * (target - self.nominal[name])
-        if isinstance(self.env, Batch):
-            self.env.retune({name: self.values[name] for name in self.physical})
+        if self.batch is not None:
+            self.batch.retune({name: self.values[name] for name in self.physical})
 
     def _given(self, actions: np.ndarray) -> np.ndarray:
         """What the environment is given for the actions asked for: the left half of (3)."""
@@ -118,7 +125,8 @@ class Shifted(VectorWrapper[Any, Any, Any, Any, Any]):
             actions = self._late(actions)
         if self.interface.continuous:
             return self._driven(actions)
-        return self.plan.order[self.rows, actions] if self.switched else actions
+        space: Any = self.single_action_space
+        return self.plan.order[self.rows, actions - space.start] + space.start if self.switched else actions
 
     def _late(self, actions: np.ndarray) -> np.ndarray:
         self.past.append(actions.copy())
@@ -134,9 +142,9 @@ class Shifted(VectorWrapper[Any, Any, Any, Any, Any]):
         gain = self.values["gain"]
         if "gain" in self.physical or (gain == 1.0).all():
             return given
-        space = self.single_action_space
-        assert_free = np.clip(given, space.low, space.high) * gain.reshape(-1, *([1] * (given.ndim - 1)))
-        return np.clip(assert_free, space.low, space.high).astype(actions.dtype)
+        space: Any = self.single_action_space
+        driven = np.clip(given, space.low, space.high) * gain.reshape(-1, *([1] * (given.ndim - 1)))
+        return np.clip(driven, space.low, space.high).astype(actions.dtype)
 
     def _sensed(self, observations: np.ndarray) -> np.ndarray:
         """What is read of the observations: the right half of (3)."""
@@ -160,9 +168,21 @@ class Shifted(VectorWrapper[Any, Any, Any, Any, Any]):
         return out
 
 
-def interface_of(env_id: str, env: VectorEnv[Any, Any, Any]) -> Interface:
+def within(space: Any, count: int, actions: Any) -> np.ndarray:
+    """The actions, where they are one of the space for each environment; continuous ones may lie beyond its bounds. Else NumericError."""
+    asked, shape, discrete = np.asarray(actions), (count, *space.shape), isinstance(space, spaces.Discrete)
+    if asked.shape != shape or (discrete and not np.issubdtype(asked.dtype, np.integer)):
+        kind = "integers" if discrete else "floats"
+        raise NumericError("actions do not fit the environments", found=f"{asked.dtype} {asked.shape}", allowed=f"{kind} {shape}")
+    legal = asked.min() >= space.start and asked.max() < space.start + space.n if discrete else np.isfinite(asked).all()
+    if not legal:
+        raise NumericError("actions outside the environment's", found=np.array2string(asked, threshold=8), allowed=space)
+    return asked
+
+
+def interface_of(env_id: str, env: VectorEnv[Any, Any, Any], *, physical: bool) -> Interface:
     """The sensors and actuators of a vector of environments with flat observations."""
     action = env.single_action_space
     continuous = not isinstance(action, spaces.Discrete)
     size = int(np.prod(action.shape or (1,))) if continuous else int(action.n)
-    return Interface(env_id, int(np.prod(env.single_observation_space.shape or ())), size, continuous)
+    return Interface(env_id, int(np.prod(env.single_observation_space.shape or ())), size, continuous, physical)

@@ -16,8 +16,11 @@ from jaxtyping import Bool, Float, Int
 from spikeloom.agent.worlds.table import GAIN, MIRRORS, NOISE, PHYSICS, SWITCHES, Quantity, family
 from spikeloom.errors import ConfigError
 
-Shift = Mapping[str, float | str]
+Shift = Mapping[str, float | int | str]
 """The shifts of one environment, by name."""
+
+Shifts = Shift | Sequence[Shift] | Sequence[str]
+"""One for all environments, one for each, or one for all in words."""
 
 
 @final
@@ -29,11 +32,13 @@ class Interface:
     sensors: int
     actions: int
     continuous: bool
+    physical: bool = True
+    """Whether its physics can be shifted: they are not gymnasium's own."""
 
     @property
     def quantities(self) -> Mapping[str, Quantity]:
         """The shifts that have values in between."""
-        known = dict(PHYSICS.get(family(self.env_id), {}))
+        known = dict(PHYSICS.get(family(self.env_id), {})) if self.physical else dict[str, Quantity]()
         if self.continuous:
             known.setdefault("gain", GAIN)
         return known | {"noise": NOISE}
@@ -66,9 +71,9 @@ class Plan:
     written: tuple[Shift, ...]
 
 
-def parsed(texts: Iterable[str]) -> dict[str, float | str]:
+def parsed(texts: Iterable[str]) -> dict[str, float | int | str]:
     """Shifts from words such as `length=2.0`. Raises ConfigError for a word of another form and for a name said twice."""
-    found: dict[str, float | str] = {}
+    found: dict[str, float | int | str] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value) or name in found:
@@ -77,9 +82,9 @@ def parsed(texts: Iterable[str]) -> dict[str, float | str]:
     return found
 
 
-def plan_of(interface: Interface, shifts: Shift | Sequence[Shift], count: int) -> Plan:
-    """The plan of `count` environments: one shift for all, or a sequence with one each. Raises ConfigError for what has no meaning."""
-    each = [shifts] * count if isinstance(shifts, Mapping) else list(shifts)
+def plan_of(interface: Interface, shifts: Shifts, count: int) -> Plan:
+    """The plan of `count` environments. Raises ConfigError for what has no meaning."""
+    each = _each(shifts, count)
     if len(each) != count:
         raise ConfigError("shifts are one mapping, or one mapping for each environment", found=f"{len(each)} for {count} environments")
     written = tuple({name: _value(interface, name, value) for name, value in shift.items()} for shift in each)
@@ -95,21 +100,33 @@ def plan_of(interface: Interface, shifts: Shift | Sequence[Shift], count: int) -
     )
 
 
-def places(text: float | str) -> tuple[int, ...]:
-    """Whole numbers written i:j:…; ValueError for anything else."""
-    return (_whole(text),) if not isinstance(text, str) else tuple(_whole(part) for part in text.split(":"))
+def places(value: float | int | str) -> tuple[int, ...]:
+    """Whole numbers written i:j:…; none for anything else."""
+    try:
+        numbers = [float(part) for part in str(value).split(":")]
+    except ValueError:
+        return ()
+    return tuple(int(number) for number in numbers) if all(number.is_integer() for number in numbers) else ()
 
 
-def _value(interface: Interface, name: str, value: float | str) -> float | str:
+def _each(shifts: Shifts, count: int) -> list[Shift]:
+    """A shift for each environment."""
+    if isinstance(shifts, Mapping):
+        return [shifts] * count
+    words = [shifts] if isinstance(shifts, str) else [item for item in shifts if isinstance(item, str)]
+    mappings = [item for item in shifts if isinstance(item, Mapping)]
+    if mappings and words:
+        raise ConfigError("shifts are words or mappings", found=f"{len(words)} words among {len(mappings)} mappings", allowed="one kind")
+    return mappings if mappings else [parsed(words)] * count
+
+
+def _value(interface: Interface, name: str, value: float | int | str) -> float | str:
     """The value in its final form. Raises ConfigError for an unknown name or a value that means nothing."""
     if name in interface.quantities:
         return _quantity(interface, name, value)
     if name not in interface.switches:
         raise ConfigError(f"{interface.env_id} has no shift {name!r}", found=f"{name}={value}", allowed=interface.allowed)
-    try:
-        numbers = places(value)
-    except ValueError:
-        numbers = ()
+    numbers = places(value)
     if not _fits(interface, name, numbers):
         raise ConfigError(
             f"the shift {name} of {interface.env_id} has no such value", found=f"{name}={value}", allowed=_range(interface, name)
@@ -117,11 +134,11 @@ def _value(interface: Interface, name: str, value: float | str) -> float | str:
     return ":".join(map(str, numbers)) if name in {"drop", "swap", "order"} else float(numbers[0])
 
 
-def _quantity(interface: Interface, name: str, value: float | str) -> float:
+def _quantity(interface: Interface, name: str, value: float | int | str) -> float:
     quantity = interface.quantities[name]
     try:
         number = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or number < quantity.least or (quantity.positive and number == quantity.least):
         bound = "above" if quantity.positive else "from"
@@ -158,8 +175,8 @@ def _range(interface: Interface, name: str) -> str:
 def _columns(interface: Interface, shift: Shift) -> Int[np.ndarray, " d"]:
     columns = np.arange(interface.sensors)
     if "swap" in shift:
-        first, second = places(shift["swap"])
-        columns[[first, second]] = columns[[second, first]]
+        pair = list(places(shift["swap"]))
+        columns[pair] = columns[pair[::-1]]
     return columns
 
 
@@ -188,10 +205,3 @@ def _signs(interface: Interface, shift: Shift) -> Float[np.ndarray, " k"]:
     if not interface.continuous or shift.get("sign", 1.0) != -1.0:
         return np.ones(interface.actions)
     return np.array(MIRRORS.get(family(interface.env_id), (-1,) * interface.actions), dtype=np.float64)
-
-
-def _whole(value: float | str) -> int:
-    number = float(value)
-    if not number.is_integer():
-        raise ValueError(value)
-    return int(number)

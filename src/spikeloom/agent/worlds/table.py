@@ -31,11 +31,8 @@ class Quantity:
     unit: str = "×"
     nominal: float = 1.0
     least: float = 0.0
-
-    @property
-    def positive(self) -> bool:
-        """Whether it must be above its least value, not only at it: masses and lengths."""
-        return self.unit == "×" and self.what.startswith(("mass", "length", "half-length", "inertia"))
+    positive: bool = False
+    """Whether it must be above its least value, not only at it."""
 
 
 SWITCHES: Mapping[str, str] = {
@@ -55,12 +52,12 @@ _GRAVITY = Quantity("gravity")
 _CAR: Mapping[str, Quantity] = {
     "gravity": _GRAVITY,
     "gain": Quantity("force of the engine"),
-    "mass": Quantity("mass of the car: divides what the engine gives"),
+    "mass": Quantity("mass of the car: divides what the engine gives", positive=True),
     "friction": Quantity("velocity lost in each step", "share of the velocity", 0.0),
 }
 _LANDER: Mapping[str, Quantity] = {
     "gravity": _GRAVITY,
-    "mass": Quantity("mass of the lander and its legs"),
+    "mass": Quantity("mass of the lander and its legs", positive=True),
     "gain": Quantity("power of all engines"),
     "main": Quantity("power of the main engine"),
     "side": Quantity("power of the side engines"),
@@ -70,22 +67,22 @@ _LANDER: Mapping[str, Quantity] = {
 PHYSICS: Mapping[str, Mapping[str, Quantity]] = {
     "CartPole": {
         "gravity": _GRAVITY,
-        "mass": Quantity("mass of the pole"),
-        "cart": Quantity("mass of the cart"),
-        "length": Quantity("half-length of the pole"),
+        "mass": Quantity("mass of the pole", positive=True),
+        "cart": Quantity("mass of the cart", positive=True),
+        "length": Quantity("half-length of the pole", positive=True),
         "gain": Quantity("force on the cart"),
         "friction": Quantity("viscous friction of the cart", "N·s/m", 0.0),
         "wind": Quantity("steady force on the cart, to the right", "N", 0.0, float("-inf")),
     },
     "Acrobot": {
         "gravity": _GRAVITY,
-        "mass": Quantity("mass of both links"),
-        "mass1": Quantity("mass of the first link"),
-        "mass2": Quantity("mass of the second link"),
-        "length": Quantity("length of both links, their centres of mass with them"),
-        "length1": Quantity("length of the first link, its centre of mass with it"),
-        "length2": Quantity("length of the second link, its centre of mass with it"),
-        "inertia": Quantity("inertia of both links about their centres"),
+        "mass": Quantity("mass of both links", positive=True),
+        "mass1": Quantity("mass of the first link", positive=True),
+        "mass2": Quantity("mass of the second link", positive=True),
+        "length": Quantity("length of both links, their centres of mass with them", positive=True),
+        "length1": Quantity("length of the first link, its centre of mass with it", positive=True),
+        "length2": Quantity("length of the second link, its centre of mass with it", positive=True),
+        "inertia": Quantity("inertia of both links about their centres", positive=True),
         "gain": Quantity("torque"),
         "friction": Quantity("viscous friction of both joints", "N·m·s", 0.0),
     },
@@ -93,8 +90,8 @@ PHYSICS: Mapping[str, Mapping[str, Quantity]] = {
     "MountainCarContinuous": _CAR,
     "Pendulum": {
         "gravity": _GRAVITY,
-        "mass": Quantity("mass of the pole"),
-        "length": Quantity("length of the pole"),
+        "mass": Quantity("mass of the pole", positive=True),
+        "length": Quantity("length of the pole", positive=True),
         "gain": Quantity("torque"),
         "friction": Quantity("viscous friction of the joint", "N·m·s", 0.0),
     },
