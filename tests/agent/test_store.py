@@ -114,5 +114,5 @@ def test_what_is_no_state_is_refused(lived: tuple[Agent, AgentState], tmp_path: 
 
 def test_what_is_not_kept_is_a_bug_of_ours(lived: tuple[Agent, AgentState], tmp_path: Path) -> None:
     with pytest.raises(InternalError, match="set"):
-        save_state(tmp_path, dataclasses.replace(lived[1], sizes=({1},)))  # pyright: ignore[reportArgumentType]
+        save_state(tmp_path, dataclasses.replace(lived[1], monitor=lived[1].monitor._replace(worse={1})))  # pyright: ignore[reportArgumentType]
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from spikeloom.agent.agent import Agent, AgentState, Plastic
+from spikeloom.agent.agent import Agent, AgentState
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import JUDGED_SEED, returns
 from spikeloom.agent.learning import Learning
@@ -60,7 +60,7 @@ class Course:
     ramp: int = 0
     exploration: float = 0.85
     layers: int | None = None
-    plastic: Plastic = "on drift"
+    plastic: str = "on drift"
     learning: Learning = dataclasses.field(default_factory=Learning)
     judged: int = 64
     settling: int = 64

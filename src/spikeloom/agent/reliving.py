@@ -7,7 +7,7 @@ state, the actions so far, and a checksum of what was observed: an environment t
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, cast, final
+from typing import Any, final
 
 import numpy as np
 from numpy import ndarray
@@ -74,7 +74,7 @@ def relived(
     """The state when `watch`, which is told of each new step, says that it is enough. `past` and `checksum` are those of the checkpoint
     that `state` is from."""
     recorded = Recorded(agent, past, checksum, keep, every)
-    for number, told in enumerate(live(cast(Agent, recorded), state, env, seed), start=1):
+    for number, told in enumerate(live(recorded, state, env, seed), start=1):
         if number > len(past) and watch(told):
             return told.state
     return state

@@ -14,6 +14,7 @@ from spikeloom.errors import ConfigError
 
 REAL = "spikeloom adapt sb3:ppo_lunarlander.zip --env LunarLander-v3 --shift gravity=0.15 --seeds 5 --output artifacts/lander"
 EXAMPLE = f"Example: spikeloom adapt --shift sign=-1   (teaches a small CartPole policy first)\n\n{REAL}\n\n{EXIT_CODES}"
+WORDS = ("on drift", "always", "never")
 SOURCE = "A policy: sb3:<zip>, policy:<folder>, or the folder of a converted one (T = 1). Without one a small CartPole policy is taught."
 
 
@@ -54,8 +55,8 @@ def adapt(
         from spikeloom.cli import adapted, policies
         from spikeloom.pipeline.conversion import check_folder
 
-        if plastic not in ("on drift", "always", "never"):
-            raise ConfigError("when weights learn", found=plastic, allowed="on drift, always, never")
+        if plastic not in WORDS:
+            raise ConfigError("when weights learn", found=plastic, allowed=", ".join(WORDS))
         shifts = parsed(shift or ())
         course = Course(
             episodes=episodes,
