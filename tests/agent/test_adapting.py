@@ -54,7 +54,7 @@ def test_it_learns_and_the_kept_weights_say_how_far_they_moved() -> None:
     assert all(change.relative > 0 and change.largest > 0 for change in found.best.changes)
 
 
-class Interrupted(Exception):
+class PluggedOutError(Exception):
     """Somebody pulled the plug."""
 
 
@@ -76,9 +76,9 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(unbroken: Adaptation
 
     def pull(what: str, done: int, total: int) -> None:
         if what.startswith("adapting") and done >= at:
-            raise Interrupted
+            raise PluggedOutError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(PluggedOutError):
         adapt(balancing(), ENV, SHIFT, COURSE, progress=pull, checkpoints=tmp_path)
     seen = list[int]()
 

@@ -158,9 +158,7 @@ def adapt(
     judged = max(course.judged, course.environments)
     progress("the usual world", 0, 4)
     usual = usual_of(policy, usual_world, judged)
-    agent = Agent(
-        policy, usual, exploration=course.exploration, layers=course.layers, plastic=course.plastic, learning=course.learning
-    )
+    agent = Agent(policy, usual, exploration=course.exploration, layers=course.layers, plastic=course.plastic, learning=course.learning)
     progress("the usual world", 1, 4)
     critic = acquainted(agent, agent.init(course.environments), usual_world, course.acquaintance)
     progress("the usual world", 2, 4)
@@ -169,14 +167,11 @@ def adapt(
     frozen, seen = observed(policy.actor(), changed, judged)
     profile = policy.model.profile(_some(seen))
     lives = tuple(
-        lived_once(agent, env_id, shifts, critic, course, seed, float(frozen.mean()), progress, checkpoints)
-        for seed in range(course.seeds)
+        lived_once(agent, env_id, shifts, critic, course, seed, float(frozen.mean()), progress, checkpoints) for seed in range(course.seeds)
     )
     for env in (usual_world, changed):
         env.close()
-    return Adaptation(
-        env_id, dict(shifts), course, policy, found["usual"], found["chance"], found.get("ann"), frozen, profile, lives
-    )
+    return Adaptation(env_id, dict(shifts), course, policy, found["usual"], found["chance"], found.get("ann"), frozen, profile, lives)
 
 
 def lived_once(

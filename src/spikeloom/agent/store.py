@@ -64,9 +64,7 @@ def save_state(
     data = save(kept)
     name = f"tensors-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
     write_bytes(folder / name, data)
-    write_json(
-        folder / "state.json", {"format": FORMAT, "tensors": name, "known": _print(known), "told": dict(told or {}), "state": tree}
-    )
+    write_json(folder / "state.json", {"format": FORMAT, "tensors": name, "known": _print(known), "told": dict(told or {}), "state": tree})
     for old in folder.glob("tensors-*.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)

@@ -21,10 +21,14 @@ SOURCE = "A policy: sb3:<zip>, policy:<folder>, or the folder of a converted one
 @guarded(stopped="; the same command with --resume goes on from the last checkpoint")
 def adapt(
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help=SOURCE, show_default=False)] = None,
-    env: Annotated[str | None, option("ID", "The environment, of gymnasium or minigrid; by default the one the policy was made for.")] = None,
+    env: Annotated[
+        str | None, option("ID", "The environment, of gymnasium or minigrid; by default the one the policy was made for.")
+    ] = None,
     shift: Annotated[
         list[str] | None,
-        option("NAME=VALUE", "What has changed, as length=2.0, gain=0.3, sign=-1, swap=1:3, noise=0.1, delay=2; may be given several times."),
+        option(
+            "NAME=VALUE", "What has changed, as length=2.0, gain=0.3, sign=-1, swap=1:3, noise=0.1, delay=2; may be given several times."
+        ),
     ] = None,
     onset: Annotated[int, typer.Option(min=0, metavar="K", help="Control steps before the world changes.")] = 0,
     ramp: Annotated[int, typer.Option(min=0, metavar="K", help="Control steps over which it changes.")] = 0,
@@ -77,8 +81,8 @@ def adapt(
         known = resume and policies.is_saved(str(begun))
         if resume and not known:
             raise ConfigError("there is nothing to go on from", found=f"no {begun}", todo="begin anew, without --resume")
-        check_folder(output_dir)
         policy = policies.policy_from(str(begun) if known else source, env_id, levels, 0, progress)
+        check_folder(output_dir)
         if not known:
             policy.model.save(begun)
         found = adapt(policy, env_id, shifts, course, progress=progress, checkpoints=output_dir / "checkpoints", resume=resume)

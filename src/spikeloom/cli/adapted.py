@@ -84,7 +84,11 @@ def _energies(profile: Profile) -> Mapping[str, float]:
 def story_of(found: Adaptation, metrics: dict[str, Any], source: str, progress: Progress) -> AgentStory:
     """The report's data."""
     clips, why = clips_of(found, progress)
-    rows = [{**dataclasses.asdict(row), "network": ROWS[row.network], "total_pj": row.total_pj} for row in found.profile.energy if row.network in ROWS]
+    rows = [
+        {**dataclasses.asdict(row), "network": ROWS[row.network], "total_pj": row.total_pj}
+        for row in found.profile.energy
+        if row.network in ROWS
+    ]
     adapted = next(row for row in found.best.profile.energy if row.network == "SNN (graded)")
     rows.append({**dataclasses.asdict(adapted), "network": "spiking, adapted", "total_pj": adapted.total_pj})
     for row, key in ((rows[-2], "frozen"), (rows[-1], "adapted")):
@@ -146,7 +150,12 @@ def table_of(metrics: Mapping[str, Any]) -> Table:
     for name, justify in (("network", "left"), ("return", "right"), ("±", "right"), ("recovered", "right"), ("drift noticed", "right")):
         table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
     returns = metrics["returns"]
-    for name, key in (("ANN, usual world", "ann"), ("spiking, usual world", "usual"), ("random, usual world", "chance"), ("frozen, changed", "frozen")):
+    for name, key in (
+        ("ANN, usual world", "ann"),
+        ("spiking, usual world", "usual"),
+        ("random, usual world", "chance"),
+        ("frozen, changed", "frozen"),
+    ):
         if key in returns:
             table.add_row(name, significant(returns[key]), significant(returns[f"{key}_error"]), "", "")
     for row in metrics["seeds_found"]:

@@ -73,7 +73,9 @@ def returns_chart(story: AgentStory, height: Number = 300.0) -> Markup:
         if finite(life["returned"])
     ]
     said = "Mean returns over episodes. " + "; ".join(f"{line.name}: {significant(value)}" for line, value in known)
-    said += "".join(f"; {line.name}: {significant(bins[0].mean)} at first, {significant(bins[-1].mean)} at last" for line, bins in lines if bins)
+    said += "".join(
+        f"; {line.name}: {significant(bins[0].mean)} at first, {significant(bins[-1].mean)} at last" for line, bins in lines if bins
+    )
     across = [tick for tick in ticks(0, last, 6) if tick <= last]
     return chart(
         said,
@@ -96,19 +98,21 @@ def _series(line: Line, bins: Sequence[Bin], several: bool, x: Scale, y: Scale, 
         yield stretched(height, element("path", d=f"{path(outline)}Z", class_=f"band {line.key}"))
     yield stretched(height, element("path", d=path((x(each.at), y(each.mean)) for each in bins), class_=f"line {line.key}"))
     for each in bins:
-        yield dot(x(each.at), y(each.mean), f"mark {line.key}", f"{line.name}, about episode {each.at:.0f}: {significant(each.mean)}", size=3)
+        yield dot(
+            x(each.at), y(each.mean), f"mark {line.key}", f"{line.name}, about episode {each.at:.0f}: {significant(each.mean)}", size=3
+        )
 
 
 def _events(lives: Sequence[Row], x: Scale, height: Number) -> Iterator[Markup]:
     """A mark above the chart where something was done; a line through it where a drift was noticed."""
-    for life, (number, what) in ((life, event) for life in lives for event in life["events"]):
+    for seed, (number, what) in ((life["seed"], event) for life in lives for event in life["events"]):
         if what not in EVENTS:
             continue
         colour, shape = EVENTS[what]
         if what == "drift noticed":
             at = f"{short(x(number))}%"
             yield element("line", x1=at, x2=at, y1=-6, y2=height, class_="leader")
-        yield dot(x(number), -10, f"mark {colour}", f"{what} at episode {number} (seed {life['seed']})", shape)
+        yield dot(x(number), -10, f"mark {colour}", f"{what} at episode {number} (seed {seed})", shape)
 
 
 def happened(lives: Sequence[Row]) -> list[tuple[str, Line]]:

@@ -69,7 +69,9 @@ def _noticed(story: AgentStory) -> Finding | None:
     if not noticed:
         return Finding("No drift was noticed, and nothing was learnt", "plain")
     span = f"{min(noticed)}" if min(noticed) == max(noticed) else f"{min(noticed)} to {max(noticed)}"
-    return Finding(f"Drift noticed after {span} episodes" + (f" ({len(noticed)} of {len(story.lives)} seeds)" if len(story.lives) > 1 else ""))
+    return Finding(
+        f"Drift noticed after {span} episodes" + (f" ({len(noticed)} of {len(story.lives)} seeds)" if len(story.lives) > 1 else "")
+    )
 
 
 def _led_back(story: AgentStory) -> Finding | None:
@@ -91,7 +93,11 @@ def tiles(story: AgentStory) -> list[tuple[str, str, str]]:
     returns, energy, spikes = (metrics.get(key) or {} for key in ("returns", "energy_pj", "spikes_per_decision"))
     seeds = metrics.get("seeds_found") or ()
     spread = [row["returned"] for row in seeds]
-    between = f"{significant(min(spread))} to {significant(max(spread))} over {len(spread)} seeds" if len(spread) > 1 else "kept weights, best actions"
+    between = (
+        f"{significant(min(spread))} to {significant(max(spread))} over {len(spread)} seeds"
+        if len(spread) > 1
+        else "kept weights, best actions"
+    )
     chance = f"random actions {significant(returns['chance'])}" if finite(returns.get("chance")) else ""
     rows = [
         ("Usual world", returns.get("usual"), _number(returns.get("usual")), chance),
