@@ -101,7 +101,7 @@ def plain(words: str) -> str:
 
 def test_the_first_sentence_says_what_was_lost_and_what_came_back() -> None:
     assert plain(text(sentence(story()))) == (
-        "A return of 500 became under sign=-1 10.0; after 264 episodes of local learning it is 390: 78 % of what was lost is back."
+        "Under sign=-1 a return of 500 became 10.0; after 264 episodes of local learning it is 390: 78 % of what was lost is back."
     )
     lost_nothing = {**METRICS, "recovered": None}
     assert plain(text(sentence(story(metrics=lost_nothing)))).endswith("it is 390.")

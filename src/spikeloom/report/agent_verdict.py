@@ -19,8 +19,8 @@ def sentence(story: AgentStory) -> tuple[Span, ...]:
     usual, frozen, adapted = (returns.get(key) for key in ("usual", "frozen", "adapted"))
     if not (finite(usual) and finite(frozen) and finite(adapted)):
         return (Span("The network went on learning; its returns were not measured."),)
-    under = f" under {', '.join(story.shifts)}" if story.shifts else ""
-    begin = (Span("A return of "), Span(significant(usual), "ann"), Span(f" became{under} "), Span(significant(frozen), "control"))
+    under = f"Under {', '.join(story.shifts)} a" if story.shifts else "A"
+    begin = (Span(f"{under} return of "), Span(significant(usual), "ann"), Span(" became "), Span(significant(frozen), "control"))
     share = story.metrics.get("recovered")
     lost = Span(f": {percent(share, 0)} of what was lost is back." if finite(share) else ".")
     after = f"; after {count(story.metrics.get('episodes'))} episodes of local learning it is "
