@@ -37,7 +37,7 @@ def test_the_whole_is_told(unbroken: Adaptation) -> None:
     assert life.events[0].what == NOTICED
     noticed = life.events[0].number
     assert 0 < noticed < 60
-    assert not any(episode.explored for episode in life.episodes[: noticed - 8])
+    assert not any(episode.explored for episode in life.episodes[: max(noticed - 8, 0)])
     assert any(episode.explored for episode in life.episodes[noticed:])
     assert TRIED in [event.what for event in life.events]
     assert life.profile.counts.spikes("graded") > 0
