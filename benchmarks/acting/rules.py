@@ -101,7 +101,7 @@ def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int) -> Row:
     wanted = act(own.observations)
     found, plain = (imitate(act, meet, each, Recipe()) for each in (features, predicates_of({}, features.names)))
     share = agreement(found.rules(own.observations), wanted)
-    beside = {
+    beside: dict[str, Any] = {
         "leaves": found.leaves,
         "rules": len(found.rules.rules) + 1,
         "predicates": len(features.predicates),
@@ -111,6 +111,11 @@ def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int) -> Row:
         "return without predicates": mean(plain.rules, judged, episodes),
         "text": found.rules.text(own.observations).splitlines(),
     }
+    dense = RULES / "predicates" / f"{zoo.name}_dense.yaml"
+    if dense.exists():
+        other = imitate(act, meet, load_features(dense), Recipe()).rules
+        beside["agreement with dense predicates"] = round(agreement(other(own.observations), wanted), 3)
+        beside["return with dense predicates"] = mean(other, judged, episodes)
     name = f"Rules of {NAMES[zoo.name]}, {what}: agreement on unseen episodes"
     return Row(name, round(share, 3), "of states", COMMAND, beside, None, f"at least {LEAST}, at most 24 leaves", share >= LEAST)
 
