@@ -27,7 +27,7 @@ from spikeloom.errors import ConfigError
 from spikeloom.ir import Program, clone
 from spikeloom.train.intrinsic import Knob
 
-RECENT = 32
+RECENT = 64
 """R of (2), in samples."""
 
 
@@ -37,7 +37,7 @@ class Contexts:
     """At most so many contexts, the calm one among them (1: there is but one, and it adapts); and the vigilance of (2)."""
 
     most: int = 4
-    vigilance: float = 25.0
+    vigilance: float = 20.0
 
     def check(self) -> None:
         """Raises ConfigError for options out of range."""
