@@ -47,6 +47,7 @@ def test_the_whole_is_told(unbroken: Adaptation) -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_kept_weights_say_how_far_they_moved() -> None:
     course = dataclasses.replace(COURSE, episodes=400, plastic="always")
     found = adapt(balancing(), ENV, SHIFT, course)
@@ -70,7 +71,7 @@ def same(a: Adaptation, b: Adaptation) -> bool:
     )
 
 
-@pytest.mark.parametrize("at", [3, 140, 180])
+@pytest.mark.parametrize("at", [3, pytest.param(140, marks=pytest.mark.slow), 180])
 def test_an_interrupted_run_ends_where_an_unbroken_one_does(unbroken: Adaptation, tmp_path: Path, at: int) -> None:
     """Before the first checkpoint, in the midst of learning, and towards the end."""
 
@@ -91,6 +92,7 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(unbroken: Adaptation
     assert at < 20 or seen[0] > 20, "it began anew"
 
 
+@pytest.mark.slow
 def test_a_life_that_has_ended_is_not_lived_again(unbroken: Adaptation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapt(balancing(), ENV, SHIFT, COURSE, checkpoints=tmp_path)
     monkeypatch.setattr(adapting, "relived", None)
