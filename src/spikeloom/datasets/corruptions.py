@@ -80,14 +80,18 @@ CORRUPTIONS: Mapping[str, Callable[[Picture, float, np.random.Generator], Pictur
 }
 
 
-def corrupted(pictures: Float[Tensor, "b c h w"], kind: str, severity: int, seed: int, first: int = 0) -> Float[Tensor, "b c h w"]:
-    """The pictures, values from 0 to 1, of three channels or one, each corrupted alike; a picture's noise is a function of the seed and its
-    place, which is `first` for the first of them. ConfigError for an unknown kind or a severity outside 1 to 5, DataError for other
-    pictures."""
+def check_corruption(kind: str, severity: int) -> None:
+    """Raises ConfigError for an unknown kind or a severity outside 1 to 5."""
     if kind not in CORRUPTIONS:
         raise ConfigError("a corruption of that kind is unknown", found=kind, allowed=", ".join(CORRUPTIONS))
     if not 1 <= severity <= 5:
         raise ConfigError("a corruption cannot have this severity", found=severity, allowed="1 to 5")
+
+
+def corrupted(pictures: Float[Tensor, "b c h w"], kind: str, severity: int, seed: int, first: int = 0) -> Float[Tensor, "b c h w"]:
+    """The pictures, values from 0 to 1, of three channels or one, each corrupted alike; a picture's noise is a function of the seed and its
+    place, which is `first` for the first of them. ConfigError as `check_corruption`, DataError for other pictures."""
+    check_corruption(kind, severity)
     if pictures.ndim != 4 or pictures.shape[1] not in (1, 3) or not bool(((pictures > -1e-3) & (pictures < 1.001)).all()):
         found = f"{tuple(pictures.shape)} from {float(pictures.min()):.3g} to {float(pictures.max()):.3g}"
         raise DataError("these are no pictures that can be corrupted", found=found, allowed="[b, 1 or 3, h, w], values from 0 to 1")
