@@ -89,5 +89,6 @@ def learn(
     from spikeloom.cli.stream_table import stream_table
 
     output().print(stream_table(result.metrics["stream"], str(folder)))
-    say(f"network: {result.folder}")
+    several = result.metrics["stream"]["contexts"] > 1
+    say(f"network: {result.folder}" + (f"; of each context: {result.folder / 'contexts'}" if several else ""))
     say(f"report: {result.folder / 'report.html'}")
