@@ -123,7 +123,7 @@ def test_new_classes_are_learnt_from_few_labels_and_known_ones_kept(eight: Path,
 
 
 def test_a_stopped_stream_goes_on_to_the_same_result(ten: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    noisy = ("--corruption", "gaussian_noise", "--samples", "200")
+    noisy = ("--corruption", "gaussian_noise", "--samples", "60")
     command = (str(ten), *noisy, "--labels", "100", "--json", "--output-dir")
     whole = json.loads(learn(*command, str(tmp_path / "whole")).stdout)
     step, calls = ContinualLearner.step, [0]
@@ -174,9 +174,9 @@ def test_a_network_on_a_chip_comes_back_without_labels(ten: Path, tmp_path: Path
 def test_a_network_of_several_steps_learns_as_well(tmp_path: Path) -> None:
     module = network().ann
     assert module is not None
-    snn = convert_model(module.module(), torch.cat(calm()), Settings(method="if", timesteps=8))
-    folder = saved(snn, tmp_path / "snn", timesteps=8)
-    result = learn(str(folder), *FADED, "--labels", "40", "--output-dir", str(tmp_path / "out"), "--json")
+    snn = convert_model(module.module(), torch.cat(calm()), Settings(method="if", timesteps=4))
+    folder = saved(snn, tmp_path / "snn", timesteps=4)
+    result = learn(str(folder), *FADED, "--stream-samples", "500", "--labels", "40", "--output-dir", str(tmp_path / "out"), "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)["stream"]["accuracy"]
     assert found["stream"]["after"] > found["stream"]["before"] + 0.3

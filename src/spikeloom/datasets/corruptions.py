@@ -65,7 +65,7 @@ def contrast(picture: Picture, strength: float, generator: np.random.Generator) 
 def jpeg(picture: Picture, strength: float, generator: np.random.Generator) -> Picture:
     """Compressed with that quality, and read again."""
     del generator
-    pixels = np.uint8(np.clip(picture, 0, 1) * 255)
+    pixels: NDArray[np.uint8] = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
     with io.BytesIO() as kept:
         Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(kept, "JPEG", quality=int(strength))
         return np.asarray(Image.open(kept), dtype=np.float64).reshape(picture.shape) / 255
