@@ -21,7 +21,7 @@ from spikeloom.agent.rules import (
     rules_from,
     visits,
 )
-from spikeloom.agent.rules.imitate import weights_of
+from spikeloom.agent.rules.imitate import losses
 from spikeloom.agent.rules.propose import terms_of, text_of
 from spikeloom.errors import ConfigError, DataError, NumericError
 
@@ -191,7 +191,7 @@ def test_values_put_the_leaves_where_a_wrong_action_costs_most() -> None:
     found = imitate(steps, wandering, predicates_of({}, NAMES), Recipe(leaves=3, rounds=0), values=values)
     right = found.rules(new) == steps(new)
     assert right[new[:, 0] > 0].mean() > 0.97
-    np.testing.assert_allclose(weights_of(np.array([[0.0, 3.0], [5.0, 4.0]])), [1.5, 0.5])
+    np.testing.assert_allclose(losses(np.array([[0.0, 3.0], [5.0, 4.0]])), [3.0, 1.0])
 
 
 def test_continuous_actions_are_rules_with_numbers() -> None:
