@@ -26,6 +26,16 @@ def test_scaling_keeps_the_ratios_of_a_neurons_weights_and_zeros() -> None:
     assert change[0, 2] == 0
 
 
+def test_a_neuron_at_half_its_target_gains_half_of_the_rate_whatever_the_target_is() -> None:
+    """(1 − r̄/r*)·η of the weight; the threshold moves by η·(r̄ − r*)."""
+    for target in (0.1, 0.5, 4.0):
+        rule, post = Homeostasis(target, 0.2, 1e-3), torch.full((3, 1), target / 2, dtype=torch.float64)
+        change, mean = rule.scale(rule.init(1, post), post, torch.full((1, 2), 3.0, dtype=torch.float64))
+        assert change.flatten().tolist() == pytest.approx([0.5 * 0.2 * 3.0] * 2)
+        assert float(mean) == pytest.approx(target / 2)
+        assert float(rule.shift(mean, post)[0]) == pytest.approx(-0.2 * target / 2)
+
+
 @pytest.mark.parametrize("start", [-2.0, 4.0])
 def test_thresholds_bring_noisy_neurons_to_the_target_rate(start: float) -> None:
     """16 neurons whose input is normal noise of different strength: each ends firing in a tenth of the steps."""

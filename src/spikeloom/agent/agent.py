@@ -12,7 +12,7 @@ weights that turn out worse lead back to the best (`trials`). When a trial is as
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -27,13 +27,12 @@ from spikeloom.agent.monitor import Monitor, MonitorState
 from spikeloom.agent.policy import Policy
 from spikeloom.agent.tail import Tail, Weights
 from spikeloom.agent.trials import Trials, TrialState
-from spikeloom.datasets.spaces import acted, readable
+from spikeloom.datasets.spaces import Discrete, acted, readable
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.plasticity import StepSizeState
 
-Plastic = Literal["on drift", "always", "never", "critic"]
+PLASTIC = ("on drift", "always", "never", "critic")
 """When weights learn; "critic" explores and teaches the critic alone."""
-PLASTIC: tuple[Plastic, ...] = ("on drift", "always", "never", "critic")
 
 
 @final
@@ -91,7 +90,7 @@ class Agent:
         *,
         exploration: float = 0.85,
         layers: int | None = None,
-        plastic: Plastic = "on drift",
+        plastic: str = "on drift",
         learning: Learning | None = None,
         critic: Critic | None = None,
         trials: Trials | None = None,
@@ -112,10 +111,11 @@ class Agent:
         self.tail = Tail(policy.model.program, layers)
         self.learning, self.critic = learning or Learning(), critic or Critic()
         self.trials, self.monitor = trials or Trials(), monitor or Monitor()
-        outputs = self.tail.run(self.tail.inputs(usual.observations), self.tail.on_grid(self.tail.converted))
-        self.exploration = Exploration(policy.action, width) if width else exploration_of(policy.action, outputs.clone(), exploration)
+        passed = self.tail.observe(self.tail.inputs(usual.observations), self.tail.on_grid(self.tail.converted))
+        self.exploration = Exploration(policy.action, width) if width else exploration_of(policy.action, passed.output, exploration)
+        self.sizes = self.learning.sizes(self.tail, passed, self.exploration.width)
 
-    def replaced(self, plastic: Plastic) -> "Agent":
+    def replaced(self, plastic: str) -> "Agent":
         """The same agent, whose weights learn at other times."""
         twin = copy.copy(self)
         twin.plastic = plastic
@@ -165,7 +165,7 @@ class Agent:
         for _ in range(passes):
             passed = self.tail.observe(x, self.tail.on_grid(after))
             signals = self.tail.signals(value * self.exploration.towards(passed.output, choice), passed)
-            after, sizes = stepped(self.tail, passed.pre, signals, self.learning, after, sizes)
+            after, sizes = stepped(passed.pre, signals, self.sizes, after, sizes)
         return dataclasses.replace(state, weights=after, sizes=sizes)
 
     def _answered(self, state: AgentState, arrival: Arrival) -> AgentState:
@@ -214,13 +214,18 @@ class Agent:
             return state
         trial = self.trials.init(best.weights, len(state.roles))
         return dataclasses.replace(
-            state, weights=best.weights, trial=dataclasses.replace(trial, best=best), monitor=self.monitor.calm(usual), learning=False, window=()
+            state,
+            weights=best.weights,
+            trial=dataclasses.replace(trial, best=best),
+            monitor=self.monitor.calm(usual),
+            learning=False,
+            window=(),
         )
 
     def _learnt(self, state: AgentState, generator: torch.Generator) -> AgentState:
         before = (state.weights, state.sizes, state.critic)
         actor = self.plastic != "critic"
-        found = learnt(state.window, self.tail, self.exploration, self.critic, self.learning, before, generator, actor=actor)
+        found = learnt(state.window, self.tail, self.exploration, self.critic, self.learning, self.sizes, before, generator, actor=actor)
         return dataclasses.replace(
             state, weights=found.weights, sizes=found.sizes, critic=found.critic, window=(), windows=state.windows + 1
         )
@@ -230,7 +235,9 @@ class Agent:
         inputs = self.tail.inputs(observations)
         if not state.learning:
             outputs = self.tail.run(inputs, self.tail.on_grid(state.weights))
-            return acted(outputs, self.policy.action), dataclasses.replace(state, pending=self._pending(observations, inputs, outputs, arrival, np.zeros(len(inputs), bool)))
+            choice = outputs.argmax(1) if isinstance(self.policy.action, Discrete) else outputs.clone()
+            pending = self._pending(observations, inputs, choice, arrival, np.zeros(len(inputs), bool))
+            return self._done(choice), dataclasses.replace(state, pending=pending)
         roles = np.where(arrival.fresh, self._roles(state), state.roles)
         outputs = self.tail.run(inputs, self.tail.on_grid(state.weights)).clone()
         drawn = self.exploration.draw(outputs, generator)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from spikeloom.agent.critic import Critic, CriticState
 from spikeloom.agent.exploring import Exploration
-from spikeloom.agent.tail import Tail, Weights
+from spikeloom.agent.tail import Passed, Tail, Weights
 from spikeloom.plasticity import StepSize, StepSizeState, credits_of
 from spikeloom.plasticity.batch import outer
 
@@ -50,7 +50,7 @@ class Step(NamedTuple):
 class Learning:
     """How windows are learnt from."""
 
-    rate: float = 1e-3
+    rate: float = 0.1
     discount: float = 0.99  # γ
     trace: float = 0.95  # λ
     steps: int = 8  # K
@@ -60,14 +60,18 @@ class Learning:
     divergence: float = 0.03
     beta_square: float = 0.99
 
-    @property
-    def size(self) -> StepSize:
-        """The step size of each synapse."""
-        return StepSize(self.rate, self.beta_square)
-
     def init(self, weights: Weights) -> tuple[StepSizeState, ...]:
         """Step sizes before anything was learnt."""
-        return tuple(self.size.init(weight) for weight in weights)
+        return tuple(StepSize(1.0, self.beta_square).init(weight) for weight in weights)
+
+    def sizes(self, tail: Tail, passed: Passed, width: float) -> tuple[StepSize, ...]:
+        """The step size of every tensor of weights. A step of a whole layer moves an output by at most `rate` of the exploration's width,
+        on the mean of what passes there: Δo = η·Σ_i |s_i|·Σ_j |F_j ψ_j|, and η is chosen so."""
+        rates = list[float]()
+        for pre, psi, wires in zip(passed.pre, passed.psi, tail.feedback, strict=True):
+            wide = float((wires.abs() @ psi.abs().mean(0)).mean())
+            rates += [self.rate * width / max(wide * max(float(pre.flatten(1).abs().sum(1).mean()), 1.0), 1e-12)] * 2
+        return tuple(StepSize(rate, self.beta_square) for rate in rates)
 
 
 @final
@@ -100,6 +104,7 @@ def learnt(
     exploration: Exploration,
     critic: Critic,
     how: Learning,
+    step: tuple[StepSize, ...],
     before: tuple[Weights, tuple[StepSizeState, ...], CriticState],
     generator: torch.Generator,
     *,
@@ -118,7 +123,7 @@ def learnt(
     for _ in range(how.replays):
         for rows in torch.randperm(len(inputs), generator=generator).chunk(how.parts):
             drawn = (inputs[rows], choice[rows], old[rows], advantage[rows])
-            weights, sizes, moved = moved_once(drawn, tail, exploration, how, weights, sizes)
+            weights, sizes, moved = moved_once(drawn, tail, exploration, how, step, weights, sizes)
             if moved > how.divergence:
                 return Learnt(weights, sizes, state, moved)
     return Learnt(weights, sizes, state, moved)
@@ -129,6 +134,7 @@ def moved_once(
     tail: Tail,
     exploration: Exploration,
     how: Learning,
+    step: tuple[StepSize, ...],
     weights: Weights,
     sizes: tuple[StepSizeState, ...],
 ) -> tuple[Weights, tuple[StepSizeState, ...], float]:
@@ -140,19 +146,19 @@ def moved_once(
     ratio = distance.exp()
     beyond = ((advantage > 0) & (ratio > 1 + how.clip)) | ((advantage < 0) & (ratio < 1 - how.clip))
     factor = advantage * ratio * ~beyond
-    weights, sizes = stepped(tail, passed.pre, tail.signals(factor[:, None] * exploration.score(passed.output, choice), passed), how, weights, sizes)
+    signals = tail.signals(factor[:, None] * exploration.score(passed.output, choice), passed)
+    weights, sizes = stepped(passed.pre, signals, step, weights, sizes)
     return weights, sizes, float((ratio - 1 - distance).mean())
 
 
 def stepped(
-    tail: Tail,
     pre: tuple[Tensor, ...],
     signals: tuple[Tensor, ...],
-    how: Learning,
+    step: tuple[StepSize, ...],
     weights: Weights,
     sizes: tuple[StepSizeState, ...],
 ) -> tuple[Weights, tuple[StepSizeState, ...]]:
     """Weights after the mean of L·s over the rows, in steps of each synapse's size."""
     asked = [change for spikes, signal in zip(pre, signals, strict=True) for change in (outer(signal, spikes, "mean"), signal.mean(0))]
-    pairs = [how.size.step(size, change) for size, change in zip(sizes, asked, strict=True)]
+    pairs = [each.step(size, change) for each, size, change in zip(step, sizes, asked, strict=True)]
     return tuple(weight + change for weight, (change, _) in zip(weights, pairs, strict=True)), tuple(size for _, size in pairs)

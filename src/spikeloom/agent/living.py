@@ -4,7 +4,7 @@ An agent in its environments: the closed loop, and the time in the usual world b
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,10 +14,21 @@ from spikeloom.agent.agent import Agent, AgentState, Arrival, Usual
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import returns
 from spikeloom.agent.policy import Policy
-from spikeloom.datasets.episodes import checked, gathered, wandering
+from spikeloom.agent.tail import Weights
+from spikeloom.agent.trials import Score
+from spikeloom.datasets.episodes import checked, gathered, shares, wandering
 
 OWN_SEED = 20_000
 """Where the seeds of the usual world's episodes begin."""
+
+
+@runtime_checkable
+class Stepping(Protocol):
+    """What can be lived: `Agent`, and whatever steps as one does."""
+
+    def step(self, state: AgentState, arrival: Arrival) -> tuple[ndarray, AgentState]:
+        """`Agent.step`."""
+        ...
 
 
 @final
@@ -30,7 +41,7 @@ class Told(NamedTuple):
     judged: tuple[float, ...]
 
 
-def live(agent: Agent, state: AgentState, env: Any, seed: int | None = None) -> Iterator[Told]:
+def live(agent: Stepping, state: AgentState, env: Any, seed: int | None = None) -> Iterator[Told]:
     """Steps without end in a vector environment (autoreset at the next step or in the same one), from its reset on. The consumer stops.
 
     DataError where observations or rewards are no numbers, or change their shape."""
@@ -49,7 +60,9 @@ def live(agent: Agent, state: AgentState, env: Any, seed: int | None = None) -> 
         rewards = np.asarray(rewards, np.float64)
         running = state.returns + np.where(playing, rewards, 0.0)
         explored, judged = (tuple(running[ended & rows].tolist()) for rows in (~state.roles, state.roles))
-        arrival = Arrival(np.array(observations, np.float32), fresh, rewards, ended, np.asarray(terminated), np.array(last, np.float32), playing)
+        arrival = Arrival(
+            np.array(observations, np.float32), fresh, rewards, ended, np.asarray(terminated), np.array(last, np.float32), playing
+        )
         yield Told(state, explored if state.learning else (), judged if state.learning else (*explored, *judged))
 
 
@@ -65,6 +78,28 @@ def lived(
         if state.episodes >= goal:
             break
     return state
+
+
+def settled(agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None) -> tuple[Weights, tuple[Score, ...]]:
+    """The weights to keep, and the scores of those that it was between: the ones of now, the best of all trials and the ones that were
+    converted, each acting its best in a share of the environments for so many episodes in all. Of the same mean the older ones are kept."""
+    tried = [agent.tail.converted, agent.best(state), state.weights]
+    arms = [arm for place, arm in enumerate(tried) if all(arm is not other for other in tried[:place])]
+    rows = np.arange(env.num_envs) % len(arms)
+    acts = [agent.network(arm).actor() for arm in arms]
+
+    def act(observations: ndarray, fresh: ndarray) -> ndarray:
+        chosen = [each(observations, fresh) for each in acts]
+        return np.stack(chosen)[rows, np.arange(len(rows))]
+
+    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED)
+    owner = np.repeat(rows, shares(max(episodes, env.num_envs), env.num_envs))
+    scores = tuple(_score(arm, found[owner == place]) for place, arm in enumerate(arms))
+    return max(scores, key=lambda score: score.mean).weights, scores
+
+
+def _score(weights: Weights, found: ndarray) -> Score:
+    return Score(weights, float(found.mean()), float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else 0.0, len(found))
 
 
 def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = 0.3, seed: int = OWN_SEED) -> Usual:

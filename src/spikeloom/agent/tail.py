@@ -13,6 +13,7 @@ Sources: Bellec et al. 2020, Nature Communications 11, 3625 (broadcast learning 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -47,7 +48,7 @@ class Tail:
         """`layers`: how many of the last linear layers are plastic (None: all that lie in one chain). UnsupportedError where none does,
         ConfigError for more than there are."""
         module = executable(program, 1)
-        chain = _chain(module.graph)
+        chain = _chain(program.graph)
         if not chain:
             raise UnsupportedError("no layer to learn in", found="the output is not that of a linear layer", allowed="a linear layer last")
         if layers is not None and not 1 <= layers <= len(chain):
@@ -56,7 +57,7 @@ class Tail:
         placed = {node.name: node for node in module.graph.nodes}
         ends = [placed[name] for name in self.names]
         output = next(node for node in module.graph.nodes if node.op == "output")
-        between = [(begin, source_of(end)) for begin, end in zip(ends, ends[1:], strict=False)]
+        between = [(begin, source_of(end)) for begin, end in pairwise(ends)]
         self._before = None if source_of(ends[0]).op == "placeholder" else _part(module, None, source_of(ends[0]))
         self._neurons = [_part(module, begin, end) for begin, end in between]
         self._after = None if _output_of(output) is ends[-1] else _part(module, ends[-1], _output_of(output))
@@ -99,10 +100,12 @@ class Tail:
 
     def on_grid(self, weights: Weights) -> Weights:
         """The weights as the network holds them: those of few bits rounded to their own grids, the others as they are."""
-        if not any(self._grids):
+        if all(grid is None for grid in self._grids):
             return weights
-        rounded = (weight if (kept := self._grids[place // 2]) is None or place % 2 else _rounded(weight, kept).numbers()
-                   for place, weight in enumerate(weights))
+        rounded = (
+            weight if (kept := self._grids[place // 2]) is None or place % 2 else _rounded(weight, kept).numbers()
+            for place, weight in enumerate(weights)
+        )
         return tuple(rounded)
 
     def written(self, program: Program, weights: Weights) -> Program:
@@ -185,6 +188,7 @@ def _part(module: fx.GraphModule, begin: fx.Node | None, end: fx.Node) -> fx.Gra
         if node is end:
             break
     graph.output(copies[end])
-    graph.eliminate_dead_code()
-    return fx.GraphModule(module, graph)
-
+    part = fx.GraphModule(module, graph)
+    part.graph.eliminate_dead_code()
+    part.recompile()
+    return part

@@ -79,7 +79,9 @@ class Trials:
         resting = state.ended > 0 and state.explored < 3 * self.episodes
         return roles if resting else ~roles
 
-    def seen(self, state: TrialState, ended: Bool[ndarray, " e"], returns: Float[ndarray, " e"], sentinel: Bool[ndarray, " e"]) -> TrialState:
+    def seen(
+        self, state: TrialState, ended: Bool[ndarray, " e"], returns: Float[ndarray, " e"], sentinel: Bool[ndarray, " e"]
+    ) -> TrialState:
         """The trial after some episodes ended."""
         found, counted = state.found.copy(), state.counted.copy()
         for row in np.flatnonzero(ended & sentinel):

@@ -86,8 +86,14 @@ def chosen(objective: str, program: Program, outputs: Float[Tensor, "n ..."], la
         )
     if objective != "auto":
         return objective
-    classes = outputs.ndim == 2 and outputs.shape[1] > 1 and program.settings.get("task") != "feature-extraction"
+    classes = outputs.ndim == 2 and outputs.shape[1] > 1 and not gives_numbers(program)
     return "kl" if classes or writes_text(program) else "mse"
+
+
+def gives_numbers(program: Program) -> bool:
+    """Whether a program's outputs are numbers to be met, not scores to be ranked: embeddings, or continuous actions."""
+    told = (program.settings.get("policy") or {}).get("action") or {}
+    return program.settings.get("task") == "feature-extraction" or told.get("kind") == "continuous"
 
 
 def writes_text(program: Program) -> bool:

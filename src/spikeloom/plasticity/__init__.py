@@ -23,7 +23,17 @@ to, but by functions whose names end in `_`. A spike of k levels counts as k spi
 from spikeloom.plasticity.bcm import BCM, oja
 from spikeloom.plasticity.bounds import Bounds, additive, interpolating, multiplicative
 from spikeloom.plasticity.eligibility import Eligibility, EligibilityState
-from spikeloom.plasticity.events import Events, events, events_of, run_eligibility, run_reward, run_stdp
+from spikeloom.plasticity.events import (
+    EligibilityMemory,
+    Events,
+    RewardMemory,
+    STDPMemory,
+    events,
+    events_of,
+    run_eligibility,
+    run_reward,
+    run_stdp,
+)
 from spikeloom.plasticity.homeostasis import Homeostasis
 from spikeloom.plasticity.published import HIPPOCAMPUS, SJOSTROM_2001, SONG_2000, VISUAL_CORTEX, Pairing
 from spikeloom.plasticity.reward import RewardState, RewardSTDP
@@ -51,14 +61,17 @@ __all__ = [
     "VISUAL_CORTEX",
     "Bounds",
     "Eligibility",
+    "EligibilityMemory",
     "EligibilityState",
     "Events",
     "Homeostasis",
     "Pairing",
     "Residual",
     "Residue",
+    "RewardMemory",
     "RewardSTDP",
     "RewardState",
+    "STDPMemory",
     "STDPState",
     "StepSize",
     "StepSizeState",
