@@ -10,6 +10,7 @@ from spikeloom.agent.rules import (
     SILENT,
     Names,
     Recipe,
+    RuleSet,
     Search,
     Visits,
     agreement,
@@ -172,6 +173,7 @@ def test_each_round_meets_the_states_of_the_rules_themselves() -> None:
     assert asked[0] == (linear, 7)
     assert [seed for _, seed in asked] == [7, 8, 9]  # pyright: ignore[reportGeneralTypeIssues]
     assert len(asked) == 3
+    assert all(isinstance(act, RuleSet) for act, _ in asked[1:])  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def test_the_same_seed_gives_the_same_rules() -> None:
