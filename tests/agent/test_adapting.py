@@ -11,6 +11,7 @@ from tests.agent.balancing import balancing
 
 from spikeloom.agent import adapting, reliving
 from spikeloom.agent.adapting import Adaptation, Course, adapt
+from spikeloom.agent.checkpoints import prepare
 from spikeloom.agent.logbook import NOTICED, TRIED
 from spikeloom.agent.worlds import world
 from spikeloom.errors import ConfigError, DataError
@@ -100,12 +101,12 @@ def test_a_life_that_has_ended_is_not_lived_again(unbroken: Adaptation, tmp_path
 
 
 def test_checkpoints_of_another_adaptation_are_refused(tmp_path: Path) -> None:
-    adapting.prepare(tmp_path, {"episodes": 3, "seeds": 1}, resume=False)
+    prepare(tmp_path, {"episodes": 3, "seeds": 1}, resume=False)
     with pytest.raises(ConfigError, match="episodes=4") as refused:
-        adapting.prepare(tmp_path, {"episodes": 4, "seeds": 1}, resume=True)
+        prepare(tmp_path, {"episodes": 4, "seeds": 1}, resume=True)
     assert "seeds" not in str(refused.value)
     with pytest.raises(ConfigError, match="nothing to go on from"):
-        adapting.prepare(tmp_path / "elsewhere", {}, resume=True)
+        prepare(tmp_path / "elsewhere", {}, resume=True)
 
 
 def test_a_world_that_does_not_repeat_itself_is_noticed() -> None:

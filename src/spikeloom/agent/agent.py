@@ -11,6 +11,7 @@ weights that turn out worse lead back to the best (`trials`). When a trial is as
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -22,9 +23,11 @@ from torch import Tensor
 
 from spikeloom.agent.critic import Critic, CriticState
 from spikeloom.agent.exploring import Exploration, exploration_of
+from spikeloom.agent.guarding import within
 from spikeloom.agent.learning import Learning, Step, learnt, stepped
 from spikeloom.agent.monitor import Monitor, MonitorState
 from spikeloom.agent.policy import Policy
+from spikeloom.agent.rules.guard import Decision, Guard
 from spikeloom.agent.tail import Tail, Weights
 from spikeloom.agent.trials import Trials, TrialState
 from spikeloom.datasets.spaces import Discrete, acted, readable
@@ -61,7 +64,8 @@ class Usual:
 @final
 @dataclass(frozen=True)
 class AgentState:
-    """All that an agent knows and was about to do. `pending` is the step whose reward has not come yet."""
+    """All that an agent knows and was about to do. `pending` is the step whose reward has not come yet; `decision` is what a guard said of
+    it."""
 
     weights: Weights
     sizes: tuple[StepSizeState, ...]
@@ -73,10 +77,15 @@ class AgentState:
     randomness: Tensor
     window: tuple[Step, ...] = ()
     pending: Step | None = None
+    decision: Decision | None = None
     learning: bool = False
     steps: int = 0
     episodes: int = 0
     windows: int = 0
+
+
+Remind = Callable[["Agent", AgentState, ndarray], AgentState]
+"""(agent, state, observations [n, *d]) → the state after lessons on them."""
 
 
 @final
@@ -97,9 +106,12 @@ class Agent:
         monitor: Monitor | None = None,
         reward_limit: float = 1e6,
         width: float | None = None,
+        guard: Guard | None = None,
+        remind: Remind | None = None,
     ) -> None:
         """`exploration` is a share of the greatest entropy (of continuous actions, of half their range); `layers` how many of the last
-        layers learn (None: all in a chain); `width` gives τ or σ itself. ConfigError for a policy of T > 1, or what is out of range."""
+        layers learn (None: all in a chain); `width` gives τ or σ itself. What is done keeps to the `guard`; `remind` teaches after each
+        window, from what was observed in it. ConfigError for a policy of T > 1, or what is out of range."""
         if policy.steps != 1:
             todo = "convert it at T = 1; its levels stand for steps"
             raise ConfigError("an agent learns at one step for a decision", found=f"T = {policy.steps}", allowed="T = 1", todo=todo)
@@ -108,23 +120,31 @@ class Agent:
         if not 0 < exploration < 1:
             raise ConfigError("exploration is a share", found=exploration, allowed="between 0 and 1")
         self.policy, self.usual, self.plastic, self.reward_limit = policy, usual, plastic, reward_limit
+        self.guard, self.remind = guard, remind
         self.tail = Tail(policy.model.program, layers)
+        self.begun = self.tail.converted
         self.learning, self.critic = learning or Learning(), critic or Critic()
         self.trials, self.monitor = trials or Trials(), monitor or Monitor()
         passed = self.tail.observe(self.tail.inputs(usual.observations), self.tail.on_grid(self.tail.converted))
         self.exploration = Exploration(policy.action, width) if width else exploration_of(policy.action, passed.output, exploration)
         self.sizes = self.learning.sizes(self.tail, passed, self.exploration.width)
 
-    def replaced(self, plastic: str) -> "Agent":
-        """The same agent, whose weights learn at other times."""
+    @property
+    def known(self) -> tuple[Weights, ...]:
+        """Weights that whoever makes this agent again has: as converted, and those it begins with where they are others."""
+        converted = self.tail.converted
+        return (converted,) if self.begun is converted else (converted, self.begun)
+
+    def replaced(self, *, plastic: str | None = None, begun: Weights | None = None) -> "Agent":
+        """The same agent, whose weights learn at other times, or which begins with other weights than were converted."""
         twin = copy.copy(self)
-        twin.plastic = plastic
+        twin.plastic, twin.begun = plastic or self.plastic, begun or self.begun
         return twin
 
     def init(self, environments: int, seed: int = 0) -> AgentState:
-        """The state before the first step in so many environments: weights as converted, a critic that expects nothing."""
+        """The state before the first step in so many environments: the weights begun with, a critic that expects nothing."""
         generator = torch.Generator().manual_seed(seed)
-        weights = self.tail.converted
+        weights = self.begun
         critic = self.critic.init(self.usual.observations, generator)
         trial = self.trials.init(weights, environments)
         monitor = self.monitor.init(self.usual.returns)
@@ -155,17 +175,24 @@ class Agent:
         return self.policy.replaced(model=type(model)(program, timesteps=1, ann=model.ann, control=model.control))
 
     def taught(
-        self, state: AgentState, observations: Float[ndarray, "n *d"], wanted: ndarray, weights: Float[ndarray, " n"], passes: int = 20
+        self,
+        state: AgentState,
+        observations: Float[ndarray, "n *d"],
+        wanted: ndarray,
+        weights: Float[ndarray, " n"],
+        passes: int = 20,
+        size: float = 1.0,
     ) -> AgentState:
         """The agent after lessons: at these observations a person wants these actions (as numbers from 0, or raw outputs), some more
-        than others. The same three factors: spikes, ψ, and the error of the action as the signal."""
+        than others; `size` of its steps. The same three factors: spikes, ψ, and the error of the action as the signal."""
         x = self.tail.inputs(torch.from_numpy(readable(observations, self.policy.observation)))
         choice, value = torch.as_tensor(wanted), torch.as_tensor(weights, dtype=torch.float32)[:, None]
         after, sizes = state.weights, state.sizes
+        steps = tuple(dataclasses.replace(each, rate=size * each.rate) for each in self.sizes)
         for _ in range(passes):
             passed = self.tail.observe(x, self.tail.on_grid(after))
             signals = self.tail.signals(value * self.exploration.towards(passed.output, choice), passed)
-            after, sizes = stepped(passed.pre, signals, self.sizes, after, sizes)
+            after, sizes = stepped(passed.pre, signals, steps, after, sizes)
         return dataclasses.replace(state, weights=after, sizes=sizes)
 
     def _answered(self, state: AgentState, arrival: Arrival) -> AgentState:
@@ -223,31 +250,46 @@ class Agent:
         )
 
     def _learnt(self, state: AgentState, generator: torch.Generator) -> AgentState:
+        window = state.window
         before = (state.weights, state.sizes, state.critic)
         actor = self.plastic != "critic"
-        found = learnt(state.window, self.tail, self.exploration, self.critic, self.learning, self.sizes, before, generator, actor=actor)
-        return dataclasses.replace(
+        found = learnt(window, self.tail, self.exploration, self.critic, self.learning, self.sizes, before, generator, actor=actor)
+        state = dataclasses.replace(
             state, weights=found.weights, sizes=found.sizes, critic=found.critic, window=(), windows=state.windows + 1
         )
+        if self.remind is None or not actor:
+            return state
+        seen = torch.cat([step.observations[step.playing] for step in window])
+        return self.remind(self, state, seen.numpy())
 
     def _acted(self, state: AgentState, arrival: Arrival, generator: torch.Generator) -> tuple[ndarray, AgentState]:
         observations = torch.from_numpy(readable(arrival.observations, self.policy.observation))
         inputs = self.tail.inputs(observations)
+        outputs = self.tail.run(inputs, self.tail.on_grid(state.weights)).clone()
         if not state.learning:
-            outputs = self.tail.run(inputs, self.tail.on_grid(state.weights))
             choice = outputs.argmax(1) if isinstance(self.policy.action, Discrete) else outputs.clone()
             pending = self._pending(observations, inputs, choice, arrival, np.zeros(len(inputs), bool))
-            return self._done(choice), dataclasses.replace(state, pending=pending)
+            return self._kept_to(state, pending, arrival, outputs, self._done(choice))
         roles = np.where(arrival.fresh, self._roles(state), state.roles)
-        outputs = self.tail.run(inputs, self.tail.on_grid(state.weights)).clone()
         drawn = self.exploration.draw(outputs, generator)
         pending = self._pending(observations, inputs, drawn.choice, arrival, ~roles)._replace(log_probability=drawn.log_probability)
         actions = self._done(drawn.choice)
         if roles.any():
             rows = torch.from_numpy(roles)
-            best = acted(self.tail.run(inputs[rows], self.tail.on_grid(state.trial.candidate)), self.policy.action)
-            actions[roles] = best
-        return actions, dataclasses.replace(state, pending=pending, roles=roles)
+            outputs[rows] = self.tail.run(inputs[rows], self.tail.on_grid(state.trial.candidate))
+            actions[roles] = acted(outputs[rows], self.policy.action)
+        return self._kept_to(dataclasses.replace(state, roles=roles), pending, arrival, outputs, actions)
+
+    def _kept_to(self, state: AgentState, pending: Step, arrival: Arrival, outputs: Tensor, actions: ndarray) -> tuple[ndarray, AgentState]:
+        """What the guard leaves of the actions. Rows that it changed were not drawn: they count for the critic, not for the actor. What is
+        wanted at an environment's moment of resetting is never done, and no veto."""
+        if self.guard is None:
+            return actions, dataclasses.replace(state, pending=pending)
+        decision = within(self.guard, arrival.observations, outputs, actions, self.policy.action)
+        if arrival.ended is not None:
+            decision = decision.only(~arrival.ended | arrival.fresh)
+        pending = pending._replace(exploring=pending.exploring & torch.from_numpy(decision.by < 0))
+        return decision.taken, dataclasses.replace(state, pending=pending, decision=decision)
 
     def _roles(self, state: AgentState) -> Bool[ndarray, " e"]:
         count = len(state.roles)

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 import numpy as np
 import torch
 from numpy import ndarray
+from torch import Tensor
 
 from spikeloom.agent.agent import Agent, AgentState, Arrival, Usual
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import returns
+from spikeloom.agent.guarding import Keeping, telling
 from spikeloom.agent.policy import Policy
+from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
 from spikeloom.datasets.episodes import checked, gathered, shares, wandering
@@ -80,19 +83,22 @@ def lived(
     return state
 
 
-def settled(agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None) -> tuple[Weights, tuple[Score, ...]]:
-    """The weights to keep, and the scores of those that it was between: the ones of now, the best of all trials and the ones that were
-    converted, each acting its best in a share of the environments for so many episodes in all. Of the same mean the older ones are kept."""
-    tried = [agent.tail.converted, agent.best(state), state.weights]
+def settled(
+    agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None, log: Log | None = None
+) -> tuple[Weights, tuple[Score, ...]]:
+    """The weights to keep, and the scores of those that it was between: the ones of now, the best of all trials and the ones begun with
+    (as converted, or as a person taught them), each acting its best in a share of the environments for so many episodes in all. Of the
+    same mean the older ones are kept. What the agent's guard vetoes goes to the `log`."""
+    tried = [agent.begun, agent.best(state), state.weights]
     arms = [arm for place, arm in enumerate(tried) if all(arm is not other for other in tried[:place])]
     rows = np.arange(env.num_envs) % len(arms)
-    acts = [agent.network(arm).actor() for arm in arms]
+    tells = [telling(agent.network(arm)) for arm in arms]
 
-    def act(observations: ndarray, fresh: ndarray) -> ndarray:
-        chosen = [each(observations, fresh) for each in acts]
-        return np.stack(chosen)[rows, np.arange(len(rows))]
+    def chosen(observations: ndarray, fresh: ndarray) -> Tensor:
+        return torch.stack([each(observations, fresh) for each in tells])[rows, np.arange(len(rows))]
 
-    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED)
+    act = Keeping(chosen, agent.policy.action, agent.guard, log)
+    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, act.note)
     owner = np.repeat(rows, shares(max(episodes, env.num_envs), env.num_envs))
     scores = tuple(_score(arm, found[owner == place]) for place, arm in enumerate(arms))
     return max(scores, key=lambda score: score.mean).weights, scores
@@ -102,10 +108,10 @@ def _score(weights: Weights, found: ndarray) -> Score:
     return Score(weights, float(found.mean()), float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else 0.0, len(found))
 
 
-def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = 0.3, seed: int = OWN_SEED) -> Usual:
-    """The usual world as the policy meets it: returns of its own episodes, and what is seen in them with a share of actions at random."""
-    act = policy.actor()
-    found = returns(act, env, max(episodes, env.num_envs), seed)
+def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = 0.3, seed: int = OWN_SEED, guard: Guard | None = None) -> Usual:
+    """The usual world as the policy meets it: returns of its own episodes, within the guard where there is one, and what is seen in them
+    with a share of actions at random."""
+    found = returns(Keeping(telling(policy), policy.action, guard), env, max(episodes, env.num_envs), seed)
     seen = gathered(env, wandering(policy.actor(), env, stray, seed), max(episodes, env.num_envs), seed)
     order = np.random.default_rng(seed).permutation(len(seen))[:8192]
     return Usual(torch.from_numpy(seen[order]), found)

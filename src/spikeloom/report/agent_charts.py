@@ -153,7 +153,7 @@ def largest(changes: Sequence[Row]) -> Number:
 
 
 def runs(text: str) -> list[tuple[str, str]]:
-    """Lines of a difference in runs: ("added" | "removed" | "", text), by their first character."""
-    kinds = {"+": "added", "-": "removed", "\N{MINUS SIGN}": "removed"}
+    """Lines of a difference in runs: ("added" | "removed" | "moved" | "", text), by their first character."""
+    kinds = {"+": "added", "-": "removed", "\N{MINUS SIGN}": "removed", "~": "moved"}
     grouped = itertools.groupby(text.splitlines(), key=lambda line: kinds.get(line.lstrip()[:1], ""))
     return [(kind, "\n".join(lines)) for kind, lines in grouped]

@@ -27,9 +27,30 @@ def sentence(story: AgentStory) -> tuple[Span, ...]:
     return (*begin, Span(after), Span(significant(adapted), "snn"), lost)
 
 
+def ruled(story: AgentStory) -> bool:
+    """Whether there is anything to say of rules: those of the network, or those of a person."""
+    return bool(story.rules or story.reasons.get("rules") or story.metrics.get("guards") or story.metrics.get("taught"))
+
+
+def lesson(metrics: Row) -> dict[str, str]:
+    """What a person's rules did, line by line."""
+    taught = metrics["taught"]
+    rows = {
+        "They speak in": (taught.get("speaks"), "of the states of the lesson"),
+        "The network obeyed in": (taught.get("before"), "of these before the lesson"),
+        "and in": (taught.get("after"), "of these after it"),
+        "Where they say nothing, it does what it did in": (taught.get("kept"), "of the states"),
+        "Adapted, it obeys in": (taught.get("adapted_obeys"), "of the states it meets in which they speak"),
+    }
+    said = {name: f"{percent(value)} {what}" for name, (value, what) in rows.items() if finite(value)}
+    return said | {
+        "Return in the changed world, after the lesson alone": f"{significant(taught['returned'])} ± {significant(taught['error'])}"
+    }
+
+
 def findings(story: AgentStory) -> tuple[Finding, ...]:
     """Judgements that fit on one line each."""
-    found = (_recovered(story), _harmed(story), _noticed(story), _led_back(story), _cost(story))
+    found = (_recovered(story), _harmed(story), _noticed(story), _led_back(story), _guarded(story), _obeyed(story), _cost(story))
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -77,6 +98,18 @@ def _noticed(story: AgentStory) -> Finding | None:
 def _led_back(story: AgentStory) -> Finding | None:
     total = sum(map(len, events_of(story.lives, "led back")))
     return Finding(f"Led back to better weights {count(total)} {'time' if total == 1 else 'times'}") if total else None
+
+
+def _guarded(story: AgentStory) -> Finding | None:
+    guards, decisions = story.metrics.get("guards") or (), (story.metrics.get("decisions") or {}).get("adapted")
+    if not guards or not decisions:
+        return None
+    return Finding(f"Guards changed {percent(sum(row['adapted'] for row in guards) / decisions)} of the adapted network's decisions")
+
+
+def _obeyed(story: AgentStory) -> Finding | None:
+    share = (story.metrics.get("taught") or {}).get("adapted_obeys")
+    return Finding(f"It does what the person's rules say in {percent(share)} of the states they speak of") if finite(share) else None
 
 
 def _cost(story: AgentStory) -> Finding | None:
