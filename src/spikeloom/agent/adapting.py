@@ -113,12 +113,13 @@ class Life:
 @final
 @dataclass(frozen=True)
 class Lesson:
-    """What a person's rules did before the life began: to which states (`teaching`), and to the returns in the changed world; in the states
-    that the frozen network meets, the share of those in which rules speak that it does what they say."""
+    """What a person's rules did before the life began (`teaching`), and to the returns in the changed world; of the states in which rules
+    speak, among those that each meets there, the share in which the frozen network and the taught one do what they say."""
 
     taught: Taught
     returns: Float[ndarray, " m"]
-    obeyed: float
+    frozen_obeys: float
+    obeys: float
 
 
 @final
@@ -218,11 +219,13 @@ def _lesson(agent: Agent, told: Instructions, usual: Usual, seen: ndarray, chang
     if told.rules is None:
         return agent, None
     met = seen[np.random.default_rng(0).permutation(len(seen))[:MET]]
-    before = obeyed(told.rules, met, done_by(agent, agent.begun, met))[1]
+    before = obeyed(told.rules, met, done_by(agent, agent.begun, met), agent.policy.action)[1]
     _, taught = instructed(agent, agent.init(1), told.rules, np.concatenate([usual.observations.numpy()[:MET], met]))
     agent = agent.replaced(begun=taught.weights)
-    found = observed(agent.network(taught.weights), changed, judged, told.guard)[0]
-    return agent, Lesson(taught, found, before)
+    found, own, _ = observed(agent.network(taught.weights), changed, judged, told.guard)
+    return agent, Lesson(
+        taught, found, before, obeyed(told.rules, own[:MET], done_by(agent, taught.weights, own[:MET]), agent.policy.action)[1]
+    )
 
 
 def lived_once(
@@ -270,7 +273,7 @@ def lived_once(
     found, seen, judged = observed(policy, changed, max(course.judged, course.environments), told.guard)
     changed.close()
     profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, weights)
-    said = None if told.rules is None else obeyed(told.rules, seen[:MET], done_by(agent, weights, seen[:MET]))[1]
+    said = None if told.rules is None else obeyed(told.rules, seen[:MET], done_by(agent, weights, seen[:MET]), agent.policy.action)[1]
     life = Life(seed, tuple(book.episodes), tuple(book.events), policy, found, score, profile, changes, state.steps)
     return dataclasses.replace(life, lived=book.vetoes, judged=judged, obeyed=said)
 

@@ -20,13 +20,10 @@ from numpy import ndarray
 
 from spikeloom.agent.agent import Agent, AgentState
 from spikeloom.agent.rules.corrections import corrections
-from spikeloom.agent.rules.difference import differs
 from spikeloom.agent.rules.ruleset import SILENT, RuleSet
 from spikeloom.agent.tail import Weights
-from spikeloom.datasets.spaces import Continuous, Discrete, acted, readable
+from spikeloom.datasets.spaces import NEAR, Action, Continuous, Discrete, acted, readable
 
-TOLERANCE = 0.05
-"""How far from a rule's number an action may be and still do what it says."""
 PASSES = 300
 SIZES = (1.0, 0.3, 0.1)
 """Of the agent's steps, in the parts of a lesson: each goes on from the best so far."""
@@ -55,12 +52,20 @@ def done_by(agent: Agent, weights: Weights, observations: Float[ndarray, "n d"])
     return acted(outputs, action) - (action.start if isinstance(action, Discrete) else 0)
 
 
-def obeyed(rules: RuleSet, observations: Float[ndarray, "n d"], actions: Num[ndarray, "n *k"]) -> tuple[float, float]:
-    """In which share of states a rule speaks, and in which share of these the action is what it says (NaN where none speaks)."""
+def apart(actions: Num[ndarray, "n *k"], wanted: Num[ndarray, "n *k"], action: Action) -> Float[ndarray, " n"]:
+    """How far what is done is from what is wanted: of discrete actions 0 or 1, of numbers the largest distance as a share of its range."""
+    if isinstance(action, Discrete):
+        return (actions != wanted).astype(np.float64)
+    return np.minimum((np.abs(actions - wanted) / _widths(action)).max(1), 1.0)
+
+
+def obeyed(rules: RuleSet, observations: Float[ndarray, "n d"], actions: Num[ndarray, "n *k"], action: Action) -> tuple[float, float]:
+    """In which share of states a rule speaks, and in which share of these the action is what it says, of numbers to within a twentieth
+    of their range (NaN where none speaks)."""
     speaks = (rules.fired(observations) != SILENT) | (rules.otherwise is not None)
     if not speaks.any():
         return 0.0, float("nan")
-    right = ~differs(rules(observations[speaks]), actions[speaks], TOLERANCE)
+    right = apart(actions[speaks], rules(observations[speaks]), action) <= NEAR
     return float(speaks.mean()), float(right.mean())
 
 
@@ -68,38 +73,38 @@ def instructed(
     agent: Agent, state: AgentState, rules: RuleSet, observations: Float[ndarray, "n d"], passes: int = PASSES
 ) -> tuple[AgentState, Taught]:
     """The agent after so many passes (2) or fewer, over these states, and what came of it (3)."""
-    first = done_by(agent, state.weights, observations)
-    lesson = corrections(rules, observations, first, keep=KEEP, tolerance=TOLERANCE)
+    action, first = agent.policy.action, done_by(agent, state.weights, observations)
+    lesson = corrections(rules, observations, first, keep=KEEP, tolerance=_tolerance(action))
     ruled = (rules.fired(observations) != SILENT) | (rules.otherwise is not None)
     best, most = state, -1.0
     for size in SIZES:
         state = dataclasses.replace(best, sizes=agent.learning.init(best.weights))
         for _ in range(passes // len(SIZES)):
-            wrong = differs(lesson.actions, done_by(agent, state.weights, observations), TOLERANCE)
-            good = _good(wrong, ruled)
+            off = apart(done_by(agent, state.weights, observations), lesson.actions, action)
+            good, wrong = _good(off, ruled), off > NEAR
             best, most = (state, good) if good > most else (best, most)
             if not wrong.any():
                 break
-            wanted = outputs_of(lesson.actions[wrong], agent.policy.action)
+            wanted = outputs_of(lesson.actions[wrong], action)
             state = agent.taught(state, observations[wrong], wanted, lesson.weights[wrong], passes=1, size=size)
-    share, before = obeyed(rules, observations, first)
+    share, before = obeyed(rules, observations, first, action)
     last = done_by(agent, best.weights, observations)
-    after = obeyed(rules, observations, last)[1]
-    kept = float((~differs(first, last, TOLERANCE))[~ruled].mean()) if (~ruled).any() else float("nan")
+    after = obeyed(rules, observations, last, action)[1]
+    kept = float((apart(last, first, action) <= NEAR)[~ruled].mean()) if (~ruled).any() else float("nan")
     return dataclasses.replace(best, sizes=agent.learning.init(best.weights)), Taught(best.weights, share, before, after, kept)
 
 
 def reminded(agent: Agent, state: AgentState, rules: RuleSet, observations: Float[ndarray, "n d"], passes: int) -> AgentState:
     """The agent after so many passes over the states in which a rule speaks and the network does not do what it says."""
     for _ in range(passes):
-        lesson = corrections(rules, observations, done_by(agent, state.weights, observations), tolerance=TOLERANCE)
+        lesson = corrections(rules, observations, done_by(agent, state.weights, observations), tolerance=_tolerance(agent.policy.action))
         if not len(lesson):
             return state
         state = agent.taught(state, lesson.observations, outputs_of(lesson.actions, agent.policy.action), lesson.weights, passes=1)
     return state
 
 
-def outputs_of(actions: Num[ndarray, "n *k"], action: Discrete | Continuous) -> Num[ndarray, "n *k"]:
+def outputs_of(actions: Num[ndarray, "n *k"], action: Action) -> Num[ndarray, "n *k"]:
     """What a lesson takes: discrete actions as they are, of numbers the outputs that become them (within ±3 where they are squashed)."""
     if isinstance(action, Discrete) or action.squash == "clip":
         return actions
@@ -109,6 +114,15 @@ def outputs_of(actions: Num[ndarray, "n *k"], action: Discrete | Continuous) -> 
     return np.arctanh(share).clip(-limit, limit).astype(np.float32)
 
 
-def _good(wrong: Bool[ndarray, " n"], ruled: Bool[ndarray, " n"]) -> float:
+def _good(off: Float[ndarray, " n"], ruled: Bool[ndarray, " n"]) -> float:
     """(3); a part that has no states counts as done."""
-    return 0.5 * sum(float((~wrong)[part].mean()) if part.any() else 1.0 for part in (ruled, ~ruled))
+    return 0.5 * sum(1.0 - float(off[part].mean()) if part.any() else 1.0 for part in (ruled, ~ruled))
+
+
+def _widths(action: Continuous) -> Float[ndarray, " k"]:
+    widths = np.subtract(action.high, action.low)
+    return np.where(np.isfinite(widths), widths, 1.0)
+
+
+def _tolerance(action: Action) -> float:
+    return 0.0 if isinstance(action, Discrete) else NEAR * float(_widths(action).min())

@@ -100,7 +100,8 @@ def told_by(found: Adaptation) -> dict[str, Any]:
             "kept": _known(lesson.taught.kept),
             "returned": float(lesson.returns.mean()),
             "error": error(lesson.returns),
-            "frozen_obeys": _known(lesson.obeyed),
+            "frozen_obeys": _known(lesson.frozen_obeys),
+            "taught_obeys": _known(lesson.obeys),
             "adapted_obeys": _known(found.best.obeyed),
         }
     return made

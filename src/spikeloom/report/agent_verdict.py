@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from spikeloom.report.agent_data import AgentStory
 from spikeloom.report.data import Row
-from spikeloom.report.numerals import MISSING, count, duration, finite, joules, percent, significant, times
+from spikeloom.report.numerals import MISSING, Number, count, duration, finite, joules, percent, significant, times
 from spikeloom.report.verdict import Finding, Span
 
 GOOD, SIGNIFICANT = 0.7, 2.0
@@ -32,20 +32,15 @@ def ruled(story: AgentStory) -> bool:
     return bool(story.rules or story.reasons.get("rules") or story.metrics.get("guards") or story.metrics.get("taught"))
 
 
-def lesson(metrics: Row) -> dict[str, str]:
-    """What a person's rules did, line by line."""
-    taught = metrics["taught"]
-    rows = {
-        "They speak in": (taught.get("speaks"), "of the states of the lesson"),
-        "The network obeyed in": (taught.get("before"), "of these before the lesson"),
-        "and in": (taught.get("after"), "of these after it"),
-        "Where they say nothing, it does what it did in": (taught.get("kept"), "of the states"),
-        "Adapted, it obeys in": (taught.get("adapted_obeys"), "of the states it meets in which they speak"),
-    }
-    said = {name: f"{percent(value)} {what}" for name, (value, what) in rows.items() if finite(value)}
-    return said | {
-        "Return in the changed world, after the lesson alone": f"{significant(taught['returned'])} ± {significant(taught['error'])}"
-    }
+def lesson(metrics: Row) -> list[tuple[str, Number | None, Number | None, Number | None]]:
+    """What a person's rules did: (network, the share of the states they speak of in which it obeys, its return, the standard error)."""
+    taught, returns = metrics["taught"], metrics.get("returns") or {}
+    kept = next((row for row in metrics.get("seeds_found") or () if row["seed"] == metrics.get("kept_seed")), {})
+    return [
+        ("Frozen", taught.get("frozen_obeys"), returns.get("frozen"), returns.get("frozen_error")),
+        ("After the lesson", taught.get("taught_obeys"), taught.get("returned"), taught.get("error")),
+        ("Adapted", taught.get("adapted_obeys"), kept.get("returned"), kept.get("error")),
+    ]
 
 
 def findings(story: AgentStory) -> tuple[Finding, ...]:
