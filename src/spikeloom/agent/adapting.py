@@ -36,7 +36,9 @@ from spikeloom.agent.policy import Policy
 from spikeloom.agent.reliving import EVERY, relived
 from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.rules.instructions import Instructions
+from spikeloom.agent.rules.ruleset import RuleSet
 from spikeloom.agent.store import Kept, copied, load_state, save_state
+from spikeloom.agent.tail import Weights
 from spikeloom.agent.teaching import Taught, done_by, instructed, obeyed, reminded
 from spikeloom.agent.trials import Score
 from spikeloom.agent.worlds import world
@@ -219,13 +221,18 @@ def _lesson(agent: Agent, told: Instructions, usual: Usual, seen: ndarray, chang
     if told.rules is None:
         return agent, None
     met = seen[np.random.default_rng(0).permutation(len(seen))[:MET]]
-    before = obeyed(told.rules, met, done_by(agent, agent.begun, met), agent.policy.action)[1]
+    before = _obeys(agent, told.rules, agent.begun, met)
     _, taught = instructed(agent, agent.init(1), told.rules, np.concatenate([usual.observations.numpy()[:MET], met]))
     agent = agent.replaced(begun=taught.weights)
     found, own, _ = observed(agent.network(taught.weights), changed, judged, told.guard)
     return agent, Lesson(
         taught, found, before, obeyed(told.rules, own[:MET], done_by(agent, taught.weights, own[:MET]), agent.policy.action)[1]
     )
+
+
+def _obeys(agent: Agent, rules: RuleSet, weights: Weights, seen: ndarray) -> float:
+    """Of the states in which rules speak, the share in which these weights do what they say; NaN where there are none."""
+    return obeyed(rules, seen[:MET], done_by(agent, weights, seen[:MET]), agent.policy.action)[1]
 
 
 def lived_once(
@@ -273,7 +280,7 @@ def lived_once(
     found, seen, judged = observed(policy, changed, max(course.judged, course.environments), told.guard)
     changed.close()
     profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, weights)
-    said = None if told.rules is None else obeyed(told.rules, seen[:MET], done_by(agent, weights, seen[:MET]), agent.policy.action)[1]
+    said = None if told.rules is None else _obeys(agent, told.rules, weights, seen)
     life = Life(seed, tuple(book.episodes), tuple(book.events), policy, found, score, profile, changes, state.steps)
     return dataclasses.replace(life, lived=book.vetoes, judged=judged, obeyed=said)
 

@@ -30,9 +30,9 @@ from spikeloom.agent.worlds import world
 from spikeloom.datasets.spaces import Discrete, Spaces
 from spikeloom.ir import Progress, silent, write_bytes
 
-EPISODES, SEED = 12, 70_000
+EPISODES, SEED = 10, 70_000
 """Episodes of each kind, side by side, and where the seeds begin of those that are learnt from."""
-RECIPE, SEARCH = Recipe(leaves=12, rounds=1), Search(count=3, terms=3, leaves=12, rounds=4, steps=150)
+RECIPE, SEARCH = Recipe(leaves=12, rounds=1), Search(count=3, terms=3, leaves=12, rounds=3, steps=120)
 WORSE = 0.02
 """Agreement that rules may lose for being told as what they were with thresholds moved."""
 
