@@ -9,13 +9,14 @@ Spiking networks that act in an environment (floor 5): policies, their episodes,
 """
 
 from spikeloom.agent.adapting import Adaptation, Course, adapt
-from spikeloom.agent.agent import Agent, AgentState, Usual
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.calibration import Round, in_closed_loop
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, foreseen, live, lived, settled, usual_of
 from spikeloom.agent.policy import Policy, open_policy, policy_of
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.datasets.environment import environments
 from spikeloom.datasets.episodes import Act, Moment, at_random, played
 from spikeloom.datasets.spaces import Action, Continuous, Discrete, Signal, acted

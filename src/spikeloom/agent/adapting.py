@@ -23,7 +23,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from spikeloom.agent.agent import Agent, AgentState, Usual
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.body import Body
 from spikeloom.agent.changes import Change, changes_of
 from spikeloom.agent.checkpoints import prepare
@@ -38,6 +38,7 @@ from spikeloom.agent.reliving import EVERY, relived
 from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.rules.instructions import Instructions
 from spikeloom.agent.rules.ruleset import RuleSet
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.store import Kept, copied, load_state, save_state
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.teaching import Taught, done_by, instructed, obeyed, reminded

@@ -12,7 +12,6 @@ weights that turn out worse lead back to the best (`trials`). When a trial is as
 import copy
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -23,64 +22,24 @@ from torch import Tensor
 
 from spikeloom.agent.arrival import Answer, Arrival, answer_of
 from spikeloom.agent.body import Body, flat
-from spikeloom.agent.critic import Critic, CriticState
+from spikeloom.agent.critic import Critic
 from spikeloom.agent.diagnosis import Diagnosis, Seen, under_way
 from spikeloom.agent.embodied import Embodied
 from spikeloom.agent.exploring import Exploration, exploration_of
-from spikeloom.agent.forward import Flight, ForwardModel
+from spikeloom.agent.forward import ForwardModel
 from spikeloom.agent.guarding import within
 from spikeloom.agent.learning import Learning, Step, learnt, stepped
-from spikeloom.agent.monitor import Monitor, MonitorState
+from spikeloom.agent.monitor import Monitor
 from spikeloom.agent.policy import Policy
-from spikeloom.agent.rules.guard import Decision, Guard
+from spikeloom.agent.rules.guard import Guard
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Tail, Weights
-from spikeloom.agent.trials import Trials, TrialState
-from spikeloom.datasets.episodes import Act
+from spikeloom.agent.trials import Trials
 from spikeloom.datasets.spaces import Discrete, acted, facts_of, readable
 from spikeloom.errors import ConfigError
-from spikeloom.plasticity import StepSizeState
 
 PLASTIC = ("on drift", "always", "never", "critic")
 """When weights learn; "critic" explores and teaches the critic alone."""
-
-
-@final
-@dataclass(frozen=True)
-class Usual:
-    """The usual world: what is observed there when exploring [n, d], and the returns of its episodes [m]."""
-
-    observations: Float[Tensor, "n *d"]
-    returns: Float[ndarray, " m"]
-
-
-@final
-@dataclass(frozen=True)
-class AgentState:
-    """All that an agent knows and was about to do. `pending` is the step whose reward has not come yet, `sensed` the same before any body,
-    and `decision` what a guard said of it. `origin` are the weights with which plasticity was turned up; `seen` and `asked` are what a
-    diagnosis is made of, and the control steps since."""
-
-    weights: Weights
-    origin: Weights
-    body: Body
-    flight: Flight
-    sizes: tuple[StepSizeState, ...]
-    critic: CriticState
-    monitor: MonitorState
-    trial: TrialState
-    roles: Bool[ndarray, " e"]
-    returns: Float[ndarray, " e"]
-    randomness: Tensor
-    window: tuple[Step, ...] = ()
-    pending: Step | None = None
-    decision: Decision | None = None
-    learning: bool = False
-    steps: int = 0
-    episodes: int = 0
-    windows: int = 0
-    sensed: Seen | None = None
-    seen: tuple[Seen, ...] = ()
-    asked: int = 0
 
 
 Remind = Callable[["Agent", AgentState, ndarray], AgentState]
@@ -145,22 +104,6 @@ class Agent:
         for name, value in fields.items():
             setattr(twin, name, value)
         return twin
-
-    def explorer(self, seed: int) -> Act:
-        """What explores as the agent does, and learns nothing."""
-        generator, weights = torch.Generator().manual_seed(seed), self.tail.on_grid(self.tail.converted)
-        embodied, flight = self.policy.embodied, None
-
-        def act(observations: ndarray, fresh: ndarray) -> ndarray:
-            nonlocal flight
-            now = (flight or embodied.grounded(len(fresh))).begun(fresh)
-            x = torch.from_numpy(readable(embodied.felt(observations, now), self.policy.observation))
-            drawn = self.exploration.draw(self.tail.run(self.tail.inputs(x), weights).clone(), generator)
-            places = self._places(drawn.choice)
-            flight = embodied.wanted(places, now)
-            return embodied.commanded(places)
-
-        return act
 
     def init(self, environments: int, seed: int = 0) -> AgentState:
         """The state before the first step in so many environments: the weights begun with, a critic that expects nothing."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from spikeloom.agent.agent import Agent, AgentState, Usual
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.body import Body, flat
 from spikeloom.agent.critic import CriticState
@@ -20,10 +20,11 @@ from spikeloom.agent.forward import ForwardModel, drive_of, fitted
 from spikeloom.agent.guarding import Keeping
 from spikeloom.agent.policy import Acting, Policy
 from spikeloom.agent.rules.guard import Guard, Log
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
 from spikeloom.datasets.episodes import Act, checked, gathered, played, shares, wandering
-from spikeloom.datasets.spaces import Discrete
+from spikeloom.datasets.spaces import Discrete, acted, readable
 
 OWN_SEED = 20_000
 """Where the seeds of the usual world's episodes begin."""
@@ -118,13 +119,26 @@ def foreseen(agent: Agent, env: Any, steps: int = 800, seed: int = OWN_SEED) -> 
     policy does but for a share of the actions at random. That of the policy where it has one."""
     if agent.policy.forward is not None:
         return agent.policy.forward
-    acts = (agent.explorer(seed), wandering(agent.policy.actor(), env, STRAY, seed))
+    acts = (_explorer(agent, seed), wandering(agent.policy.actor(), env, STRAY, seed))
     parts = [part for act in acts for part in islice(transitions(env, act, seed), steps // 2)]
     before, taken, after = (np.concatenate(each) for each in zip(*parts, strict=True))
     embodied = agent.policy.embodied
     drive = drive_of(embodied.body.effected(embodied.placed(taken)), embodied.count, discrete=isinstance(embodied.action, Discrete))
     x, y = (torch.from_numpy(flat(embodied.body.perceived(each))) for each in (before, after))
     return fitted(x, drive, y)
+
+
+def _explorer(agent: Agent, seed: int) -> Act:
+    """What explores as the agent does, and learns nothing."""
+    generator, weights = torch.Generator().manual_seed(seed), agent.tail.on_grid(agent.tail.converted)
+    embodied, action = agent.policy.embodied, agent.policy.action
+
+    def act(observations: ndarray, fresh: ndarray) -> ndarray:
+        x = torch.from_numpy(readable(embodied.body.perceived(observations), agent.policy.observation))
+        choice = agent.exploration.draw(agent.tail.run(agent.tail.inputs(x), weights).clone(), generator).choice
+        return embodied.commanded(acted(choice, action) if choice.dim() == 2 else choice.numpy())
+
+    return act
 
 
 def transitions(env: Any, act: Act, seed: int) -> Iterator[tuple[ndarray, ndarray, ndarray]]:

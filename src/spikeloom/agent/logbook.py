@@ -5,9 +5,9 @@ What happens in a life: the return of every episode, and what the agent did abou
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
-from spikeloom.agent.agent import AgentState
 from spikeloom.agent.living import Told
 from spikeloom.agent.rules.guard import Guard, Log
+from spikeloom.agent.state import AgentState
 
 NOTICED, TRIED, LED_BACK, CALMED, REWIRED = "drift noticed", "trial ended", "led back", "calmed", "body changed"
 RECENT = 32

@@ -23,7 +23,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from spikeloom.agent.agent import AgentState
 from spikeloom.agent.body import Body
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.diagnosis import Seen
@@ -32,6 +31,7 @@ from spikeloom.agent.forward import Flight
 from spikeloom.agent.learning import Step
 from spikeloom.agent.monitor import MonitorState
 from spikeloom.agent.rules.guard import Decision
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score, TrialState
 from spikeloom.errors import InternalError, ProgramError

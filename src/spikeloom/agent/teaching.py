@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Bool, Float, Num
 from numpy import ndarray
 
-from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.body import Body
 from spikeloom.agent.rules.corrections import corrections
 from spikeloom.agent.rules.ruleset import SILENT, RuleSet
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.tail import Weights
 from spikeloom.datasets.spaces import NEAR, Action, Continuous, Discrete, acted, readable
 
