@@ -117,38 +117,46 @@ def person(text: str = PERSON) -> Instructions:
     return instructions_from(text, (balancing().observation, balancing().action), ENV)
 
 
-def test_what_a_person_says_counts_and_an_interrupted_run_with_it_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+def test_what_a_person_says_counts() -> None:
     """Right under the shift, rules bring back at once what learning would have to find; the guard holds throughout."""
-    course = dataclasses.replace(COURSE, episodes=64, plastic="always")
-    whole = adapt(balancing(), ENV, SHIFT, course, instructions=person())
+    whole = adapt(balancing(), ENV, SHIFT, dataclasses.replace(COURSE, episodes=32, settling=8, plastic="never"), instructions=person())
     life, lesson = whole.best, whole.lesson
     assert lesson is not None
     assert lesson.taught.before < 0.2 < 0.8 < lesson.taught.after
-    assert lesson.frozen_obeys < 0.1
+    assert lesson.frozen_obeys < 0.1 < 0.5 < lesson.obeys
     assert lesson.returns.mean() > 2 * whole.frozen.mean()
-    assert life.score.mean >= lesson.returns.mean() - 3 * lesson.returns.std()
-    assert life.obeyed is not None
-    assert life.obeyed > 0.5
+    assert np.array_equal(life.returns, lesson.returns), "a life that learns nothing ends with what was taught"
+    assert life.obeyed == lesson.obeys
     for log in (whole.guarded, life.lived, life.judged):
         assert log is not None
         assert log.states > 0
     assert life.lived is not None
     assert life.lived.states > life.steps, "settling is not counted"
 
+
+def test_an_interrupted_run_with_guards_and_rules_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    """With rules that help little, so that episodes are short."""
+    weak = "guards: [{name: right, when: x > 0.02, never: push right}]\nrules: [{when: theta < -0.1, then: push right}]"
+    course = dataclasses.replace(COURSE, episodes=48, settling=8, plastic="always", every=20)
+    whole = adapt(balancing(), ENV, SHIFT, course, instructions=person(weak))
+
     def pull(what: str, done: int, total: int) -> None:
-        if what.startswith("adapting") and done >= 40:
+        if what.startswith("adapting") and done >= 30:
             raise PluggedOutError
 
     with pytest.raises(PluggedOutError):
-        adapt(balancing(), ENV, SHIFT, course, instructions=person(), progress=pull, checkpoints=tmp_path)
+        adapt(balancing(), ENV, SHIFT, course, instructions=person(weak), progress=pull, checkpoints=tmp_path)
     assert list(tmp_path.glob("seed-0/state.json")), "nothing was kept"
-    for other in (None, person(PERSON.replace("0.5", "0.6"))):
+    for other in (None, person(weak.replace("0.02", "0.03"))):
         with pytest.raises(ConfigError, match="another adaptation"):
             adapt(balancing(), ENV, SHIFT, course, instructions=other, checkpoints=tmp_path, resume=True)
-    again = adapt(balancing(), ENV, SHIFT, course, instructions=person(), checkpoints=tmp_path, resume=True)
+    again = adapt(balancing(), ENV, SHIFT, course, instructions=person(weak), checkpoints=tmp_path, resume=True)
     assert same(whole, again)
-    assert again.best.lived is not None
-    assert again.best.lived.told() == life.lived.told()
+    one, other = whole.best.lived, again.best.lived
+    assert one is not None
+    assert other is not None
+    assert sum(one.counts.values()) > 0
+    assert one.told() == other.told()
 
 
 def test_checkpoints_of_another_adaptation_are_refused(tmp_path: Path) -> None:
