@@ -3,6 +3,7 @@ Spiking networks that act in an environment (floor 5): policies, their episodes,
 
     policy       a network between spaces: `policy_of`;  episodes: `returns`;  calibration: `in_closed_loop`;  residue: between decisions
     agent        `Agent`: init, step; `learning`, `tail`, `exploring`, `critic`, `monitor`, `trials` are its parts
+    body         what it acts through, and late actions undone by the `forward` model;  `diagnosis`: what of it has changed
     living       the closed loop: `usual_of`, `acquainted`, `lived`, `settled`
     adapting     `adapt`: all of it, from a policy to what became of it;  store, reliving, logbook: kept and taken up again
     worlds       environments that change;  rules: a policy in rules, guards, corrections

@@ -65,7 +65,7 @@ PROFILED = 512
 @dataclass(frozen=True)
 class Course:
     """How an adaptation goes: episodes of all environments together, lives (one for each seed), the control steps after which the world
-    changes and over which, and how the agent learns (`Agent`)."""
+    changes and over which, how the agent learns (`Agent`), and whether it asks first what of its body has changed (`diagnosis`)."""
 
     episodes: int = 500
     environments: int = 64

@@ -5,8 +5,9 @@ An agent: a spiking policy that acts in E environments side by side and goes on 
     step(state, arrival) → (actions, state)
 
 States are values: nothing in one changes. While nothing is wrong the agent acts as its policy does. Where the monitor notices that returns
-have fallen, plasticity is turned up: some environments explore and the weights learn (`learning`), sentinels try what was learnt, and
-weights that turn out worse lead back to the best (`trials`). When a trial is as good as the usual world was, plasticity is turned down.
+have fallen it asks whether its body is another one (`diagnosis`), and plasticity is turned up: some environments explore and the weights
+learn (`learning`), sentinels try what was learnt, and weights that turn out worse lead back to the best (`trials`). When a trial is as good
+as the usual world was, plasticity is turned down.
 """
 
 import copy
