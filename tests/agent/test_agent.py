@@ -8,9 +8,10 @@ import pytest
 import torch
 from tests.agent.learners import Bandit, agent, arrival, policy
 
-from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.living import live, lived, settled
 from spikeloom.agent.monitor import Monitor
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.trials import Trials
 from spikeloom.errors import ConfigError, DataError
 

@@ -11,17 +11,20 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from spikeloom.agent.agent import Agent, AgentState, Usual
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.body import Body, flat
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import returns
 from spikeloom.agent.forward import ForwardModel, drive_of, fitted
-from spikeloom.agent.policy import Policy
+from spikeloom.agent.guarding import Keeping
+from spikeloom.agent.policy import Acting, Policy
+from spikeloom.agent.rules.guard import Guard, Log
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
 from spikeloom.datasets.episodes import Act, checked, gathered, played, shares, wandering
-from spikeloom.datasets.spaces import Discrete
+from spikeloom.datasets.spaces import Discrete, acted, readable
 
 OWN_SEED = 20_000
 """Where the seeds of the usual world's episodes begin."""
@@ -88,21 +91,19 @@ def lived(
     return state
 
 
-def settled(agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None) -> tuple[Score, tuple[Score, ...]]:
-    """The weights to keep, with the body they act in, and the scores of those that it was between: what was converted, in the body that it
-    was taught with and in the one that is believed now; the best of all trials; the weights of now. Each acts its best in a share of the
-    environments for so many episodes in all. Of the same mean the older ones are kept."""
-    taught, body, converted = agent.body, state.body, agent.tail.converted
-    tried = [(converted, taught), (converted, body), (state.origin, body), (agent.best(state), body), (state.weights, body)]
+def settled(
+    agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None, log: Log | None = None
+) -> tuple[Score, tuple[Score, ...]]:
+    """The weights to keep, with the body they act in, and the scores of those that it was between: what it began with (as converted, or as
+    a person taught it), in the body that it was taught with and in the one that is believed now; the best of all trials; the weights of
+    now. Each acts its best in a share of the environments for so many episodes in all. Of the same mean the older ones are kept. What the
+    agent's guard vetoes goes to the `log`."""
+    taught, body = agent.body, state.body
+    tried = [(agent.begun, taught), (agent.begun, body), (state.origin, body), (agent.best(state), body), (state.weights, body)]
     arms = [(arm, own) for place, (arm, own) in enumerate(tried) if not any(arm is w and own == b for w, b in tried[:place])]
     rows = np.arange(env.num_envs) % len(arms)
-    acts = [agent.network(arm, own).actor() for arm, own in arms]
-
-    def act(observations: ndarray, fresh: ndarray) -> ndarray:
-        chosen = [each(observations, fresh) for each in acts]
-        return np.stack(chosen)[rows, np.arange(len(rows))]
-
-    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED)
+    act = Keeping(Acting(*(agent.network(arm, own) for arm, own in arms), owner=rows), agent.policy.action, agent.guard, log)
+    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, act.note)
     owner = np.repeat(rows, shares(max(episodes, env.num_envs), env.num_envs))
     scores = tuple(_score(arm, own, found[owner == place]) for place, (arm, own) in enumerate(arms))
     return max(scores, key=lambda score: score.mean), scores
@@ -118,13 +119,26 @@ def foreseen(agent: Agent, env: Any, steps: int = 800, seed: int = OWN_SEED) -> 
     policy does but for a share of the actions at random. That of the policy where it has one."""
     if agent.policy.forward is not None:
         return agent.policy.forward
-    acts = (agent.explorer(seed), wandering(agent.policy.actor(), env, STRAY, seed))
+    acts = (_explorer(agent, seed), wandering(agent.policy.actor(), env, STRAY, seed))
     parts = [part for act in acts for part in islice(transitions(env, act, seed), steps // 2)]
     before, taken, after = (np.concatenate(each) for each in zip(*parts, strict=True))
     embodied = agent.policy.embodied
     drive = drive_of(embodied.body.effected(embodied.placed(taken)), embodied.count, discrete=isinstance(embodied.action, Discrete))
     x, y = (torch.from_numpy(flat(embodied.body.perceived(each))) for each in (before, after))
     return fitted(x, drive, y)
+
+
+def _explorer(agent: Agent, seed: int) -> Act:
+    """What explores as the agent does, and learns nothing."""
+    generator, weights = torch.Generator().manual_seed(seed), agent.tail.on_grid(agent.tail.converted)
+    embodied, action = agent.policy.embodied, agent.policy.action
+
+    def act(observations: ndarray, fresh: ndarray) -> ndarray:
+        x = torch.from_numpy(readable(embodied.body.perceived(observations), agent.policy.observation))
+        choice = agent.exploration.draw(agent.tail.run(agent.tail.inputs(x), weights).clone(), generator).choice
+        return embodied.commanded(acted(choice, action) if choice.dim() == 2 else choice.numpy())
+
+    return act
 
 
 def transitions(env: Any, act: Act, seed: int) -> Iterator[tuple[ndarray, ndarray, ndarray]]:
@@ -134,10 +148,10 @@ def transitions(env: Any, act: Act, seed: int) -> Iterator[tuple[ndarray, ndarra
         yield before.observations[rows], np.asarray(before.actions)[rows], after.observations[rows]
 
 
-def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = STRAY, seed: int = OWN_SEED) -> Usual:
-    """The usual world as the policy meets it: returns of its own episodes, and what is seen in them with a share of actions at random."""
-    act = policy.actor()
-    found = returns(act, env, max(episodes, env.num_envs), seed)
+def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = STRAY, seed: int = OWN_SEED, guard: Guard | None = None) -> Usual:
+    """The usual world as the policy meets it: returns of its own episodes, within the guard where there is one, and what is seen in them
+    with a share of actions at random."""
+    found = returns(Keeping(Acting(policy), policy.action, guard), env, max(episodes, env.num_envs), seed)
     seen = gathered(env, wandering(policy.actor(), env, stray, seed), max(episodes, env.num_envs), seed)
     order = np.random.default_rng(seed).permutation(len(seen))[:8192]
     return Usual(torch.from_numpy(policy.embodied.body.perceived(seen[order])), found)

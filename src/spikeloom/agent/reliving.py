@@ -12,9 +12,10 @@ from typing import Any, final
 import numpy as np
 from numpy import ndarray
 
-from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.living import Told, live
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.store import copied
 from spikeloom.errors import DataError
 
@@ -54,7 +55,7 @@ class Recorded:
         self.seen, self.place = zlib.crc32(np.ascontiguousarray(arrival.observations).tobytes(), self.seen), self.place + 1
 
     def _rested(self, state: AgentState) -> AgentState:
-        state = copied(state, (self.agent.tail.converted,))
+        state = copied(state, self.agent.known)
         if self.keep is not None and self.place > self.again:
             self.keep(state, np.stack(self.actions), self.seen)
         return state
