@@ -15,11 +15,16 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from acting import policies, shifts, speed
+from acting import evolution, policies, shifts, speed
 from acting.networks import NAMES
 from harness.rows import Row, write
 
-PARTS: Mapping[str, Callable[[Sequence[str], int], Iterator[Row]]] = {"policies": policies.rows, "speed": speed.rows, "shifts": shifts.rows}
+PARTS: Mapping[str, Callable[[Sequence[str], int], Iterator[Row]]] = {
+    "policies": policies.rows,
+    "speed": speed.rows,
+    "shifts": shifts.rows,
+    "evolution": evolution.rows,
+}
 
 
 def main() -> int:

@@ -39,12 +39,10 @@ class Trait:
         return math.log(value / (1 - value)) if self.share else math.log(value)
 
     def moved(self, value: float, gene: float) -> float:
-        """(1) or (2), within the bounds; the value itself where the gene is 0."""
-        if gene == 0.0:
-            return value
+        """(1) or (2), within the bounds."""
         place = self.coded(value) + gene
-        found = min(max(1 / (1 + math.exp(-place)) if self.share else math.exp(place), self.low), self.high)
-        return round(found) if self.whole else found
+        found = 1 / (1 + math.exp(-place)) if self.share else math.exp(place)
+        return min(max(found, self.low), self.high)
 
 
 TRAITS: Mapping[str, Trait] = {
@@ -53,7 +51,7 @@ TRAITS: Mapping[str, Trait] = {
     "trace": Trait(0.5, 0.999, share=True),
     "discount": Trait(0.8, 0.9995, share=True),
     "divergence": Trait(3e-3, 0.3),
-    "steps": Trait(2, 64, whole=True),
+    "steps": Trait(2.0, 64.0, whole=True),
 }
 """What of `Learning`, and the share of exploration, can be evolved. One unit of a gene is a factor e, or 1 of a logit."""
 
@@ -101,6 +99,7 @@ class Genome:
         """How these genes learn, and how much they explore."""
         told = dict(self.given)
         for name, gene in zip(self.traits, genes[self.neurons :], strict=True):
-            told[name] = TRAITS[name].moved(told[name], float(gene))
+            moved = TRAITS[name].moved(float(told[name]), float(gene)) if gene else told[name]
+            told[name] = round(moved) if TRAITS[name].whole else moved
         exploration = told.pop("exploration")
         return Learning(**told), exploration
