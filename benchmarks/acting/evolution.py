@@ -72,7 +72,13 @@ def of_neurons(zoo: Zoo) -> Row:
         found["HSEO"].append(judged(best))
         for name, search in (("plain CMA-ES", plain), ("random search", at_random)):
             found[name].append(judged(search(policy, seed, spent)[0]))
-    beside = {"before": judged(policy), "ANN": judged_act(zoo), "seeds": list(SEEDS), "episodes of a search": spent * CONTEST.episodes, **found}
+    beside = {
+        "before": judged(policy),
+        "ANN": judged_act(zoo),
+        "seeds": list(SEEDS),
+        "episodes of a search": spent * CONTEST.episodes,
+        **found,
+    }
     beside |= {f"{name}, mean": round(float(np.mean(values)), 1) for name, values in found.items()}
     value = round(float(np.mean(found["HSEO"])), 1)
     name = "DQN CartPole, T=1 N=7, not compensated: return after evolution of neurons"
@@ -87,7 +93,7 @@ def hybrid(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]:
 
 def plain(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]:
     """CMA-ES from the same start, its mean at the end."""
-    with _meeting(policy) as (genome, meet):
+    with Meeting(policy) as (genome, meet):
         size = BREEDING.population_size
         evolution = Evolution(genome.size, genome.bounds, size, BREEDING.sigma)
         for generation in range(evaluations // size):
@@ -98,7 +104,7 @@ def plain(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]:
 
 def at_random(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]:
     """Normal draws around the same start, the best of them."""
-    with _meeting(policy) as (genome, meet):
+    with Meeting(policy) as (genome, meet):
         drawn = np.random.default_rng(seed).standard_normal((evaluations, genome.size)) * BREEDING.sigma
         candidates = list(np.clip(drawn, genome.bounds[:, 0], genome.bounds[:, 1]))
         size = BREEDING.population_size
@@ -107,7 +113,7 @@ def at_random(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]
         return genome.network(candidates[int(np.argmax(means))]), evaluations
 
 
-class _meeting:
+class Meeting:
     """The genome of a policy, and what its candidates get."""
 
     def __init__(self, policy: Policy) -> None:

@@ -26,7 +26,6 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from spikeloom.agent.agent import Agent, Usual
 from spikeloom.agent.episodes import returns
@@ -275,6 +274,8 @@ def met(
     told = executor.map(_life, [(*place, genes, *life, priced) for genes in plain for life in lives])
     each = [told[start : start + len(lives)] for start in range(0, len(told), len(lives))]
     return [
-        Outcome(np.array([life[0] for life in part]), float(np.mean([life[1] for life in part])), _some(np.concatenate([x[2] for x in part])))
+        Outcome(
+            np.array([life[0] for life in part]), float(np.mean([life[1] for life in part])), _some(np.concatenate([x[2] for x in part]))
+        )
         for part in each
     ]
