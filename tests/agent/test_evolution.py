@@ -28,7 +28,13 @@ LEARNERS = Breeding((), tuple(TRAITS), population_size=6, generations=1, seed=3)
 
 
 def policy(timesteps: int = 1) -> Policy:
-    return Policy(network(4, 2, timesteps=timesteps, levels=7), Signal((4,), (-9.0,) * 4, (9.0,) * 4), Discrete(2))
+    """A network whose actions hang on small states: inputs twenty times as large, and outputs that are even at rest."""
+    model = network(4, 2, timesteps=timesteps, levels=7)
+    tensors = {**model.program.tensors, "0.weight": model.program.tensors["0.weight"] * 20}
+    rest = SpikingModel(model.program.replaced(tensors=tensors), timesteps=timesteps)(torch.zeros(1, 4))[0]
+    tensors["linear_1.bias"] = tensors["linear_1.bias"] - rest
+    model = SpikingModel(model.program.replaced(tensors=tensors), timesteps=timesteps)
+    return Policy(model, Signal((4,), (-9.0,) * 4, (9.0,) * 4), Discrete(2))
 
 
 def told(evolved: Evolved) -> tuple[Any, ...]:
