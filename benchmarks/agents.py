@@ -1,7 +1,7 @@
 """
 Agents: policies that were trained as ANNs, on spikes, in their environments.
 
-    python benchmarks/agents.py [--parts policies speed] [--policies dqn_cartpole …] [--episodes 100]
+    python benchmarks/agents.py [--parts policies speed rules] [--policies dqn_cartpole …] [--episodes 100]
 
 Needs gymnasium (pip install 'spikeloom[agents]') and ../shared/data/rl_policies. Each part is described in `acting/<part>.py`. Writes
 benchmarks/results/agents.json after every row; rows of other parts stay.
@@ -9,20 +9,21 @@ benchmarks/results/agents.json after every row; rows of other parts stay.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from acting import evolution, policies, shifts, speed
+from acting import evolution, policies, rules, shifts, speed
 from acting.networks import NAMES
 from harness.rows import Row, write
 
-PARTS: Mapping[str, Callable[[Sequence[str], int], Iterator[Row]]] = {
+PARTS: Mapping[str, Callable[..., Iterator[Row]]] = {
     "policies": policies.rows,
     "speed": speed.rows,
     "shifts": shifts.rows,
+    "rules": rules.rows,
     "evolution": evolution.rows,
 }
 
@@ -33,11 +34,13 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--policies", nargs="+", choices=list(NAMES), default=list(NAMES))
     parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=5, help="of the part shifts")
     options = parser.parse_args()
     torch.set_num_threads(1)
     missed = 0
     for part in options.parts:
-        for row in PARTS[part](options.policies, options.episodes):
+        more = {"seeds": options.seeds} if part == "shifts" else {}
+        for row in PARTS[part](options.policies, options.episodes, **more):
             sys.stdout.write(f"{row.name}: {row.value} {row.unit} {row.control} holds={row.holds}\n")
             sys.stdout.flush()
             write("agents", [row], part=True)

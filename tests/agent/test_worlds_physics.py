@@ -72,6 +72,24 @@ def test_episodes_end_by_their_limit_too() -> None:
     assert sum(bool(mine.all()) for mine, _ in cuts) == 2
 
 
+@pytest.mark.parametrize("env_id", ["MountainCar-v0", "MountainCarContinuous-v0"])
+def test_a_car_that_is_driven_arrives_as_gymnasiums_does(env_id: str) -> None:
+    # Random actions never get there: this driver always pushes the way the car is going.
+    ours, others = world(env_id, 3), theirs(env_id, 3, "NextStep")
+    seen, _ = ours.reset(seed=1)
+    others.reset(seed=1)
+    arrived = 0
+    for _ in range(330):
+        right = seen[:, 1] >= 0
+        actions = np.where(right, 2, 0) if env_id == "MountainCar-v0" else np.where(right, 0.9, -0.9).astype(np.float32)[:, None]
+        seen, reward, ended, cut, _ = ours.step(actions)
+        wanted = others.step(actions)
+        for mine, other in zip((seen, reward, ended, cut), wanted[:4], strict=True):
+            np.testing.assert_array_equal(mine, other)
+        arrived += int(ended.sum())
+    assert arrived >= 6
+
+
 def heavier_cart(env: Any) -> None:
     env.gravity, env.masscart, env.masspole, env.length, env.force_mag = 9.8 * 1.5, 3.0, 0.1 * 2, 0.5 * 1.7, 10.0 * 0.6
     env.total_mass, env.polemass_length = env.masscart + env.masspole, env.masspole * env.length
@@ -151,7 +169,7 @@ def test_friction_and_wind_do_what_they_say() -> None:
         shift = {name: np.array([quantity.nominal]) for name, quantity in PHYSICS["Acrobot"].items()}
         constants = acrobot.constants(shift | {"gravity": np.zeros(1), "friction": np.array([friction])})
         state = np.array([[0.0], [0.0], [1.0], [0.5]])
-        for _ in range(200):
+        for _ in range(300):
             state, _, _ = acrobot.step(state, np.array([1]), constants)
         speeds[friction] = float(np.abs(state[2:]).max())
     assert speeds[0.5] < 1e-2  # what no torque drives comes to rest
@@ -223,6 +241,8 @@ def test_a_lander_that_is_placed_stays_whole_and_is_not_rewarded_for_it() -> Non
 def test_pictures_show_the_shifted_state() -> None:
     env = world("Acrobot-v1", 2, [{}, {"length": 0.5}])
     env.reset(seed=0)
+    for place in range(2):
+        env.unwrapped.place(place, np.array([0.5, 0.5, 0.0, 0.0]))
     whole, short = env.render()
     assert whole.shape == short.shape == (500, 500, 3)
     assert (whole != short).any()

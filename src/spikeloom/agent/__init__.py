@@ -1,9 +1,21 @@
-"""Spiking networks that act in an environment (floor 5): policies, their episodes, and what becomes of them there."""
+"""
+Spiking networks that act in an environment (floor 5): policies, their episodes, and what becomes of them there.
 
+    policy       a network between spaces: `policy_of`;  episodes: `returns`;  calibration: `in_closed_loop`;  residue: between decisions
+    agent        `Agent`: init, step; `learning`, `tail`, `exploring`, `critic`, `monitor`, `trials` are its parts
+    living       the closed loop: `usual_of`, `acquainted`, `lived`, `settled`
+    adapting     `adapt`: all of it, from a policy to what became of it;  store, reliving, logbook: kept and taken up again
+    worlds       environments that change;  rules: a policy in rules, guards, corrections
+"""
+
+from spikeloom.agent.adapting import Adaptation, Course, adapt
+from spikeloom.agent.agent import Agent, AgentState, Arrival, Usual
 from spikeloom.agent.calibration import Round, in_closed_loop
 from spikeloom.agent.contest import Contest
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
 from spikeloom.agent.evolution import Breeding, Evolved, evolve_agent
+from spikeloom.agent.learning import Learning
+from spikeloom.agent.living import acquainted, live, lived, settled, usual_of
 from spikeloom.agent.policy import Policy, policy_of
 from spikeloom.datasets.environment import environments
 from spikeloom.datasets.episodes import Act, Moment, at_random, played
@@ -12,24 +24,37 @@ from spikeloom.datasets.spaces import Action, Continuous, Discrete, Signal, acte
 __all__ = [
     "Act",
     "Action",
+    "Adaptation",
+    "Agent",
+    "AgentState",
+    "Arrival",
     "Breeding",
     "Contest",
     "Continuous",
+    "Course",
     "Discrete",
     "Evolved",
+    "Learning",
     "Moment",
     "Policy",
     "Round",
     "Signal",
+    "Usual",
+    "acquainted",
     "acted",
+    "adapt",
     "at_random",
     "environments",
     "evolve_agent",
     "in_closed_loop",
+    "live",
+    "lived",
     "normalised",
     "observations",
     "played",
     "policy_of",
     "returns",
+    "settled",
+    "usual_of",
     "with_residue",
 ]

@@ -12,7 +12,7 @@ weights that turn out worse lead back to the best (`trials`). When a trial is as
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -27,13 +27,12 @@ from spikeloom.agent.monitor import Monitor, MonitorState
 from spikeloom.agent.policy import Policy
 from spikeloom.agent.tail import Tail, Weights
 from spikeloom.agent.trials import Trials, TrialState
-from spikeloom.datasets.spaces import acted, readable
+from spikeloom.datasets.spaces import Discrete, acted, readable
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.plasticity import StepSizeState
 
-Plastic = Literal["on drift", "always", "never", "critic"]
+PLASTIC = ("on drift", "always", "never", "critic")
 """When weights learn; "critic" explores and teaches the critic alone."""
-PLASTIC: tuple[Plastic, ...] = ("on drift", "always", "never", "critic")
 
 
 @final
@@ -91,7 +90,7 @@ class Agent:
         *,
         exploration: float = 0.85,
         layers: int | None = None,
-        plastic: Plastic = "on drift",
+        plastic: str = "on drift",
         learning: Learning | None = None,
         critic: Critic | None = None,
         trials: Trials | None = None,
@@ -116,7 +115,7 @@ class Agent:
         self.exploration = Exploration(policy.action, width) if width else exploration_of(policy.action, passed.output, exploration)
         self.sizes = self.learning.sizes(self.tail, passed, self.exploration.width)
 
-    def replaced(self, plastic: Plastic) -> "Agent":
+    def replaced(self, plastic: str) -> "Agent":
         """The same agent, whose weights learn at other times."""
         twin = copy.copy(self)
         twin.plastic = plastic
@@ -236,9 +235,9 @@ class Agent:
         inputs = self.tail.inputs(observations)
         if not state.learning:
             outputs = self.tail.run(inputs, self.tail.on_grid(state.weights))
-            return acted(outputs, self.policy.action), dataclasses.replace(
-                state, pending=self._pending(observations, inputs, outputs, arrival, np.zeros(len(inputs), bool))
-            )
+            choice = outputs.argmax(1) if isinstance(self.policy.action, Discrete) else outputs.clone()
+            pending = self._pending(observations, inputs, choice, arrival, np.zeros(len(inputs), bool))
+            return self._done(choice), dataclasses.replace(state, pending=pending)
         roles = np.where(arrival.fresh, self._roles(state), state.roles)
         outputs = self.tail.run(inputs, self.tail.on_grid(state.weights)).clone()
         drawn = self.exploration.draw(outputs, generator)

@@ -80,11 +80,11 @@ class Critic:
         """The critic after (3) on this window and those remembered."""
         kept = (*state.remembered, (features, targets))[-self.windows :]
         seen, wanted = torch.cat([pair[0] for pair in kept]), torch.cat([pair[1] for pair in kept])
-        readout = state.readout.clone()
-        for _ in range(self.replays):
-            for rows in torch.randperm(len(seen), generator=generator).split(self.batch):
-                phi = seen[rows]
-                readout += self.rate * ((wanted[rows] - phi @ readout) @ phi) / phi.square().sum()  # (3)
+        readout, energy = state.readout.clone(), seen.square().sum(1)
+        order = torch.randperm(len(seen), generator=generator)  # one for all replays: shuffling costs more than learning
+        parts = list(zip(*(each[order].split(self.batch) for each in (seen, wanted, energy)), strict=True))
+        for phi, goal, size in parts * self.replays:
+            readout.addmv_(phi.T, torch.addmv(goal, phi, readout, alpha=-1).mul_(self.rate / float(size.sum())))  # (3)
         return CriticState(state.wires, readout, kept)
 
 

@@ -50,7 +50,7 @@ class Step(NamedTuple):
 class Learning:
     """How windows are learnt from."""
 
-    rate: float = 0.03
+    rate: float = 0.1
     discount: float = 0.99  # γ
     trace: float = 0.95  # λ
     steps: int = 8  # K

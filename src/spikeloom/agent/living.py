@@ -4,7 +4,7 @@ An agent in its environments: the closed loop, and the time in the usual world b
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,15 @@ OWN_SEED = 20_000
 """Where the seeds of the usual world's episodes begin."""
 
 
+@runtime_checkable
+class Stepping(Protocol):
+    """What can be lived: `Agent`, and whatever steps as one does."""
+
+    def step(self, state: AgentState, arrival: Arrival) -> tuple[ndarray, AgentState]:
+        """`Agent.step`."""
+        ...
+
+
 @final
 class Told(NamedTuple):
     """What happened at a control step: the state after it, and the returns of exploring and of sentinels' (or usual) episodes that
@@ -32,7 +41,7 @@ class Told(NamedTuple):
     judged: tuple[float, ...]
 
 
-def live(agent: Agent, state: AgentState, env: Any, seed: int | None = None) -> Iterator[Told]:
+def live(agent: Stepping, state: AgentState, env: Any, seed: int | None = None) -> Iterator[Told]:
     """Steps without end in a vector environment (autoreset at the next step or in the same one), from its reset on. The consumer stops.
 
     DataError where observations or rewards are no numbers, or change their shape."""

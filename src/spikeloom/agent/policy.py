@@ -110,6 +110,10 @@ def _named(env: Any) -> str:
 
 def check_fits(policy: Policy) -> None:
     """Raises DataError where the network does not take the observations, or gives another number of outputs than the actions need."""
+    taken = policy.model.program.inputs[0]
+    if not taken.fits((2, *policy.observation.shape)):
+        found, todo = f"observations of shape {policy.observation.shape}", "name the environment it was made for"
+        raise DataError("the environment has other spaces than the policy", found=found, allowed=taken.sample, todo=todo)
     rest = np.zeros((2, *policy.observation.shape), np.float32)
     outputs, _ = policy.replaced(residue="reset").outputs(rest)
     wanted = policy.action.count if isinstance(policy.action, Discrete) else policy.action.size

@@ -100,7 +100,7 @@ class Tail:
 
     def on_grid(self, weights: Weights) -> Weights:
         """The weights as the network holds them: those of few bits rounded to their own grids, the others as they are."""
-        if not any(self._grids):
+        if all(grid is None for grid in self._grids):
             return weights
         rounded = (
             weight if (kept := self._grids[place // 2]) is None or place % 2 else _rounded(weight, kept).numbers()

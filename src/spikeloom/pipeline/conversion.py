@@ -35,7 +35,8 @@ from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.sweep import check_sweep, sweep
 from spikeloom.pipeline.tasks import task_of
-from spikeloom.report import LogicStory, Story, write, write_logic
+from spikeloom.report import AgentStory, LogicStory, Story, write, write_agent, write_logic
+from spikeloom.report.agent_data import FORM as AGENT_FORM
 from spikeloom.report.logic_data import FORM
 from spikeloom.simulate import Counter, SpikingModel, beside_ann
 
@@ -293,10 +294,12 @@ def report_folder(folder: Path) -> Path:
     """`report.html` rendered again from `story.json`."""
     path = folder / "story.json"
     if not path.is_file():
-        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert` or `spikeloom train` into it first")
+        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert`, `train` or `adapt` into it first")
     told = json.loads(path.read_text())
     if told.get("form") == FORM:
         write_logic(LogicStory.from_json(told), folder / "report.html")
+    elif told.get("form") == AGENT_FORM:
+        write_agent(AgentStory.from_json(told), folder / "report.html")
     else:
         write(Story.from_json(told), folder / "report.html")
     return folder / "report.html"

@@ -44,6 +44,10 @@ class Suite:
     random: float
     cases: tuple[Case, ...]
 
+    def normalised(self, mean_return: float) -> float:
+        """(1): 1 for the ANN in the unshifted environment, 0 for random actions there."""
+        return (mean_return - self.random) / (self.ann - self.random)
+
 
 SUITES: Mapping[str, Suite] = {
     "CartPole-v1": Suite(
@@ -75,7 +79,7 @@ SUITES: Mapping[str, Suite] = {
         ann=244.0,
         random=-169.6,
         cases=(
-            Case("dynamics", {"gravity": 0.15}, 107.5, float("nan")),
+            Case("dynamics", {"gravity": 0.15}, 107.5, 209.9),
             Case("actuator", {"side": 0.15}, 69.3, 124.1),
             Case("actuator", {"sign": -1.0}, -658.7, 244.0),
             Case("sensor", {"swap": "0:1"}, -86.7, 244.0),

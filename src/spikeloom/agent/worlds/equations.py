@@ -1,7 +1,7 @@
 """
 Environments whose physics are equations: one numpy step for the whole vector.
 
-Sixty-four of them step as fast as four of gymnasium's own.
+A vector of 64 makes some ten times as many steps a second as gymnasium's SyncVectorEnv does.
 """
 
 from collections.abc import Callable, Mapping

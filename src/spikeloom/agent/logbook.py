@@ -1,0 +1,76 @@
+"""
+What happens in a life: the return of every episode, and what the agent did about it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, final
+
+from spikeloom.agent.agent import AgentState
+from spikeloom.agent.living import Told
+
+NOTICED, TRIED, LED_BACK, CALMED = "drift noticed", "trial ended", "led back", "calmed"
+RECENT = 32
+
+
+@final
+class Episode(NamedTuple):
+    """The `number`-th episode that ended, at which control step, its return, and whether the agent explored in it (else: its best
+    actions, of a sentinel or while it did not learn)."""
+
+    number: int
+    step: int
+    value: float
+    explored: bool
+
+
+@final
+class Event(NamedTuple):
+    """What the agent did (NOTICED, TRIED, LED_BACK, CALMED) after so many episodes, at which control step."""
+
+    number: int
+    step: int
+    what: str
+
+
+@final
+class Logbook:
+    """The episodes and events of a life, from `state` on; `told` is what an earlier logbook wrote."""
+
+    def __init__(self, state: AgentState, told: Mapping[str, Any] | None = None) -> None:
+        told = told or {"steps": 0, "episodes": [], "events": []}
+        self.before, self.steps = state, int(told["steps"])
+        self.episodes = [Episode(int(n), int(step), float(value), bool(explored)) for n, step, value, explored in told["episodes"]]
+        self.events = [Event(int(n), int(step), str(what)) for n, step, what in told["events"]]
+
+    @property
+    def count(self) -> int:
+        """Episodes so far."""
+        return len(self.episodes)
+
+    def note(self, told: Told) -> None:
+        """A control step more."""
+        self.steps += 1
+        for what in _between(self.before, told.state):
+            self.events.append(Event(self.count, self.steps, what))
+        for values, explored in ((told.explored, True), (told.judged, False)):
+            for value in values:
+                self.episodes.append(Episode(self.count + 1, self.steps, value, explored))
+        self.before = told.state
+
+    def recent(self) -> float:
+        """The mean return of the last episodes; 0 before the first."""
+        last = [episode.value for episode in self.episodes[-RECENT:]]
+        return sum(last) / max(len(last), 1)
+
+    def told(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        return {"steps": self.steps, "episodes": [list(each) for each in self.episodes], "events": [list(each) for each in self.events]}
+
+
+def _between(before: AgentState, after: AgentState) -> tuple[str, ...]:
+    """What was done between two states."""
+    if before.learning != after.learning:
+        return (NOTICED if after.learning else CALMED,)
+    if after.trial.ended == before.trial.ended:
+        return ()
+    return (TRIED, LED_BACK) if after.trial.led_back > before.trial.led_back else (TRIED,)

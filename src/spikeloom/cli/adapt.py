@@ -1,0 +1,96 @@
+"""`spikeloom adapt`: a converted policy in a world that has changed, where it goes on learning; what came of it, reported."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeloom.cli.boundary import guarded
+from spikeloom.cli.console import emit, output, say
+from spikeloom.cli.options import EXIT_CODES, Debug, Json, flag, option
+from spikeloom.cli.progress import shown
+from spikeloom.errors import ConfigError
+
+REAL = "spikeloom adapt sb3:ppo_lunarlander.zip --env LunarLander-v3 --shift gravity=0.15 --seeds 5 --output artifacts/lander"
+EXAMPLE = f"Example: spikeloom adapt --shift sign=-1   (teaches a small CartPole policy first)\n\n{REAL}\n\n{EXIT_CODES}"
+WORDS = ("on drift", "always", "never")
+SOURCE = "A policy: sb3:<zip>, policy:<folder>, or the folder of a converted one (T = 1). Without one a small CartPole policy is taught."
+
+
+@guarded(stopped="; the same command with --resume goes on from the last checkpoint")
+def adapt(
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help=SOURCE, show_default=False)] = None,
+    env: Annotated[
+        str | None, option("ID", "The environment, of gymnasium or minigrid; by default the one the policy was made for.")
+    ] = None,
+    shift: Annotated[
+        list[str] | None,
+        option(
+            "NAME=VALUE", "What has changed, as length=2.0, gain=0.3, sign=-1, swap=1:3, noise=0.1, delay=2; may be given several times."
+        ),
+    ] = None,
+    onset: Annotated[int, typer.Option(min=0, metavar="K", help="Control steps before the world changes.")] = 0,
+    ramp: Annotated[int, typer.Option(min=0, metavar="K", help="Control steps over which it changes.")] = 0,
+    episodes: Annotated[int, typer.Option(min=2, metavar="E", help="Episodes of all environments together.")] = 500,
+    environments: Annotated[int, typer.Option(min=1, max=4096, metavar="N", help="Environments side by side.")] = 64,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, metavar="S", help="Lives, each from its own seed.")] = 1,
+    judged: Annotated[int, typer.Option(min=1, metavar="E", help="Episodes that returns are the mean of.")] = 64,
+    levels: Annotated[int, typer.Option(min=1, max=255, metavar="N", help="Levels of a neuron, where the policy is converted.")] = 31,
+    layers: Annotated[int | None, typer.Option(min=1, metavar="L", help="How many of the last layers learn; all by default.")] = None,
+    exploration: Annotated[float, option("X", "How much it explores, as a share of the most there is: between 0 and 1.")] = 0.85,
+    rate: Annotated[float | None, option("R", "The rate of learning; as the library's default.")] = None,
+    plastic: Annotated[str, option("WORD", "When weights learn: 'on drift', 'always' or 'never'.")] = "on drift",
+    output_dir: Annotated[
+        Path, typer.Option("--output", "--output-dir", metavar="DIR", help="Where network, metrics and report go.")
+    ] = Path("artifacts/adapted"),
+    resume: Annotated[bool, flag("--resume", "Go on from the last checkpoint in the output folder.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Let a spiking policy act in a changed world and go on learning there, by spikes, reward and rules that are local; it notices the
+    change itself, and never keeps what is worse than it was."""
+    began = time.perf_counter()
+    with shown(quiet=as_json) as progress:
+        progress("starting", 0, 0)
+        from spikeloom.agent.adapting import Course, adapt
+        from spikeloom.agent.learning import Learning
+        from spikeloom.agent.worlds import parsed, world
+        from spikeloom.cli import adapted, policies
+        from spikeloom.pipeline.conversion import check_folder
+
+        if plastic not in WORDS:
+            raise ConfigError("when weights learn", found=plastic, allowed=", ".join(WORDS))
+        shifts = parsed(shift or ())
+        course = Course(
+            episodes=episodes,
+            environments=environments,
+            seeds=seeds,
+            onset=onset,
+            ramp=ramp,
+            exploration=exploration,
+            layers=layers,
+            plastic=plastic,
+            learning=Learning() if rate is None else Learning(rate=rate),
+            judged=judged,
+            settling=min(64, max(episodes // 8, 3)),
+        )
+        env_id = policies.environment_of(source, env)
+        world(env_id, 1, shifts, ramp=ramp).close()
+        begun = output_dir / "checkpoints" / "network"
+        known = resume and policies.is_saved(str(begun))
+        if resume and not known:
+            raise ConfigError("there is nothing to go on from", found=f"no {begun}", todo="begin anew, without --resume")
+        policy = policies.policy_from(str(begun) if known else source, env_id, levels, 0, progress)
+        check_folder(output_dir)
+        if not known:
+            policy.model.save(begun)
+        found = adapt(policy, env_id, shifts, course, progress=progress, checkpoints=output_dir / "checkpoints", resume=resume)
+        metrics = adapted.metrics_of(found, time.perf_counter() - began)
+        story = adapted.story_of(found, metrics, source or "A taught policy", progress)
+        adapted.publish(found, story, output_dir)
+    if as_json:
+        emit(metrics)
+        return
+    output().print(adapted.table_of(metrics))
+    say(f"report: {output_dir / 'report.html'}")

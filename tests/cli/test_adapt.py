@@ -1,0 +1,79 @@
+"""`spikeloom adapt`: a small policy in a changed CartPole from the command line to the page, and what is refused before any work."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.agent.balancing import balancing
+from typer.testing import CliRunner
+
+from spikeloom import load, pipeline
+from spikeloom.cli import app
+
+TINY = ["--episodes", "48", "--environments", "8", "--judged", "8", "--plastic", "always"]
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["adapt", *arguments], env={"COLUMNS": "140"})
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a converted policy."""
+    folder = tmp_path_factory.mktemp("policy") / "snn"
+    balancing().model.save(folder)
+    return folder
+
+
+def test_a_saved_policy_adapts_and_is_reported(saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = (str(saved), "--env", "CartPole-v1", "--shift", "sign=-1", *TINY, "--output", str(out))
+    result = run(*command, "--json")
+    assert result.exit_code == 0, result.stderr
+    metrics = json.loads(result.stdout)
+    assert metrics == json.loads((out / "metrics.json").read_text())
+    assert metrics["shifts"] == {"sign": "-1"}
+    assert metrics["returns"]["usual"] > 300 > metrics["returns"]["frozen"]
+    assert len(metrics["seeds_found"]) == 1
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/gif;base64,") == 2
+    assert len(page) < 1_200_000
+    assert load(out).timesteps == 1
+    pipeline.report(out)
+    assert (out / "report.html").read_text() == page
+    again = run(*command, "--resume")
+    assert again.exit_code == 0, again.stderr
+    assert "adapted, seed 0" in again.stdout
+    resumed = json.loads((out / "metrics.json").read_text())
+    assert {**resumed, "seconds": 0} == {**metrics, "seconds": 0}
+    other = run(*command, "--resume", "--onset", "9")
+    assert other.exit_code == 2
+    assert "another adaptation" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--shift", "lenght=2"], "no shift 'lenght'"),
+        (["--shift", "length"], "a shift is name=value"),
+        (["--env", "Acrobot-v1"], "other spaces"),
+        (["--env", "CartPole-v99"], "no such environment"),
+        (["--episodes", "10"], "out of range"),
+        (["--plastic", "sometimes"], "when weights learn"),
+        (["--resume"], "nothing to go on from"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_work(saved: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    out = tmp_path / "out"
+    result = run(str(saved), "--env", "CartPole-v1", "--environments", "8", *arguments, "--output", str(out))
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert result.stderr.startswith("error: ") or "\nerror: " in result.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:
+    result = run("policy:nowhere", "--env", "CartPole-v1", "--output", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
