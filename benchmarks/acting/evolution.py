@@ -1,173 +1,139 @@
 """
-Evolution of agents: neurons on return, against random search and plain CMA-ES; plasticity on one shift, tried on others.
+Evolution of agents: neurons on return, plasticity on what it learns; beside random search with the same budget (`acting.searches`).
 
-Neurons: dqn_cartpole at seven levels without compensation, which costs it nearly all of its return. All three searches have the same
-genes, bounds and first step, and the same number of episodes (8 for a candidate; evolution's duels count). Random search keeps the best
-mean it saw, plain CMA-ES its mean at the end. What was found is judged on 128 other episodes.
+Neurons: dqn_cartpole at seven levels without compensation, which costs it nearly all of its return, and at three levels with it. A
+candidate plays 8 episodes. What was found is judged on 128 episodes that no search has met.
 
-Plasticity: dqn_cartpole at N=31, the rule's numbers evolved on a pole three times as long, with 160 episodes of adaptation; then the
-given and the evolved numbers adapt in lives of other seeds, to that shift and to two others.
+Plasticity: a converted CartPole policy whose pole is three times as long, 128 episodes to adapt in. Rate, exploration, trace, discount,
+divergence and window are searched on two lives a candidate; the given numbers and those found then adapt in eight lives of other seeds,
+there and in a world that no search has met. Lives are the same for all, so that differences are paired.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from acting.networks import FITTED, Zoo
+from acting.networks import FITTED, NAMES, Zoo
+from acting.searches import EXPLORATION, Found, at_random, given, hybrid, plain, seeded
 from harness.rows import Row
 from spikeloom import Settings, convert
-from spikeloom.agent import Breeding, Contest, Policy, evolve_agent, observations, policy_of, returns
-from spikeloom.agent.contest import met, set_up
-from spikeloom.agent.genes import Genome
+from spikeloom.agent import Act, Breeding, Contest, Policy, observations, policy_of, returns
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.worlds import Shift, world
-from spikeloom.evolve.evolution import Evolution
-from spikeloom.evolve.executor import opened
-from spikeloom.evolve.space import Genes
-from spikeloom.evolve.state import key_of
 
 COMMAND = "python benchmarks/agents.py --parts evolution"
-JUDGED = 128
-SEEDS = (1, 2, 3)
-CONTEST = Contest("CartPole-v1", episodes=8)
+ENVIRONMENT, SEEDS = "CartPole-v1", (1, 2, 3)
+JUDGED, JUDGED_FROM, LIVED_FROM = 128, 1000, 7_000_000
+"""Episodes of the last judgement, and where the seeds begin of those and of its lives."""
+COARSE = {7: False, 3: True}
+"""Levels, and whether errors are compensated."""
+CONTEST = Contest(ENVIRONMENT, episodes=8)
 BREEDING = Breeding(population_size=12, generations=6)
 TRAITS = ("rate", "exploration", "trace", "discount", "divergence", "steps")
 EVOLVED_ON: Shift = {"length": 3.0}
-TRIED_ON: tuple[Shift, ...] = ({"length": 3.0}, {"gain": 0.3}, {"swap": "2:3"})
-LIVING = Contest("CartPole-v1", (EVOLVED_ON,), episodes=32, adaptation=160, lives=2, acquaintance=100)
-LEARNERS = Breeding((), TRAITS, population_size=6, generations=3, sigma=0.7, seed=1)
-LIVES = 3
-"""Lives of other seeds that the given and the evolved numbers are tried in."""
-
-Search = Callable[[Policy, int, int], tuple[Policy, int]]
-"""A policy, a seed and a number of evaluations (0: the search's own) to the policy found and the evaluations spent."""
+TRIED_ON: tuple[Shift, ...] = (EVOLVED_ON, {"gain": 0.3})
+LIVING = Contest(ENVIRONMENT, (EVOLVED_ON,), episodes=32, adaptation=128, lives=2, acquaintance=100)
+LEARNERS = Breeding((), TRAITS, population_size=6, generations=3, sigma=0.7)
+LEARNER = "ppo_cartpole"
+LIVES = 8
 
 
 def rows(names: Sequence[str], episodes: int) -> Iterator[Row]:
-    """The rows of evolution, where dqn_cartpole is asked for."""
-    if "dqn_cartpole" not in names:
-        return
+    """The rows of evolution, of the policies that are asked for."""
     torch.set_num_threads(1)
-    yield of_neurons(Zoo("dqn_cartpole"))
-    yield from of_plasticity(Zoo("dqn_cartpole"))
+    for levels, compensated in COARSE.items() if "dqn_cartpole" in names else ():
+        yield of_neurons(Zoo("dqn_cartpole"), levels, compensated)
+    if LEARNER in names:
+        yield from of_plasticity(Zoo(LEARNER))
 
 
-def coarse(zoo: Zoo) -> Policy:
-    """The policy at seven levels, its errors not compensated."""
+def converted(zoo: Zoo, levels: int, *, compensated: bool = True) -> Policy:
+    """The policy at T = 1, calibrated on its ANN's episodes."""
     data = observations(zoo.ann(), zoo.environments(FITTED), FITTED)
-    return policy_of(convert(zoo.source.address, data, Settings(timesteps=1, levels=7, compensate=False, calibration_samples=len(data))))
+    settings = Settings(timesteps=1, levels=levels, compensate=compensated, calibration_samples=len(data))
+    return policy_of(convert(zoo.source.address, data, settings))
 
 
-def of_neurons(zoo: Zoo) -> Row:
+def of_neurons(zoo: Zoo, levels: int, compensated: bool) -> Row:
     """Three searches from the same network."""
-    policy, spent = coarse(zoo), 0
-    found: dict[str, list[float]] = {"HSEO": [], "plain CMA-ES": [], "random search": []}
+    policy, spent = converted(zoo, levels, compensated=compensated), list[int]()
+    found: dict[str, list[float]] = {"HSEO": [], "CMA-ES": [], "random search": []}
     for seed in SEEDS:
-        best, spent = hybrid(policy, seed, 0)
-        found["HSEO"].append(judged(best))
-        for name, search in (("plain CMA-ES", plain), ("random search", at_random)):
-            found[name].append(judged(search(policy, seed, spent)[0]))
-    beside = {
-        "before": judged(policy),
-        "ANN": judged_act(zoo),
-        "seeds": list(SEEDS),
-        "episodes of a search": spent * CONTEST.episodes,
-        **found,
-    }
-    beside |= {f"{name}, mean": round(float(np.mean(values)), 1) for name, values in found.items()}
-    value = round(float(np.mean(found["HSEO"])), 1)
-    name = "DQN CartPole, T=1 N=7, not compensated: return after evolution of neurons"
-    return Row(name, value, f"mean of {len(SEEDS)} seeds", COMMAND, beside)
-
-
-def hybrid(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]:
-    """`evolve_agent`."""
-    found = evolve_agent(policy, CONTEST, Breeding(**{**asdict(BREEDING), "seed": seed}))
-    return found.policy, int(found.history[-1]["evaluations"])
-
-
-def plain(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]:
-    """CMA-ES from the same start, its mean at the end."""
-    with Meeting(policy) as (genome, meet):
-        size = BREEDING.population_size
-        evolution = Evolution(genome.size, genome.bounds, size, BREEDING.sigma)
-        for generation in range(evaluations // size):
-            candidates = evolution.ask(size, (seed, generation))
-            evolution.tell(candidates, [-each.mean for each in meet(candidates, _first(seed, generation))])
-        return genome.network(np.clip(evolution.inner.mean, genome.bounds[:, 0], genome.bounds[:, 1])), evaluations
-
-
-def at_random(policy: Policy, seed: int, evaluations: int) -> tuple[Policy, int]:
-    """Normal draws around the same start, the best of them."""
-    with Meeting(policy) as (genome, meet):
-        drawn = np.random.default_rng(seed).standard_normal((evaluations, genome.size)) * BREEDING.sigma
-        candidates = list(np.clip(drawn, genome.bounds[:, 0], genome.bounds[:, 1]))
-        size = BREEDING.population_size
-        parts = [meet(candidates[start : start + size], _first(seed, start)) for start in range(0, evaluations, size)]
-        means = [each.mean for part in parts for each in part]
-        return genome.network(candidates[int(np.argmax(means))]), evaluations
-
-
-class Meeting:
-    """The genome of a policy, and what its candidates get."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.genome = Genome(policy, Learning(), 0.85, BREEDING.neurons, (), BREEDING.groups)
-        self.folder, self.executor = TemporaryDirectory(), opened("loky", 1)
-
-    def __enter__(self) -> tuple[Genome, Callable[[Sequence[Genes], int], list[Any]]]:
-        place, running = Path(self.folder.__enter__()), self.executor.__enter__()
-        set_up(place, self.genome, CONTEST, {"neurons": BREEDING.neurons, "plasticity": (), "groups": BREEDING.groups})
-        key = key_of(place, asdict(BREEDING))
-        return self.genome, lambda candidates, first: met(place, key, CONTEST, candidates, first, running)
-
-    def __exit__(self, *told: Any) -> None:
-        self.executor.__exit__(*told)
-        self.folder.__exit__(*told)
-
-
-def _first(seed: int, place: int) -> int:
-    return int(np.random.SeedSequence([seed, place, 99]).generate_state(1)[0]) >> 2
+        breeding = seeded(BREEDING, seed)
+        best = hybrid(policy, CONTEST, breeding)
+        spent.append(best.spent)
+        others = (search(policy, CONTEST, breeding, best.spent) for search in (plain, at_random))
+        for values, each in zip(found.values(), (best, *others), strict=True):
+            values.append(judged(each.policy.actor()))
+    beside: dict[str, Any] = {"before": judged(policy.actor()), "ANN": judged(zoo.ann()), "seeds": list(SEEDS)}
+    if not compensated:
+        beside["compensated, no search"] = judged(converted(zoo, levels).actor())
+    beside |= {"evaluations": spent, "episodes of an evaluation": CONTEST.episodes, **found, **compared(found["HSEO"], found)}
+    how = "compensated" if compensated else "not compensated"
+    name = f"{NAMES[zoo.name]}, T=1 N={levels}, {how}: return after evolution of its neurons"
+    return Row(name, mean(found["HSEO"]), f"mean of {len(SEEDS)} searches", COMMAND, beside)
 
 
 def of_plasticity(zoo: Zoo) -> Iterator[Row]:
-    """Numbers of the rule, evolved on one shift, on it and on others: adaptation with as many episodes."""
-    data = observations(zoo.ann(), zoo.environments(FITTED), FITTED)
-    policy = policy_of(convert(zoo.source.address, data, Settings(timesteps=1, levels=31, calibration_samples=len(data))))
-    found = evolve_agent(policy, LIVING, LEARNERS)
-    now = {**asdict(found.learning), "exploration": found.exploration}
-    told = {name: round(float(now[name]), 4) for name in TRAITS}
-    settings: Mapping[str, tuple[Learning, float]] = {"given": (Learning(), 0.85), "evolved": (found.learning, found.exploration)}
+    """Numbers of the rule: given, evolved, and the best of random draws; each adapts in lives that no search has met."""
+    policy, found = converted(zoo, 31), dict[str, list[Found]](HSEO=[], random=[])
+    for seed in SEEDS:
+        breeding = seeded(LEARNERS, seed)
+        found["HSEO"].append(hybrid(policy, LIVING, breeding))
+        found["random"].append(at_random(policy, LIVING, breeding, found["HSEO"][-1].spent))
+    usual = Found(policy, Learning(), EXPLORATION, 0)
     for shift in TRIED_ON:
-        adapted = {name: [round(float(value), 1) for value in lives(policy, shift, *how)] for name, how in settings.items()}
-        means = {f"{name}, mean": round(float(np.mean(values)), 1) for name, values in adapted.items()}
-        frozen = returns(policy.actor(), world("CartPole-v1", JUDGED, shift), JUDGED, 1000).mean()
-        beside = {"frozen": round(float(frozen), 1), **adapted, **means, "evolved on": dict(EVOLVED_ON), "numbers": told}
-        beside |= {"new incumbents": [row["new"] for row in found.history], "lives spent": 2 * int(found.history[-1]["evaluations"])}
-        name = f"CartPole-v1 {', '.join(f'{key}={value}' for key, value in shift.items())}: return adapted with evolved plasticity"
-        yield Row(name, means["evolved, mean"], f"mean of {LIVES} lives of {LIVING.adaptation} episodes", COMMAND, beside)
+        yield of_shift(policy, shift, usual, found)
 
 
-def lives(policy: Policy, shift: Shift, learning: Learning, exploration: float) -> list[float]:
-    """Mean returns of lives under a shift, of seeds that evolution has not met."""
-    contest = Contest(**{**asdict(LIVING), "shifts": (shift,), "lives": LIVES})
-    genome, told = Genome(policy, learning, exploration, (), TRAITS), {"neurons": (), "plasticity": TRAITS, "groups": 1}
-    with TemporaryDirectory() as folder, opened("loky", 1) as running:
-        set_up(Path(folder), genome, contest, told)
-        found = met(Path(folder), key_of(Path(folder), {}), contest, [np.zeros(genome.size)], 7_000_000, running)
-    return found[0].returns.tolist()
+def of_shift(policy: Policy, shift: Shift, usual: Found, found: Mapping[str, Sequence[Found]]) -> Row:
+    """What the numbers found in one world are worth in this one."""
+    base = lives(policy, shift, usual)
+    told = {name: [lives(policy, shift, each) for each in parts] for name, parts in found.items()}
+    means = {name: [mean(each) for each in parts] for name, parts in told.items()}
+    frozen = returns(policy.actor(), world(ENVIRONMENT, JUDGED, shift), JUDGED, JUDGED_FROM)
+    beside: dict[str, Any] = {"frozen": mean(frozen), "given": mean(base), "HSEO": means["HSEO"], "random search": means["random"]}
+    beside |= compared(means["HSEO"], {"random search": means["random"], "given": [mean(base)] * len(SEEDS)})
+    gains = np.array([np.subtract(each, base) for each in told["HSEO"]]).mean(0)
+    beside["gain on the given numbers, and its standard error over lives"] = [mean(gains), round(_error(gains), 1)]
+    beside |= {"evolved on": dict(EVOLVED_ON), "evaluations": [each.spent for each in found["HSEO"]], "lives of an evaluation": LIVING.lives}
+    beside["numbers"] = [_numbers(each) for each in found["HSEO"]]
+    where = ", ".join(f"{key}={value}" for key, value in shift.items())
+    name = f"{NAMES[LEARNER]}, {where}: return adapted with evolved plasticity"
+    return Row(name, mean(means["HSEO"]), f"mean of {len(SEEDS)} searches, {LIVES} lives of {LIVING.adaptation} episodes", COMMAND, beside)
 
 
-def judged(policy: Policy) -> float:
+def lives(policy: Policy, shift: Shift, how: Found) -> list[float]:
+    """Mean returns after lives of seeds that no search has met."""
+    contest = replace(LIVING, shifts=(shift,), lives=LIVES)
+    return given(policy, contest, LEARNERS, how.learning, how.exploration, LIVED_FROM).returns.tolist()
+
+
+def compared(best: Sequence[float], found: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Means, and how often HSEO ended above the others from the same seed."""
+    means = {f"{name}, mean": mean(values) for name, values in found.items()}
+    others = {name: values for name, values in found.items() if name != "HSEO"}
+    wins = {f"HSEO above {name}": sum(a > b for a, b in zip(best, values, strict=True)) for name, values in others.items()}
+    return means | {name: f"{count} of {len(best)} seeds" for name, count in wins.items()}
+
+
+def judged(act: Act) -> float:
     """The mean return of 128 episodes that nothing was chosen on."""
-    return round(float(returns(policy.actor(), world("CartPole-v1", JUDGED), JUDGED, 1000).mean()), 1)
+    return mean(returns(act, world(ENVIRONMENT, JUDGED), JUDGED, JUDGED_FROM))
 
 
-def judged_act(zoo: Zoo) -> float:
-    """The ANN's."""
-    return round(float(returns(zoo.ann(), world("CartPole-v1", JUDGED), JUDGED, 1000).mean()), 1)
+def mean(values: Any) -> float:
+    """The mean, to a tenth."""
+    return round(float(np.mean(values)), 1)
+
+
+def _error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / len(values) ** 0.5)
+
+
+def _numbers(found: Found) -> dict[str, float]:
+    now = {**vars(found.learning), "exploration": found.exploration}
+    return {name: round(float(now[name]), 4) for name in TRAITS}

@@ -148,6 +148,11 @@ def _evolved(genome: Genome, search: "Search", start: Outcome, best: Outcome) ->
     return Evolved(policy, learning, exploration, tuple(search.incumbent.tolist()), tuple(search.history), start, best)
 
 
+def seed_of(seed: int, generation: int, stage: int) -> int:
+    """Where the seeds begin of the episodes of a generation's stage: all of it, a duel, the judgement at the end."""
+    return int(np.random.SeedSequence([seed, generation, stage]).generate_state(1)[0]) >> 2
+
+
 @final
 class Search:
     """A search in a contest. `step` is one generation; `state` and `restore` are all that the next one depends on."""
@@ -165,13 +170,13 @@ class Search:
 
     def step(self) -> None:
         """One generation."""
-        weight, mean = self.contest.weight, np.array(self.evolution.inner.mean)
+        weight, mean = self.contest.weight, self.genome.within(self.evolution.inner.mean)
         mutated = [self._mutated(place) for place in range(self.breeding.mutated)]
         drawn = self.evolution.ask(
             self.breeding.population_size - 2 - len(mutated), (self.breeding.seed, self.generation, self.breeding.population_size)
         )
         candidates = [self.incumbent, mean, *mutated, *drawn]
-        outcomes = self.meet(candidates, self._seed(0))
+        outcomes = self.meet(candidates, seed_of(self.breeding.seed, self.generation, 0))
         self.evaluations += len(candidates)
         self.evolution.tell(candidates[2:], [-each.value(weight) for each in outcomes[2:]])
         self.observed = outcomes[0].observed
@@ -184,13 +189,9 @@ class Search:
         self._record(outcomes, place if took else 0)
         self.generation += 1
 
-    def _seed(self, stage: int) -> int:
-        """Where the seeds begin of a stage of this generation."""
-        return int(np.random.SeedSequence([self.breeding.seed, self.generation, stage]).generate_state(1)[0]) >> 2
-
     def _duel(self, challenger: Genes) -> bool:
         """Whether the challenger leads in fresh episodes as well."""
-        old, new = self.meet([self.incumbent, challenger], self._seed(1))
+        old, new = self.meet([self.incumbent, challenger], seed_of(self.breeding.seed, self.generation, 1))
         self.evaluations += 2
         won = leads(new, old, self.contest.weight, CAREFUL)
         self.observed = new.observed if won else self.observed
@@ -206,7 +207,7 @@ class Search:
         genes[span] += sigma * generator.standard_normal(span.stop - span.start)
         if span.stop <= self.genome.neurons:
             genes[span] += generator.uniform(0.0, 1.0) * self._wanted()[span]
-        return np.clip(genes, self.genome.bounds[:, 0], self.genome.bounds[:, 1])
+        return self.genome.within(genes)
 
     def _wanted(self) -> Genes:
         """(1) for every population of the incumbent, by its own episodes; initial potentials the other way."""
@@ -230,7 +231,7 @@ class Search:
 
     def judged(self) -> tuple[Outcome, Outcome]:
         """The closed form and the incumbent in episodes that nothing was chosen on, with their energy."""
-        start, best = self.meet([np.zeros(self.genome.size), self.incumbent], self._seed(2), priced=True)
+        start, best = self.meet([np.zeros(self.genome.size), self.incumbent], seed_of(self.breeding.seed, self.generation, 2), priced=True)
         return start, best
 
     def _record(self, outcomes: Sequence[Outcome], took: int) -> None:

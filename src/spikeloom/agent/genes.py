@@ -86,6 +86,10 @@ class Genome:
             raise ConfigError(f"{name} is to be evolved and lies outside of its bounds", found=value, allowed=f"{trait.low} … {trait.high}")
         return trait.coded(trait.low) - trait.coded(value), trait.coded(trait.high) - trait.coded(value)
 
+    def within(self, genes: Genes) -> Genes:
+        """The genes, no further out than their bounds."""
+        return np.clip(genes, self.bounds[:, 0], self.bounds[:, 1])
+
     def network(self, genes: Genes) -> Policy:
         """The policy with the neurons of these genes."""
         part = genes[: self.neurons]
