@@ -73,19 +73,11 @@ def at_random(policy: Policy, contest: Contest, breeding: Breeding, budget: int)
         return _made(genome, candidates[best[int(np.argmax(looks))]], budget)
 
 
-def given(policy: Policy, contest: Contest, breeding: Breeding, learning: Learning, exploration: float, first: int) -> Outcome:
-    """What a policy that learns so gets in a contest, with seeds from `first` on."""
-    with contested(policy, contest, breeding, learning, exploration) as (genome, meet):
-        return meet([np.zeros(genome.size)], first)[0]
-
-
 @contextmanager
-def contested(
-    policy: Policy, contest: Contest, breeding: Breeding, learning: Learning | None = None, exploration: float = EXPLORATION
-) -> Generator[tuple[Genome, Meet]]:
+def contested(policy: Policy, contest: Contest, breeding: Breeding) -> Generator[tuple[Genome, Meet]]:
     """The genome of a policy, and what its candidates get."""
     told = {"neurons": breeding.neurons, "plasticity": breeding.plasticity, "groups": breeding.groups}
-    genome = Genome(policy, learning or Learning(), exploration, **told)
+    genome = Genome(policy, Learning(), EXPLORATION, **told)
     with TemporaryDirectory() as made, opened("loky", 1) as running:
         folder = Path(made)
         set_up(folder, genome, contest, told)

@@ -5,13 +5,14 @@ Spiking networks that act in an environment (floor 5): policies, their episodes,
     agent        `Agent`: init, step; `learning`, `tail`, `exploring`, `critic`, `monitor`, `trials` are its parts
     living       the closed loop: `usual_of`, `acquainted`, `lived`, `settled`
     adapting     `adapt`: all of it, from a policy to what became of it;  store, reliving, logbook: kept and taken up again
+    evolution    `evolve_agent`: neurons and plasticity on return;  contest: what a candidate gets, `entered`;  genes
     worlds       environments that change;  rules: a policy in rules, guards, corrections
 """
 
 from spikeloom.agent.adapting import Adaptation, Course, adapt
 from spikeloom.agent.agent import Agent, AgentState, Arrival, Usual
 from spikeloom.agent.calibration import Round, in_closed_loop
-from spikeloom.agent.contest import Contest
+from spikeloom.agent.contest import Contest, entered
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
 from spikeloom.agent.evolution import Breeding, Evolved, evolve_agent
 from spikeloom.agent.learning import Learning
@@ -44,6 +45,7 @@ __all__ = [
     "acted",
     "adapt",
     "at_random",
+    "entered",
     "environments",
     "evolve_agent",
     "in_closed_loop",

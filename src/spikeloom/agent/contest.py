@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -28,7 +29,7 @@ from numpy import ndarray
 from safetensors.torch import load_file, save_file
 
 from spikeloom.agent.agent import Agent, Usual
-from spikeloom.agent.episodes import returns
+from spikeloom.agent.episodes import JUDGED_SEED, returns
 from spikeloom.agent.genes import Genome
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, lived, settled, usual_of
@@ -38,8 +39,8 @@ from spikeloom.datasets.episodes import gathered, played
 from spikeloom.datasets.spaces import Action, Continuous, Discrete, Signal
 from spikeloom.errors import ConfigError
 from spikeloom.evolve.bench import one_thread
-from spikeloom.evolve.executor import Executor
-from spikeloom.evolve.space import Genes
+from spikeloom.evolve.executor import Executor, opened
+from spikeloom.evolve.space import PARAMETERS, Genes
 from spikeloom.ir import load, save, write_bytes
 from spikeloom.simulate import SpikingModel
 
@@ -279,3 +280,22 @@ def met(
         )
         for part in each
     ]
+
+
+def entered(
+    policy: Policy,
+    contest: Contest,
+    learning: Learning | None = None,
+    exploration: float = 0.85,
+    *,
+    first: int = JUDGED_SEED,
+    executor: str = "loky",
+    workers: int = 1,
+) -> Outcome:
+    """What a policy gets in a contest as it is, or as it learns so, with seeds from `first` on, and its energy. Seeds of evolution are
+    drawn from all numbers up to 2^30: those near `first` are other episodes."""
+    told: dict[str, Any] = {"neurons": PARAMETERS, "plasticity": (), "groups": 1}
+    genome = Genome(policy, learning or Learning(), exploration, **told)
+    with TemporaryDirectory(prefix="spikeloom-contest-") as made, opened(executor, workers) as running:
+        set_up(Path(made), genome, contest, told)
+        return met(Path(made), made, contest, [np.zeros(genome.size)], first, running, priced=True)[0]

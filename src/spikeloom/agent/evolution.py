@@ -4,13 +4,14 @@ HSEO of agents: evolution over the parameters of a policy's neurons and of its p
 A generation spends `population_size` evaluations, all with the same new seeds:
 
     1  the incumbent, the best so far; the first is the policy as converted, learning as given (the closed form)
-    2  the mean of the population
+    2  the mean of the population, or one more mutation where that is the incumbent
     3  mutations of the incumbent, steered by its spikes: more threshold where neurons are saturated, less where they are silent   (1)
     4  draws of a covariance-adapting population (`evolve.evolution`), which is told the ranks of 3 and 4
 
 Returns are noisy, and the best of many is mostly lucky. Who leads the incumbent by `CAREFUL` standard errors in paired episodes meets it
 again, in a duel with fresh seeds, and takes its place only by leading there as well. The population moves to a new incumbent; and back
-to the old one, where its mean has become surely worse.
+to the old one, where its mean has become surely worse. Of several generations the last one is for second looks: the incumbent meets the
+best of all that never dueled, and the best of both looks takes its place if it leads in the second by `SECOND` standard errors.
 
 Sources: CMA-ES, Hansen 2016, arXiv:1604.00772; common random numbers and racing by second looks, Heidrich-Meisner & Igel 2009 (ICML);
 saturated and silent neurons, Bu et al. 2022, arXiv:2202.01440.
@@ -27,6 +28,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from spikeloom.agent.contest import Contest, Outcome, leads, met, ring_of, set_up
 from spikeloom.agent.genes import Genome
@@ -46,6 +48,8 @@ from spikeloom.simulate import Recorder, executable, repeated
 
 log = logging.getLogger(__name__)
 
+SECOND = 1.0
+"""Standard errors by which a second look at an earlier candidate must lead."""
 TOLD = 4
 """The fewest candidates that a covariance is adapted by."""
 PAPERS = ("Hansen 2016, arXiv:1604.00772 (CMA-ES)", "Heidrich-Meisner & Igel 2009 (uncertainty in direct policy search)")
@@ -128,9 +132,9 @@ def evolve_agent(
         if (written := read_state(place / FILE, key)) is not None:
             search.restore(written)
         while search.generation < breeding.generations:
-            search.step()
+            (search.final if 0 < search.generation == breeding.generations - 1 else search.step)()
             write_state(place / FILE, key, search.state())
-            progress(f"evolving, best return {search.history[-1]['best']:.4g}", search.generation, breeding.generations)
+            progress(f"evolving: best return {search.history[-1]['best']:.4g}", search.generation, breeding.generations)
         start, best = search.judged()
     return _evolved(genome, search, start, best)
 
@@ -162,6 +166,7 @@ class Search:
         self.meet = partial(met, folder, key, contest, executor=executor)
         self.generation, self.evaluations, self.history = 0, 0, list[dict[str, Any]]()
         self.incumbent: Genes = np.zeros(genome.size)
+        self.hall: Float[np.ndarray, "k d+1"] = np.zeros((0, genome.size + 1))
         usual = ring_of(str(folder), key)
         if contest.adaptation:
             usual.agent(self.incumbent)
@@ -172,10 +177,11 @@ class Search:
         """One generation."""
         weight, mean = self.contest.weight, self.genome.within(self.evolution.inner.mean)
         mutated = [self._mutated(place) for place in range(self.breeding.mutated)]
+        second = self._mutated(self.breeding.mutated) if np.array_equal(mean, self.incumbent) else mean
         drawn = self.evolution.ask(
             self.breeding.population_size - 2 - len(mutated), (self.breeding.seed, self.generation, self.breeding.population_size)
         )
-        candidates = [self.incumbent, mean, *mutated, *drawn]
+        candidates = [self.incumbent, second, *mutated, *drawn]
         outcomes = self.meet(candidates, seed_of(self.breeding.seed, self.generation, 0))
         self.evaluations += len(candidates)
         self.evolution.tell(candidates[2:], [-each.value(weight) for each in outcomes[2:]])
@@ -184,10 +190,31 @@ class Search:
         took = leads(outcomes[place], outcomes[0], weight, CAREFUL) and self._duel(candidates[place])
         if took:
             self.incumbent = candidates[place]
-        if took or leads(outcomes[0], outcomes[1], weight, CAREFUL):
+        if took or (second is mean and leads(outcomes[0], outcomes[1], weight, CAREFUL)):
             self.evolution.move_to(self.incumbent)
+        self._remember(candidates, outcomes, place)
         self._record(outcomes, place if took else 0)
         self.generation += 1
+
+    def final(self) -> None:
+        """The last generation: the best of those that never led surely meet the incumbent again; the best of both looks takes its place
+        where it leads in the second."""
+        weight, (values, genes) = self.contest.weight, (self.hall[:, 0], self.hall[:, 1:])
+        outcomes = self.meet([self.incumbent, *genes], seed_of(self.breeding.seed, self.generation, 0))
+        self.evaluations += len(outcomes)
+        looks = [first + second.value(weight) for first, second in zip(values, outcomes[1:], strict=True)]
+        place = 1 + int(np.argmax(looks))
+        took = leads(outcomes[place], outcomes[0], weight, SECOND)
+        self.incumbent = genes[place - 1] if took else self.incumbent
+        self._record(outcomes, place if took else 0)
+        self.generation += 1
+
+    def _remember(self, candidates: Sequence[Genes], outcomes: Sequence[Outcome], place: int) -> None:
+        """The hall of those who got most, without the incumbent and who has met it twice."""
+        rows = [np.r_[each.value(self.contest.weight), genes] for genes, each in zip(candidates, outcomes, strict=True)]
+        known = [row for at, row in enumerate(rows) if at not in (0, place) and not np.array_equal(row[1:], self.incumbent)]
+        told = np.concatenate([self.hall, np.array(known)])
+        self.hall = told[np.argsort(-told[:, 0], kind="stable")][: self.breeding.population_size - 1]
 
     def _duel(self, challenger: Genes) -> bool:
         """Whether the challenger leads in fresh episodes as well."""
@@ -245,13 +272,14 @@ class Search:
 
     def state(self) -> Written:
         """All that the next generation depends on."""
-        arrays = {**self.evolution.state(), "incumbent": self.incumbent, "observed": self.observed}
+        arrays = {**self.evolution.state(), "incumbent": self.incumbent, "observed": self.observed, "hall": self.hall}
         return Written(arrays, {"generation": self.generation, "evaluations": self.evaluations, "history": self.history})
 
     def restore(self, written: Written) -> None:
         """Go on from a state."""
         self.evolution.restore(written.arrays)
         self.incumbent, self.observed = written.arrays["incumbent"], written.arrays["observed"].astype(np.float32)
+        self.hall = written.arrays["hall"]
         self.generation, self.evaluations = written.facts["generation"], written.facts["evaluations"]
         self.history = list(written.facts["history"])
 
