@@ -175,45 +175,43 @@ class Search:
 
     def step(self) -> None:
         """One generation."""
-        weight, mean = self.contest.weight, self.genome.within(self.evolution.inner.mean)
-        mutated = [self._mutated(place) for place in range(self.breeding.mutated)]
-        second = self._mutated(self.breeding.mutated) if np.array_equal(mean, self.incumbent) else mean
-        drawn = self.evolution.ask(
-            self.breeding.population_size - 2 - len(mutated), (self.breeding.seed, self.generation, self.breeding.population_size)
-        )
+        breeding, weight, mean = self.breeding, self.contest.weight, self.genome.within(self.evolution.inner.mean)
+        mutated = [self._mutated(place) for place in range(breeding.mutated)]
+        moved = not np.array_equal(mean, self.incumbent)
+        second = mean if moved else self._mutated(breeding.mutated)
+        drawn = self.evolution.ask(breeding.population_size - 2 - len(mutated), (breeding.seed, self.generation, breeding.population_size))
         candidates = [self.incumbent, second, *mutated, *drawn]
-        outcomes = self.meet(candidates, seed_of(self.breeding.seed, self.generation, 0))
+        outcomes = self.meet(candidates, seed_of(breeding.seed, self.generation, 0))
         self.evaluations += len(candidates)
         self.evolution.tell(candidates[2:], [-each.value(weight) for each in outcomes[2:]])
         self.observed = outcomes[0].observed
         place = max(range(1, len(candidates)), key=lambda place: outcomes[place].value(weight))
-        took = leads(outcomes[place], outcomes[0], weight, CAREFUL) and self._duel(candidates[place])
+        ahead = leads(outcomes[place], outcomes[0], weight, CAREFUL)
+        took = ahead and self._duel(candidates[place])
         if took:
             self.incumbent = candidates[place]
-        if took or (second is mean and leads(outcomes[0], outcomes[1], weight, CAREFUL)):
+        if took or (moved and leads(outcomes[0], outcomes[1], weight, CAREFUL)):
             self.evolution.move_to(self.incumbent)
-        self._remember(candidates, outcomes, place)
-        self._record(outcomes, place if took else 0)
-        self.generation += 1
+        self._remember(candidates, outcomes, met_twice=(0, place) if ahead else (0,))
+        kinds = ("", "mean" if moved else "steered", *["steered"] * len(mutated), *["drawn"] * len(drawn))
+        self._record(outcomes, place if took else 0, kinds[place] if took else "")
 
     def final(self) -> None:
-        """The last generation: the best of those that never led surely meet the incumbent again; the best of both looks takes its place
-        where it leads in the second."""
-        weight, (values, genes) = self.contest.weight, (self.hall[:, 0], self.hall[:, 1:])
+        """The last generation: the best of those that were never sure enough of their lead to duel meet the incumbent again; the best of
+        both looks takes its place where it leads in the second."""
+        weight, values, genes = self.contest.weight, self.hall[:, 0], self.hall[:, 1:]
         outcomes = self.meet([self.incumbent, *genes], seed_of(self.breeding.seed, self.generation, 0))
         self.evaluations += len(outcomes)
         looks = [first + second.value(weight) for first, second in zip(values, outcomes[1:], strict=True)]
         place = 1 + int(np.argmax(looks))
         took = leads(outcomes[place], outcomes[0], weight, SECOND)
         self.incumbent = genes[place - 1] if took else self.incumbent
-        self._record(outcomes, place if took else 0)
-        self.generation += 1
+        self._record(outcomes, place if took else 0, "second look" if took else "")
 
-    def _remember(self, candidates: Sequence[Genes], outcomes: Sequence[Outcome], place: int) -> None:
-        """The hall of those who got most, without the incumbent and who has met it twice."""
+    def _remember(self, candidates: Sequence[Genes], outcomes: Sequence[Outcome], met_twice: Sequence[int]) -> None:
+        """The hall of those who got most, without the incumbent and who has dueled."""
         rows = [np.r_[each.value(self.contest.weight), genes] for genes, each in zip(candidates, outcomes, strict=True)]
-        known = [row for at, row in enumerate(rows) if at not in (0, place) and not np.array_equal(row[1:], self.incumbent)]
-        told = np.concatenate([self.hall, np.array(known)])
+        told = np.concatenate([self.hall, np.array([row for at, row in enumerate(rows) if at not in met_twice])])
         self.hall = told[np.argsort(-told[:, 0], kind="stable")][: self.breeding.population_size - 1]
 
     def _duel(self, challenger: Genes) -> bool:
@@ -261,14 +259,14 @@ class Search:
         start, best = self.meet([np.zeros(self.genome.size), self.incumbent], seed_of(self.breeding.seed, self.generation, 2), priced=True)
         return start, best
 
-    def _record(self, outcomes: Sequence[Outcome], took: int) -> None:
-        """`best` is what the incumbent of the end of this generation got at its beginning."""
+    def _record(self, outcomes: Sequence[Outcome], took: int, kind: str) -> None:
+        """A generation is over. `best` is what the incumbent of its end got at its beginning."""
         values, weight = [each.value(self.contest.weight) for each in outcomes], self.contest.weight
-        kinds = ("", "mean", *["steered"] * self.breeding.mutated, *["drawn"] * (len(outcomes) - 2 - self.breeding.mutated))
-        row: dict[str, Any] = {"generation": self.generation + 1, "evaluations": self.evaluations, "new": kinds[took]}
+        row: dict[str, Any] = {"generation": self.generation + 1, "evaluations": self.evaluations, "new": kind}
         row |= {"best": outcomes[took].value(weight), "return": outcomes[took].mean, "energy_nj": outcomes[took].energy_nj}
         row |= {"center": values[1], "mean": float(np.mean(values[2:])), "spread": float(np.std(values[2:])), "top": max(values)}
         self.history.append(row | {"sigma": self.evolution.sigma, "genes": self.incumbent.tolist()})
+        self.generation += 1
 
     def state(self) -> Written:
         """All that the next generation depends on."""
