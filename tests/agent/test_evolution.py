@@ -1,6 +1,7 @@
 """Evolution of agents: contests whose numbers depend on genes and seed alone, bounds, steering, and searches that can be stopped."""
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from tests.agent.worlds import network
 
 from spikeloom.agent import Breeding, Contest, Discrete, Evolved, Policy, Signal, evolve_agent, returns
-from spikeloom.agent.contest import Outcome, Ring, leads, met, set_up
+from spikeloom.agent.contest import Outcome, Ring, entered, leads, met, set_up
 from spikeloom.agent.evolution import Search
 from spikeloom.agent.genes import TRAITS, Genome
 from spikeloom.agent.learning import Learning
@@ -41,6 +42,12 @@ def told(evolved: Evolved) -> tuple[Any, ...]:
     return evolved.genes, evolved.history, evolved.start.returns.tolist(), evolved.best.returns.tolist(), evolved.best.energy_nj
 
 
+@cache
+def unbroken() -> Evolved:
+    """The search that others are held against."""
+    return evolve_agent(policy(), CONTEST, BREEDING)
+
+
 def ring(folder: Path, contest: Contest = CONTEST, neurons: tuple[str, ...] = PARAMETERS, traits: tuple[str, ...] = ()) -> Ring:
     genome = Genome(policy(), Learning(), 0.85, neurons, traits, 2)
     set_up(folder, genome, contest, {"neurons": neurons, "plasticity": traits, "groups": 2})
@@ -56,13 +63,13 @@ def genes(size: int, seed: int = 0) -> np.ndarray:
     [(CONTEST, BREEDING, "threading"), pytest.param(LIVING, LEARNERS, "loky", marks=pytest.mark.slow)],
 )
 def test_two_workers_find_what_one_finds(contest: Contest, breeding: Breeding, executor: str) -> None:
-    once = evolve_agent(policy(), contest, breeding)
+    once = unbroken() if contest is CONTEST else evolve_agent(policy(), contest, breeding)
     assert told(evolve_agent(policy(), contest, breeding, executor=executor, workers=2)) == told(once)
 
 
 def test_another_seed_is_another_search() -> None:
-    once, other = (evolve_agent(policy(), CONTEST, dataclasses.replace(BREEDING, generations=1, seed=seed)) for seed in (1, 2))
-    assert once.history != other.history
+    other = evolve_agent(policy(), CONTEST, dataclasses.replace(BREEDING, generations=1, seed=4))
+    assert other.history[0] != unbroken().history[0]
 
 
 def test_a_search_that_was_stopped_goes_on_to_the_same_answer(tmp_path: Path) -> None:
@@ -77,7 +84,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_answer(tmp_path: Path) ->
         evolve_agent(policy(), CONTEST, BREEDING, folder=tmp_path, progress=stopping)
     resumed = evolve_agent(policy(), CONTEST, BREEDING, folder=tmp_path, progress=stopping)
     assert done == [1, 2]
-    assert told(resumed) == told(evolve_agent(policy(), CONTEST, BREEDING))
+    assert told(resumed) == told(unbroken())
 
 
 def test_a_folder_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -186,6 +193,50 @@ def test_a_lucky_lead_is_lost_in_the_duel(tmp_path: Path) -> None:
         search.step()
         assert len(set(rounds)) == 2
         assert bool(search.incumbent.any()) is expected
+
+
+def test_the_best_of_both_looks_takes_the_place_of_the_incumbent_where_it_leads_in_the_second(tmp_path: Path) -> None:
+    made = ring(tmp_path)
+    for gain, expected in ((1.0, 2.0), (-1.0, 0.0)):
+        search = Search(tmp_path, "", made.genome, CONTEST, BREEDING, Executor("loky", 1))
+        search.hall = np.array([[30.0, *np.full(made.genome.size, 1.0)], [20.0, *np.full(made.genome.size, 2.0)]])
+        seen = list[np.ndarray]()
+
+        def meet(candidates: list[np.ndarray], first: int, seen: list[np.ndarray] = seen, gain: float = gain) -> list[Outcome]:
+            seen.extend(candidates)
+            values = (np.arange(8.0), np.arange(8.0) - 20, np.arange(8.0) + gain)
+            return [Outcome(each, 0.0, np.zeros((4, 4), np.float32)) for each in values]
+
+        search.meet = meet  # pyright: ignore[reportAttributeAccessIssue]
+        search.final()
+        assert [each[0] for each in seen] == [0.0, 1.0, 2.0]
+        assert search.incumbent[0] == expected
+        assert search.history[-1]["new"] == ("second look" if expected else "")
+        assert search.evaluations == 3
+
+
+def test_the_hall_holds_the_best_of_those_that_have_not_dueled(tmp_path: Path) -> None:
+    made = ring(tmp_path)
+    for lead in (9.0, 0.0):
+        search, met_now = Search(tmp_path, "", made.genome, CONTEST, BREEDING, Executor("loky", 1)), list[np.ndarray]()
+
+        def meet(candidates: list[np.ndarray], first: int, met_now: list[np.ndarray] = met_now, lead: float = lead) -> list[Outcome]:
+            met_now.extend(candidates)
+            values = [10.0 + place for place in range(len(candidates))] if len(candidates) > 2 else [10.0, 0.0]
+            values = [value if lead or place == 0 else value - 10.0 for place, value in enumerate(values)]
+            return [Outcome(np.full(8, value), 0.0, np.zeros((4, 4), np.float32)) for value in values]
+
+        search.meet = meet  # pyright: ignore[reportAttributeAccessIssue]
+        search.step()
+        kept = met_now[4:0:-1] if lead else met_now[5:0:-1]
+        assert np.array_equal(search.hall[:, 1:], np.array(kept))
+        assert len(met_now) == (8 if lead else 6)
+
+
+def test_what_a_policy_gets_by_itself_is_the_mean_of_its_returns_and_its_energy() -> None:
+    found = entered(policy(), dataclasses.replace(CONTEST, shifts=({"length": 3.0},)), first=70)
+    assert found.returns.tolist() == returns(policy().actor(), world("CartPole-v1", 4, {"length": 3.0}), 4, 70).tolist()
+    assert found.energy_nj > 0
 
 
 def test_a_lead_counts_in_standard_errors_of_pairs_and_energy_is_paid_for() -> None:

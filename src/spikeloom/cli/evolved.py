@@ -114,7 +114,7 @@ def publish(found: Evolved, metrics: Mapping[str, Any], folder: Path) -> None:
 
 def table_of(metrics: Mapping[str, Any]) -> Table:
     """Returns before and after."""
-    title = f"{metrics['environment']}: mean return of {metrics['judged']} {metrics['judged_what']} that evolution did not meet"
+    title = f"{metrics['environment']}: mean return in {metrics['judged']} new {metrics['judged_what']}"
     table = Table(title=title, title_justify="left")
     for name, justify in (("network", "left"), ("return", "right"), ("±", "right"), ("nJ a decision", "right")):
         table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
