@@ -109,9 +109,7 @@ def of_shift(policy: Policy, shift: Shift, usual: Found, found: Mapping[str, Seq
     beside["numbers"] = [_numbers(each) for each in found["HSEO"]]
     where = ", ".join(f"{key}={value}" for key, value in shift.items())
     name = f"{NAMES[LEARNER]}, {where}: return adapted with evolved plasticity"
-    return Row(
-        name, mean(means["HSEO"]), f"mean of {len(SEEDS)} searches, {LIVES} lives of {LIVING.adaptation} episodes", COMMAND, beside
-    )
+    return Row(name, mean(means["HSEO"]), f"mean of {len(SEEDS)} searches, {LIVES} lives of {LIVING.adaptation} episodes", COMMAND, beside)
 
 
 def lives(policy: Policy, shift: Shift, how: Found) -> list[float]:

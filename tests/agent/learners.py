@@ -8,7 +8,8 @@ import torch
 from tests.agent.worlds import network
 
 from spikeloom.agent import Continuous, Discrete, Policy, Signal
-from spikeloom.agent.agent import Agent, Arrival, Usual
+from spikeloom.agent.agent import Agent, Usual
+from spikeloom.agent.arrival import Arrival
 
 OBSERVED = 3
 

@@ -10,14 +10,15 @@ Spiking networks that act in an environment (floor 5): policies, their episodes,
 """
 
 from spikeloom.agent.adapting import Adaptation, Course, adapt
-from spikeloom.agent.agent import Agent, AgentState, Arrival, Usual
+from spikeloom.agent.agent import Agent, AgentState, Usual
+from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.calibration import Round, in_closed_loop
 from spikeloom.agent.contest import Contest, entered
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
 from spikeloom.agent.evolution import Breeding, Evolved, evolve_agent
 from spikeloom.agent.learning import Learning
-from spikeloom.agent.living import acquainted, live, lived, settled, usual_of
-from spikeloom.agent.policy import Policy, policy_of
+from spikeloom.agent.living import acquainted, foreseen, live, lived, settled, usual_of
+from spikeloom.agent.policy import Policy, open_policy, policy_of
 from spikeloom.datasets.environment import environments
 from spikeloom.datasets.episodes import Act, Moment, at_random, played
 from spikeloom.datasets.spaces import Action, Continuous, Discrete, Signal, acted
@@ -48,11 +49,13 @@ __all__ = [
     "entered",
     "environments",
     "evolve_agent",
+    "foreseen",
     "in_closed_loop",
     "live",
     "lived",
     "normalised",
     "observations",
+    "open_policy",
     "played",
     "policy_of",
     "returns",

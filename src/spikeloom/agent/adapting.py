@@ -1,7 +1,7 @@
 """
 An adaptation from beginning to end: a policy that acts well in the usual world meets a changed one, and goes on learning there.
 
-    usual world    returns, what is observed, a critic that knows it
+    usual world    returns, what is observed, a critic that knows it, and a forward model
     changed world  returns of the frozen network; then, for each seed, a life of so many episodes in all environments together, and the
                    weights to keep of those it had (`living.settled`, within the same episodes)
     recovered      (R_adapted − R_frozen)/(R_usual − R_frozen)                                                       (1)
@@ -23,10 +23,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.body import Body
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import JUDGED_SEED, returns
 from spikeloom.agent.learning import Learning
-from spikeloom.agent.living import acquainted, settled, usual_of
+from spikeloom.agent.living import acquainted, foreseen, settled, usual_of
 from spikeloom.agent.logbook import Episode, Event, Logbook
 from spikeloom.agent.policy import Policy
 from spikeloom.agent.reliving import EVERY, relived
@@ -66,6 +67,7 @@ class Course:
     settling: int = 64
     acquaintance: int = 400
     every: int = EVERY
+    diagnosed: bool = True
 
     def __post_init__(self) -> None:
         least = {"episodes": self.least, "environments": 1, "seeds": 1, "judged": 1, "settling": 1, "acquaintance": 0, "every": 1}
@@ -105,6 +107,11 @@ class Life:
     profile: Profile
     changes: tuple[Change, ...]
     steps: int
+
+    @property
+    def body(self) -> Body | None:
+        """The body that the kept weights act through."""
+        return self.score.body
 
 
 @final
@@ -161,6 +168,7 @@ def adapt(
     agent = Agent(policy, usual, exploration=course.exploration, layers=course.layers, plastic=course.plastic, learning=course.learning)
     progress("the usual world", 1, 4)
     critic = acquainted(agent, agent.init(course.environments), usual_world, course.acquaintance)
+    agent = agent.replaced(forward=foreseen(agent, usual_world)) if course.diagnosed else agent
     progress("the usual world", 2, 4)
     found = {name: returns(act, usual_world, judged) for name, act in _others(policy, usual_world)}
     progress("the changed world, frozen", 3, 4)
@@ -212,12 +220,11 @@ def lived_once(
         keep(state, np.zeros(0), 0)
     progress(f"settling, seed {seed}", goal, course.episodes)
     changed = world(env_id, course.environments, shifts)
-    weights, scores = settled(agent, state, changed, course.settling, first + 5_000)
-    score = next(score for score in scores if score.weights is weights)
-    policy = agent.network(weights)
+    score, _ = settled(agent, state, changed, course.settling, first + 5_000)
+    policy = agent.network(score.weights, score.body)
     found, seen = observed(policy.actor(), changed, max(course.judged, course.environments))
     changed.close()
-    profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, weights)
+    profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, score.weights)
     return Life(seed, tuple(book.episodes), tuple(book.events), policy, found, score, profile, changes, state.steps)
 
 

@@ -6,8 +6,8 @@ A contest of candidates: what return their genes bring, everyone in the same epi
     bench.json          the contest, the genome, the spaces
 
 Of neurons: E episodes under each shift, acting greedily, all candidates in one vector world whose rows belong to them. Of plasticity: a
-life for each shift and number, in which the candidate meets the usual world (its critic does), adapts, settles and is judged; its return
-is the mean of the judged episodes. Equal seeds for all (common random numbers), so that candidates are compared in pairs.
+life for each shift and number, in which the candidate meets the usual world (its critic does), adapts by its weights alone (no other body
+is diagnosed), settles and is judged; its return is the mean of the judged episodes. Equal seeds for all (common random numbers), so that candidates are compared in pairs.
 
 What a candidate's rows meet depends on its genes and the seed alone: neither on who plays beside it, nor on the worker. Sensor noise is
 drawn for a world as a whole, so under noise every candidate has one of its own.
@@ -29,14 +29,17 @@ from numpy import ndarray
 from safetensors.torch import load_file, save_file
 
 from spikeloom.agent.agent import Agent, Usual
+from spikeloom.agent.body import body_of
 from spikeloom.agent.episodes import JUDGED_SEED, returns
+from spikeloom.agent.forward import NAME as FORWARD
+from spikeloom.agent.forward import load_forward
 from spikeloom.agent.genes import Genome
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, lived, settled, usual_of
 from spikeloom.agent.policy import Policy
 from spikeloom.agent.worlds import Shift, world
 from spikeloom.datasets.episodes import gathered, played
-from spikeloom.datasets.spaces import Action, Continuous, Discrete, Signal
+from spikeloom.datasets.spaces import facts_of, spaces_of
 from spikeloom.errors import ConfigError
 from spikeloom.evolve.bench import one_thread
 from spikeloom.evolve.executor import Executor, opened
@@ -125,8 +128,10 @@ class Ring:
         told = json.loads((folder / "bench.json").read_text())
         self.contest = Contest(**{**told["contest"], "shifts": tuple(told["contest"]["shifts"])})
         model = SpikingModel(load(folder / "program"), timesteps=told["model_timesteps"])
-        signal, action = _spaces(told)
-        policy = Policy(model, signal, action, told["residue"], told["timesteps"])
+        signal, action = spaces_of(told)
+        forward = load_forward(folder) if (folder / FORWARD).is_file() else None
+        body = body_of(told["policy"]["body"], signal, action)
+        policy = Policy(model, signal, action, told["residue"], told["timesteps"], body, forward)
         self.genome = Genome(policy, Learning(**told["learning"]), told["exploration"], told["neurons"], told["plasticity"], told["groups"])
         data = {name: tensor.clone() for name, tensor in load_file(folder / "data.safetensors").items()}
         self.usual = Usual(data["observations"], data["returns"].numpy())
@@ -149,7 +154,8 @@ class Ring:
                     seen[place].append(moment.observations[rows][moment.playing[rows]])
         finally:
             base.close()
-        parts = [(found[crowd.rows(place)], _some(np.concatenate(seen[place]))) for place in range(count)]
+        body = self.genome.policy.embodied.body
+        parts = [(found[crowd.rows(place)], _some(body.perceived(np.concatenate(seen[place])))) for place in range(count)]
         return [
             Outcome(each, energy_nj(policy, observed) if priced else 0.0, observed)
             for policy, (each, observed) in zip(policies, parts, strict=True)
@@ -172,11 +178,12 @@ class Ring:
             critic = acquainted(agent, state, world(contest.env_id, contest.environments), contest.acquaintance)
             state = dataclasses.replace(state, critic=critic)
         state = lived(agent, state, changed(contest.environments), contest.adaptation - contest.settling, seed=first)
-        kept, _ = settled(agent, state, changed(contest.environments), contest.settling, seed=first + APART // 4)
-        policy = agent.network(kept)
+        score, _ = settled(agent, state, changed(contest.environments), contest.settling, seed=first + APART // 4)
+        policy = agent.network(score.weights, score.body)
         found = returns(policy.actor(), changed(contest.episodes), contest.episodes, first + APART // 2)
         seen = gathered(changed(1), policy.actor(), 1, first + 3 * APART // 4, LISTENED)
-        return float(found.mean()), energy_nj(policy, seen) if priced else 0.0, seen
+        felt = policy.embodied.body.perceived(seen)
+        return float(found.mean()), energy_nj(policy, felt) if priced else 0.0, felt
 
 
 class _Crowd:
@@ -230,18 +237,13 @@ def set_up(folder: Path, genome: Genome, contest: Contest, told: Mapping[str, An
     learning, exploration = genome.plasticity(np.zeros(genome.size))
     facts = {"contest": asdict(contest), "learning": asdict(learning), "exploration": exploration, "residue": policy.residue, **told}
     facts |= {"model_timesteps": policy.model.timesteps, "timesteps": policy.timesteps}
-    facts |= {"observation": asdict(policy.observation), "action": {"kind": type(policy.action).__name__, **asdict(policy.action)}}
+    facts["policy"] = {**facts_of(policy.observation, policy.action), "body": policy.embodied.body.to_json()}
     folder.mkdir(parents=True, exist_ok=True)
     save(policy.model.program, folder / "program")
+    if policy.forward is not None:
+        policy.forward.save(folder)
     save_file({"observations": usual.observations, "returns": torch.from_numpy(usual.returns)}, folder / "data.safetensors")
     write_bytes(folder / "bench.json", json.dumps(facts, indent=1).encode())
-
-
-def _spaces(told: Mapping[str, Any]) -> tuple[Signal, Action]:
-    signal, action = (
-        {key: tuple(value) if isinstance(value, list) else value for key, value in told[name].items()} for name in ("observation", "action")
-    )
-    return Signal(**signal), {"Discrete": Discrete, "Continuous": Continuous}[action.pop("kind")](**action)
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,8 @@ from typing import Any, final
 import numpy as np
 from numpy import ndarray
 
-from spikeloom.agent.agent import Agent, AgentState, Arrival
+from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.living import Told, live
 from spikeloom.agent.store import copied
 from spikeloom.errors import DataError

@@ -24,7 +24,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from spikeloom.agent.agent import AgentState
-from spikeloom.agent.critic import CriticState, Wires
+from spikeloom.agent.body import Body
+from spikeloom.agent.critic import CriticState
+from spikeloom.agent.diagnosis import Seen
+from spikeloom.agent.features import Wires
+from spikeloom.agent.forward import Flight
 from spikeloom.agent.learning import Step
 from spikeloom.agent.monitor import MonitorState
 from spikeloom.agent.tail import Weights
@@ -35,7 +39,8 @@ from spikeloom.plasticity import StepSizeState
 
 FORMAT = "spikeloom-agent-1"
 KINDS: Mapping[str, type[Any]] = {
-    kind.__name__: kind for kind in (AgentState, StepSizeState, CriticState, Wires, MonitorState, TrialState, Score, Step)
+    kind.__name__: kind
+    for kind in (AgentState, StepSizeState, CriticState, Wires, MonitorState, TrialState, Score, Step, Body, Flight, Seen)
 }
 """What a state consists of beside tuples, arrays, tensors, numbers and None."""
 

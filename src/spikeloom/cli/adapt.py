@@ -84,7 +84,7 @@ def adapt(
         policy = policies.policy_from(str(begun) if known else source, env_id, levels, 0, progress)
         check_folder(output_dir)
         if not known:
-            policy.model.save(begun)
+            policy.save(begun)
         found = adapt(policy, env_id, shifts, course, progress=progress, checkpoints=output_dir / "checkpoints", resume=resume)
         metrics = adapted.metrics_of(found, time.perf_counter() - began)
         story = adapted.story_of(found, metrics, source or "A taught policy", progress)

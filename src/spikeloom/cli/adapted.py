@@ -138,7 +138,7 @@ def told(course: Course) -> dict[str, Any]:
 
 def publish(found: Adaptation, story: AgentStory, folder: Path) -> None:
     """The network whose weights settled best, the metrics, the story and the page in a folder."""
-    found.best.policy.model.save(folder)
+    found.best.policy.save(folder)
     write_json(folder / "metrics.json", story.metrics)
     write_json(folder / "story.json", story.to_json())
     write_agent(story, folder / "report.html")

@@ -59,7 +59,7 @@ def begin(folder: Path, policy: Policy, contest: Contest, breeding: Breeding) ->
     """An evolution begins anew: what an earlier one left goes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    policy.model.save(folder / "network")
+    policy.save(folder / "network")
     write_json(folder / "evolution.json", _asked(contest, breeding))
 
 
@@ -108,7 +108,7 @@ def _error(values: np.ndarray) -> float:
 
 def publish(found: Evolved, metrics: Mapping[str, Any], folder: Path) -> None:
     """The network found and the metrics, in a folder."""
-    found.policy.model.save(folder)
+    found.policy.save(folder)
     write_json(folder / "metrics.json", dict(metrics))
 
 
