@@ -7,7 +7,8 @@ A contest of candidates: what return their genes bring, everyone in the same epi
 
 Of neurons: E episodes under each shift, acting greedily, all candidates in one vector world whose rows belong to them. Of plasticity: a
 life for each shift and number, in which the candidate meets the usual world (its critic does), adapts by its weights alone (no other body
-is diagnosed), settles and is judged; its return is the mean of the judged episodes. Equal seeds for all (common random numbers), so that candidates are compared in pairs.
+is diagnosed), settles and is judged; its return is the mean of the judged episodes. Equal seeds for all (common random numbers), so that
+candidates are compared in pairs.
 
 What a candidate's rows meet depends on its genes and the seed alone: neither on who plays beside it, nor on the worker. Sensor noise is
 drawn for a world as a whole, so under noise every candidate has one of its own.
@@ -126,7 +127,8 @@ class Ring:
 
     def __init__(self, folder: Path) -> None:
         told = json.loads((folder / "bench.json").read_text())
-        self.contest = Contest(**{**told["contest"], "shifts": tuple(told["contest"]["shifts"])})
+        fields: dict[str, Any] = {**told["contest"], "shifts": tuple(told["contest"]["shifts"])}
+        self.contest = Contest(**fields)
         model = SpikingModel(load(folder / "program"), timesteps=told["model_timesteps"])
         signal, action = spaces_of(told)
         forward = load_forward(folder) if (folder / FORWARD).is_file() else None

@@ -123,7 +123,7 @@ def evolve_agent(
     check_executor(executor, workers)
     if breeding.plasticity and not contest.adaptation:
         raise ConfigError("plasticity is judged by what it learns", found="adaptation 0", allowed="episodes of adaptation")
-    told = {"neurons": breeding.neurons, "plasticity": breeding.plasticity, "groups": breeding.groups}
+    told: dict[str, Any] = {"neurons": breeding.neurons, "plasticity": breeding.plasticity, "groups": breeding.groups}
     genome = Genome(policy, learning or Learning(), exploration, **told)
     with _kept(folder) as place, opened(executor, workers) as running:
         set_up(place, genome, contest, told)

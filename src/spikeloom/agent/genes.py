@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float
@@ -101,7 +101,7 @@ class Genome:
 
     def plasticity(self, genes: Genes) -> tuple[Learning, float]:
         """How these genes learn, and how much they explore."""
-        told = dict(self.given)
+        told: dict[str, Any] = dict(self.given)
         for name, gene in zip(self.traits, genes[self.neurons :], strict=True):
             moved = TRAITS[name].moved(float(told[name]), float(gene)) if gene else told[name]
             told[name] = round(moved) if TRAITS[name].whole else moved

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,7 +85,7 @@ def evolve(
         if not resume:
             evolved.begin(checkpoints, policy, contest, breeding)
         progress("evolving", 0, generations)
-        running = {"executor": executor, "workers": workers}
+        running: dict[str, Any] = {"executor": executor, "workers": workers}
         found = evolve_agent(policy, contest, breeding, folder=checkpoints / "search", progress=progress, **running)
         judgement = evolved.judgement_of(policy, found, contest, judged, progress, **running)
         metrics = evolved.metrics_of(found, contest, judgement, time.perf_counter() - began)
