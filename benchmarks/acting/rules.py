@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from acting.networks import NAMES, Zoo
 from harness.rows import ROOT, Row, write
 from spikeloom.agent.rules import Features, Recipe, agreement, imitate, load_features, load_guards, predicates_of, taught, visits
+from spikeloom.agent.rules.imitate import losses
 from spikeloom.agent.worlds import fuzzed
 
 COMMAND = "python benchmarks/agents.py --parts rules"
@@ -61,7 +62,7 @@ def rows(names: Sequence[str], episodes: int) -> Iterator[Row]:
             continue
         spiking = outputs_of(zoo.fitted(1)[0].replaced(residue="reset"))
         if name in RULED:
-            yield fidelity(zoo, "on spikes, T=1 N=31", spiking, episodes)
+            yield fidelity(zoo, "on spikes, T=1 N=31", spiking, episodes, ann_of(zoo))
             yield fidelity(zoo, "the ANN", ann_of(zoo), episodes)
         if name == "ppo_cartpole":
             yield bits(zoo, spiking)
@@ -85,8 +86,9 @@ def ann_of(zoo: Zoo) -> Forbidden:
     return outputs
 
 
-def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int) -> Row:
-    """How often rules do what the policy does on its own unseen episodes."""
+def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int, ann: Forbidden | None = None) -> Row:
+    """How often rules do what the policy does on its own unseen episodes; beside it the same with states weighed by what the worst action
+    costs there (max − min of the outputs), and of a spiking policy how often it does what its ANN would in these states."""
     count = LEARNT.get(zoo.name, 100)
     learnt, judged = zoo.environments(100), zoo.environments(episodes)
 
@@ -100,13 +102,16 @@ def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int) -> Row:
     own = visits(act, judged, episodes, JUDGED)
     wanted = act(own.observations)
     found, plain = (imitate(act, meet, each, Recipe()) for each in (features, predicates_of({}, features.names)))
-    share = agreement(found.rules(own.observations), wanted)
+    done = found.rules(own.observations)
+    share, costs = agreement(done, wanted), losses(outputs(own.observations))
     beside: dict[str, Any] = {
         "leaves": found.leaves,
         "rules": len(found.rules.rules) + 1,
         "predicates": len(features.predicates),
         "return of the rules": mean(found.rules, judged, episodes),
         "return of the policy": round(float(own.returns.mean()), 1),
+        "agreement, weighed by cost": round(float(costs[done == wanted].sum() / costs.sum()), 3),
+        **({} if ann is None else told_of(outputs(own.observations), ann(own.observations))),
         "agreement without predicates": round(agreement(plain.rules(own.observations), wanted), 3),
         "return without predicates": mean(plain.rules, judged, episodes),
         "text": found.rules.text(own.observations).splitlines(),
@@ -118,6 +123,25 @@ def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int) -> Row:
         beside["return with dense predicates"] = mean(other, judged, episodes)
     name = f"Rules of {NAMES[zoo.name]}, {what}: agreement on unseen episodes"
     return Row(name, round(share, 3), "of states", COMMAND, beside, None, f"at least {LEAST}, at most 24 leaves", share >= LEAST)
+
+
+def told_of(spiking: ndarray, ann: ndarray) -> dict[str, float]:
+    """How near a spiking network comes to its ANN: decisions in common, and the error of the gap between the ANN's two best outputs
+    beside that gap itself."""
+    order, rows = np.argsort(ann, 1), np.arange(len(ann))
+    first, second = order[:, -1], order[:, -2]
+    gaps = [each[rows, first] - each[rows, second] for each in (ann, spiking)]
+    return {
+        "decisions as the ANN's": round(agreement(spiking.argmax(1), ann.argmax(1)), 3),
+        "median gap of the ANN's two best outputs": tidy(np.median(gaps[0])),
+        "error of the gap on spikes": tidy(np.std(gaps[1] - gaps[0])),
+        "median output": tidy(np.median(np.abs(ann))),
+    }
+
+
+def tidy(value: Any) -> float:
+    """Three digits."""
+    return float(f"{float(value):.3g}")
 
 
 def mean(decide: Any, environments: Any, episodes: int) -> float:

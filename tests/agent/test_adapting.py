@@ -11,7 +11,9 @@ from tests.agent.balancing import balancing
 
 from spikeloom.agent import adapting, reliving
 from spikeloom.agent.adapting import Adaptation, Course, adapt
+from spikeloom.agent.checkpoints import prepare
 from spikeloom.agent.logbook import NOTICED, TRIED
+from spikeloom.agent.rules import Instructions, instructions_from
 from spikeloom.agent.worlds import world
 from spikeloom.errors import ConfigError, DataError
 
@@ -99,13 +101,62 @@ def test_a_life_that_has_ended_is_not_lived_again(unbroken: Adaptation, tmp_path
     assert same(unbroken, adapt(balancing(), ENV, SHIFT, COURSE, checkpoints=tmp_path, resume=True))
 
 
+PERSON = """
+predicates:
+  lean: theta + 0.25 * theta_dot + 0.1 * x_dot + 0.05 * x
+guards:
+  - {name: near the end, when: x > 0.5, never: push right}
+rules:
+  - {when: lean > 0.02, then: push left}
+  - {when: lean < -0.02, then: push right}
+"""
+
+
+def person(text: str = PERSON) -> Instructions:
+    return instructions_from(text, (balancing().observation, balancing().action), ENV)
+
+
+def test_what_a_person_says_counts_and_an_interrupted_run_with_it_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    """Right under the shift, rules bring back at once what learning would have to find; the guard holds throughout."""
+    course = dataclasses.replace(COURSE, episodes=64, plastic="always")
+    whole = adapt(balancing(), ENV, SHIFT, course, instructions=person())
+    life, lesson = whole.best, whole.lesson
+    assert lesson is not None
+    assert lesson.taught.before < 0.2 < 0.8 < lesson.taught.after
+    assert lesson.frozen_obeys < 0.1
+    assert lesson.returns.mean() > 2 * whole.frozen.mean()
+    assert life.score.mean >= lesson.returns.mean() - 3 * lesson.returns.std()
+    assert life.obeyed is not None
+    assert life.obeyed > 0.5
+    for log in (whole.guarded, life.lived, life.judged):
+        assert log is not None
+        assert log.states > 0
+    assert life.lived is not None
+    assert life.lived.states > life.steps, "settling is not counted"
+
+    def pull(what: str, done: int, total: int) -> None:
+        if what.startswith("adapting") and done >= 40:
+            raise PluggedOutError
+
+    with pytest.raises(PluggedOutError):
+        adapt(balancing(), ENV, SHIFT, course, instructions=person(), progress=pull, checkpoints=tmp_path)
+    assert list(tmp_path.glob("seed-0/state.json")), "nothing was kept"
+    for other in (None, person(PERSON.replace("0.5", "0.6"))):
+        with pytest.raises(ConfigError, match="another adaptation"):
+            adapt(balancing(), ENV, SHIFT, course, instructions=other, checkpoints=tmp_path, resume=True)
+    again = adapt(balancing(), ENV, SHIFT, course, instructions=person(), checkpoints=tmp_path, resume=True)
+    assert same(whole, again)
+    assert again.best.lived is not None
+    assert again.best.lived.told() == life.lived.told()
+
+
 def test_checkpoints_of_another_adaptation_are_refused(tmp_path: Path) -> None:
-    adapting.prepare(tmp_path, {"episodes": 3, "seeds": 1}, resume=False)
+    prepare(tmp_path, {"episodes": 3, "seeds": 1}, resume=False)
     with pytest.raises(ConfigError, match="episodes=4") as refused:
-        adapting.prepare(tmp_path, {"episodes": 4, "seeds": 1}, resume=True)
+        prepare(tmp_path, {"episodes": 4, "seeds": 1}, resume=True)
     assert "seeds" not in str(refused.value)
     with pytest.raises(ConfigError, match="nothing to go on from"):
-        adapting.prepare(tmp_path / "elsewhere", {}, resume=True)
+        prepare(tmp_path / "elsewhere", {}, resume=True)
 
 
 def test_a_world_that_does_not_repeat_itself_is_noticed() -> None:

@@ -44,6 +44,13 @@ def test_what_is_done_instead_can_be_named() -> None:
     assert found.tolist() == [MAIN, RIGHT, RIGHT, LEFT]  # instead; instead is taken too; not vetoed; nothing holds
 
 
+def test_of_two_guards_that_take_an_action_the_first_is_named_and_says_what_is_done_instead() -> None:
+    text = "  - {name: a, when: x > 0, never: coast, instead: main engine}\n  - {name: b, when: y > 0, never: coast, instead: right engine}"
+    act = guards_from(HEAD + text).wrap(lambda seen: outputs(*[(COAST, LEFT, MAIN, RIGHT)] * 2))
+    assert act(states({"x": 1, "y": 1}, {"y": 1})).tolist() == [MAIN, RIGHT]
+    assert act.log.counts == {"a": 1, "b": 1}
+
+
 def test_where_nothing_would_be_left_the_later_guard_gives_way_and_is_counted() -> None:
     text = "  - {name: a, when: x > 0, never: [coast, left engine]}\n  - {name: b, when: y > 0, never: [main engine, right engine]}"
     act = guards_from(HEAD + text).wrap(lambda seen: outputs(*[(MAIN, COAST, LEFT, RIGHT)] * 3))

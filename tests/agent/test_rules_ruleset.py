@@ -10,6 +10,7 @@ from spikeloom.agent.rules import (
     SILENT,
     Names,
     Recipe,
+    RuleSet,
     Search,
     Visits,
     agreement,
@@ -21,7 +22,7 @@ from spikeloom.agent.rules import (
     rules_from,
     visits,
 )
-from spikeloom.agent.rules.imitate import weights_of
+from spikeloom.agent.rules.imitate import losses
 from spikeloom.agent.rules.propose import terms_of, text_of
 from spikeloom.errors import ConfigError, DataError, NumericError
 
@@ -172,6 +173,7 @@ def test_each_round_meets_the_states_of_the_rules_themselves() -> None:
     assert asked[0] == (linear, 7)
     assert [seed for _, seed in asked] == [7, 8, 9]  # pyright: ignore[reportGeneralTypeIssues]
     assert len(asked) == 3
+    assert all(isinstance(act, RuleSet) for act, _ in asked[1:])  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def test_the_same_seed_gives_the_same_rules() -> None:
@@ -191,7 +193,7 @@ def test_values_put_the_leaves_where_a_wrong_action_costs_most() -> None:
     found = imitate(steps, wandering, predicates_of({}, NAMES), Recipe(leaves=3, rounds=0), values=values)
     right = found.rules(new) == steps(new)
     assert right[new[:, 0] > 0].mean() > 0.97
-    np.testing.assert_allclose(weights_of(np.array([[0.0, 3.0], [5.0, 4.0]])), [1.5, 0.5])
+    np.testing.assert_allclose(losses(np.array([[0.0, 3.0], [5.0, 4.0]])), [3.0, 1.0])
 
 
 def test_continuous_actions_are_rules_with_numbers() -> None:

@@ -9,6 +9,7 @@ from tests.agent.balancing import balancing
 from typer.testing import CliRunner
 
 from spikeloom import load, pipeline
+from spikeloom.agent.rules import load_rules
 from spikeloom.cli import app
 
 TINY = ["--episodes", "48", "--environments", "8", "--judged", "8", "--plastic", "always"]
@@ -39,6 +40,11 @@ def test_a_saved_policy_adapts_and_is_reported(saved: Path, tmp_path: Path) -> N
     page = (out / "report.html").read_text()
     assert page.count("data:image/gif;base64,") == 2
     assert len(page) < 1_200_000
+    assert "What is different" in page
+    assert metrics["rules"]["before"]["fidelity"] > 0.9
+    assert "network" in (out / "rules.txt").read_text()
+    assert load_rules(out / "rules.yaml").names.observations == ("x", "x_dot", "theta", "theta_dot")
+    assert not (out / "vetoes.jsonl").exists()
     assert load(out).timesteps == 1
     pipeline.report(out)
     assert (out / "report.html").read_text() == page
@@ -50,6 +56,60 @@ def test_a_saved_policy_adapts_and_is_reported(saved: Path, tmp_path: Path) -> N
     other = run(*command, "--resume", "--onset", "9")
     assert other.exit_code == 2
     assert "another adaptation" in other.stderr
+
+
+PERSON = """
+environment: CartPole-v1
+guards:
+  - {name: near the end, when: x > 0.1, never: push right}
+rules:
+  - {when: theta > 0.01, then: push left}
+"""
+
+
+def test_a_person_guards_and_teaches(saved: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "out", tmp_path / "person.yaml"
+    file.write_text(PERSON)
+    command = (str(saved), "--env", "CartPole-v1", "--shift", "sign=-1", *TINY, "--output", str(out), "--rules", str(file))
+    result = run(*command, "--no-explain", "--json")
+    assert result.exit_code == 0, result.stderr
+    metrics = json.loads(result.stdout)
+    (guard,) = metrics["guards"]
+    assert (guard["name"], guard["when"]) == ("near the end", "x > 0.1")
+    rows = [json.loads(line) for line in (out / "vetoes.jsonl").read_text().splitlines()]
+    assert 0 < guard["lived"] == len(rows) < metrics["decisions"]["lived"]
+    assert {(row["guard"], row["wanted"], row["taken"]) for row in rows} == {("near the end", "push right", "push left")}
+    assert all(row["observation"]["x"] > 0.1 for row in rows)
+    assert metrics["taught"]["after"] > metrics["taught"]["before"]
+    assert "rules" not in metrics
+    assert not (out / "rules.txt").exists()
+    page = (out / "report.html").read_text()
+    for said in ("near the end", "Rules that a person taught", "asked not to"):
+        assert said in page
+    file.write_text(PERSON.replace("0.1", "0.2"))
+    other = run(*command, "--no-explain", "--resume")
+    assert other.exit_code == 2
+    assert "another adaptation" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("guards: [{when: speed > 1, never: push left}]", "there is nothing of this name"),
+        ("rules: [{when: x > 1, then: jump}]", "there is no such action"),
+        ("rules: [{when: x > 1, then: push left", "no YAML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_person_who_is_not_understood_is_told_so_before_any_work(saved: Path, tmp_path: Path, text: str | None, said: str) -> None:
+    out, file = tmp_path / "out", tmp_path / "person.yaml"
+    if text is not None:
+        file.write_text(text)
+    result = run(str(saved), "--env", "CartPole-v1", "--output", str(out), "--rules", str(file))
+    assert result.exit_code == 2, result.output
+    assert said in " ".join(result.stderr.split())
+    assert "person.yaml" in result.stderr
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

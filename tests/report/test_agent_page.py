@@ -1,8 +1,10 @@
 """The page of an adaptation: its words, its chart and film, its story as JSON, and the page in headless Chromium."""
 
 import base64
+import html
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,7 +162,7 @@ def test_a_film_moves_and_is_small() -> None:
 
 
 def test_a_difference_is_told_in_runs() -> None:
-    assert runs("a\n+ b\n+ c\n- d") == [("", "a"), ("added", "+ b\n+ c"), ("removed", "- d")]
+    assert runs("a\n+ b\n+ c\n- d\n~ e") == [("", "a"), ("added", "+ b\n+ c"), ("removed", "- d"), ("moved", "~ e")]
 
 
 def test_a_story_goes_through_json() -> None:
@@ -193,6 +195,48 @@ def test_the_page_escapes_what_it_is_told_and_hides_rules_that_are_not_there() -
     assert "nothing to draw with" in render_agent(story(clips=[], reasons={"clip": "nothing to draw with"}))
 
 
+TOLD: dict[str, Any] = {
+    "kept_seed": 0,
+    "guards": [{"name": "near the end", "when": "x > 2", "lived": 1234, "gave_way": 5, "frozen": 17, "adapted": 30}],
+    "decisions": {"lived": 9000, "frozen": 640, "adapted": 3000},
+    "taught": {
+        "speaks": 0.4, "before": 0.1, "after": 0.975, "kept": 0.934, "returned": 172.0, "error": 4.9,
+        "frozen_obeys": 0.05, "taught_obeys": 0.645, "adapted_obeys": 0.9418,
+    },
+    "rules": {
+        "before": {"fidelity": 0.987, "returned": 9.0, "network": 9.5, "rules": 2},
+        "after": {"fidelity": 0.956, "returned": 433.0, "network": 451.0, "rules": 3},
+        "act_differently": 0.6,
+    },
+}  # fmt: skip
+
+
+def test_guards_lessons_and_how_far_rules_are_the_network_are_said() -> None:
+    told = story(metrics={**METRICS, **TOLD})
+    said = plain(text_of(render_agent(told)))
+    for wanted in (
+        "98.7 % of its decisions on unseen episodes; return of the rules alone 9.00, of the network 9.50",
+        "near the end x > 2 17 1,234 30 5",
+        "of decisions 640 9,000 3,000",
+        "Frozen 5.0 % 10.0 0.100",
+        "After the lesson 64.5 % 172 4.90",
+        "Adapted 94.2 % 451 2.00",
+        "obeyed in 10.0 % before and 97.5 % after, and in 93.4 % of the others it does what it did",
+        "Guards changed 1.0 % of the adapted network's decisions",
+        "It does what the person's rules say in 94.2 % of the states they speak of",
+    ):
+        assert wanted in said, wanted
+    assert "vetoes.jsonl" not in render_agent(story())
+    without = render_agent(story(rules={}, reasons={"rules": "here actions are numbers."}))
+    assert "here actions are numbers." in without
+    assert 'href="#rules"' in without
+
+
+def text_of(page: str) -> str:
+    """The words of a page, without its marks."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
 # --- in a browser ----------------------------------------------------------------------------------------------------------
 
 
@@ -211,14 +255,23 @@ def browser() -> Iterator[Any]:
 @pytest.mark.parametrize("width", [1280, 360])
 def test_the_page_is_seen_without_an_error_a_request_or_a_sideways_scroll(browser: Any, tmp_path: Path, width: int) -> None:
     path = tmp_path / "report.html"
-    write_agent(story(), path)
+    write_agent(story(metrics={**METRICS, **TOLD}), path)
     page, logged, requests = browser.new_page(viewport={"width": width, "height": 800}), list[str](), list[str]()
     page.on("console", lambda message: logged.append(message.text))
     page.on("pageerror", lambda error: logged.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(path.as_uri())
     seen = " ".join(page.inner_text("body").split())
-    for wanted in ("sign=-1", "78 % of what was lost is back", "seed 1", "Before, return of this episode 9.00", "linear_2", "58.0 nJ"):
+    for wanted in (
+        "sign=-1",
+        "78 % of what was lost is back",
+        "seed 1",
+        "Before, return of this episode 9.00",
+        "linear_2",
+        "58.0 nJ",
+        "near the end",
+        "After the lesson",
+    ):
         assert wanted in plain(seen), wanted
     assert logged == []
     assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]

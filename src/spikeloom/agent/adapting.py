@@ -6,11 +6,12 @@ An adaptation from beginning to end: a policy that acts well in the usual world 
                    weights to keep of those it had (`living.settled`, within the same episodes)
     recovered      (R_adapted − R_frozen)/(R_usual − R_frozen)                                                       (1)
 
-Returns before and after are of the best actions (no exploration), over the same episodes for all, which nothing was fitted on.
+Returns before and after are of the best actions (no exploration), over the same episodes for all, which nothing was fitted on. What a
+person tells (`rules.instructions`): guards hold in every one of these episodes but the ANN's; rules are taught before the life begins and
+again while it learns (`teaching`), and a life begins, and ends at worst, with the network that was taught them.
 """
 
 import dataclasses
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,28 +23,39 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.agent import Agent, AgentState, Usual
 from spikeloom.agent.body import Body
+from spikeloom.agent.changes import Change, changes_of
+from spikeloom.agent.checkpoints import prepare
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import JUDGED_SEED, returns
+from spikeloom.agent.guarding import KEPT, Keeping
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, foreseen, settled, usual_of
 from spikeloom.agent.logbook import Episode, Event, Logbook
-from spikeloom.agent.policy import Policy
+from spikeloom.agent.policy import Acting, Policy
 from spikeloom.agent.reliving import EVERY, relived
+from spikeloom.agent.rules.guard import Guard, Log
+from spikeloom.agent.rules.instructions import Instructions
+from spikeloom.agent.rules.ruleset import RuleSet
 from spikeloom.agent.store import Kept, copied, load_state, save_state
-from spikeloom.agent.tail import Tail, Weights
+from spikeloom.agent.tail import Weights
+from spikeloom.agent.teaching import Taught, done_by, instructed, obeyed, reminded
 from spikeloom.agent.trials import Score
 from spikeloom.agent.worlds import world
 from spikeloom.datasets.environment import spaces_within
 from spikeloom.datasets.episodes import Act, at_random
 from spikeloom.datasets.spaces import acted, check_same
-from spikeloom.errors import ConfigError, ProgramError
-from spikeloom.ir import Progress, silent, write_json
+from spikeloom.errors import ConfigError
+from spikeloom.ir import Progress, silent
 from spikeloom.simulate import Profile, SpikingModel, executable, primary
 
 LIFE_SEED = 50_000
 """Where the seeds begin of the episodes that are lived; each life has 10 000 of its own."""
+MET = 4096
+"""Observations of each kind that rules are taught, or asked about, on."""
+REMINDERS = 4
+"""Passes over a window in which rules are taught again."""
 PROFILED = 512
 """Observations on which spikes and energy are counted."""
 
@@ -83,20 +95,10 @@ class Course:
 
 @final
 @dataclass(frozen=True)
-class Change:
-    """How a layer's weights differ from what was converted: ‖ΔW‖/‖W‖, the largest |ΔW|, the share whose sign turned, how many there are."""
-
-    layer: str
-    relative: float
-    largest: float
-    turned: float
-    weights: int
-
-
-@final
-@dataclass(frozen=True)
 class Life:
-    """One seed: every episode and event, the returns of the kept weights, what settling them found, and what the network costs now."""
+    """One seed: every episode and event, the returns of the kept weights, what settling them found, and what the network costs now. `lived`
+    and `judged` are what guards did while it lived and when the kept weights were judged; `obeyed` is the share of the states met then in
+    which rules speak and the network does what they say."""
 
     seed: int
     episodes: tuple[Episode, ...]
@@ -107,6 +109,9 @@ class Life:
     profile: Profile
     changes: tuple[Change, ...]
     steps: int
+    lived: Log | None = None
+    judged: Log | None = None
+    obeyed: float | None = None
 
     @property
     def body(self) -> Body | None:
@@ -116,9 +121,22 @@ class Life:
 
 @final
 @dataclass(frozen=True)
+class Lesson:
+    """What a person's rules did before the life began (`teaching`), and to the returns in the changed world; of the states in which rules
+    speak, among those that each meets there, the share in which the frozen network and the taught one do what they say."""
+
+    taught: Taught
+    returns: Float[ndarray, " m"]
+    frozen_obeys: float
+    obeys: float
+
+
+@final
+@dataclass(frozen=True)
 class Adaptation:
     """Returns in the usual world (of the network, of random actions, of its ANN where that was kept) and of the frozen network in the
-    changed one, its cost a decision there, and the lives."""
+    changed one, its cost a decision there, and the lives; `guarded` is what guards did to the frozen network there, `lesson` what rules
+    were taught."""
 
     environment: str
     shifts: Mapping[str, float | str]
@@ -130,6 +148,9 @@ class Adaptation:
     frozen: Float[ndarray, " m"]
     profile: Profile
     lives: tuple[Life, ...]
+    instructions: Instructions = dataclasses.field(default_factory=Instructions)
+    guarded: Log | None = None
+    lesson: Lesson | None = None
 
     @property
     def best(self) -> Life:
@@ -148,6 +169,7 @@ def adapt(
     shifts: Mapping[str, float | str],
     course: Course | None = None,
     *,
+    instructions: Instructions | None = None,
     progress: Progress = silent,
     checkpoints: Path | None = None,
     resume: bool = False,
@@ -158,28 +180,67 @@ def adapt(
     Raises DataError for an environment of other spaces than the policy's and for observations or rewards that are no numbers or explode;
     ConfigError for unknown shifts, and for checkpoints of another adaptation.
     """
-    course = course or Course()
+    course, told = course or Course(), instructions or Instructions()
     usual_world, changed = world(env_id, course.environments), world(env_id, course.environments, shifts)
     check_same((policy.observation, policy.action), spaces_within(usual_world, env_id), env_id)
-    prepare(checkpoints, {"environment": env_id, "shifts": dict(shifts), **_plain(course)}, resume=resume)
+    agreed = {"environment": env_id, "shifts": dict(shifts), **_plain(course)} | ({"rules": told.text} if told.text else {})
+    prepare(checkpoints, agreed, resume=resume)
     judged = max(course.judged, course.environments)
     progress("the usual world", 0, 4)
-    usual = usual_of(policy, usual_world, judged)
-    agent = Agent(policy, usual, exploration=course.exploration, layers=course.layers, plastic=course.plastic, learning=course.learning)
+    usual = usual_of(policy, usual_world, judged, guard=told.guard)
+    agent = _agent(policy, usual, course, told)
     progress("the usual world", 1, 4)
+    found = {name: returns(act, usual_world, judged) for name, act in _others(policy, usual_world, told.guard)}
+    progress("the changed world, frozen", 2, 4)
+    frozen, seen, guarded = observed(policy, changed, judged, told.guard)
+    profile = policy.model.profile(_some(seen))
+    agent, lesson = _lesson(agent, told, usual, seen, changed, judged)
+    progress("the usual world", 3, 4)
     critic = acquainted(agent, agent.init(course.environments), usual_world, course.acquaintance)
     agent = agent.replaced(forward=foreseen(agent, usual_world)) if course.diagnosed else agent
-    progress("the usual world", 2, 4)
-    found = {name: returns(act, usual_world, judged) for name, act in _others(policy, usual_world)}
-    progress("the changed world, frozen", 3, 4)
-    frozen, seen = observed(policy.actor(), changed, judged)
-    profile = policy.model.profile(_some(seen))
     lives = tuple(
-        lived_once(agent, env_id, shifts, critic, course, seed, float(frozen.mean()), progress, checkpoints) for seed in range(course.seeds)
+        lived_once(agent, env_id, shifts, critic, course, seed, float(frozen.mean()), progress, checkpoints, told)
+        for seed in range(course.seeds)
     )
     for env in (usual_world, changed):
         env.close()
-    return Adaptation(env_id, dict(shifts), course, policy, found["usual"], found["chance"], found.get("ann"), frozen, profile, lives)
+    ends = (found["usual"], found["chance"], found.get("ann"), frozen, profile, lives)
+    return Adaptation(env_id, dict(shifts), course, policy, *ends, told, guarded, lesson)
+
+
+def _agent(policy: Policy, usual: Usual, course: Course, told: Instructions) -> Agent:
+    def remind(agent: Agent, state: AgentState, seen: ndarray) -> AgentState:
+        return state if told.rules is None else reminded(agent, state, told.rules, seen, REMINDERS)
+
+    return Agent(
+        policy,
+        usual,
+        exploration=course.exploration,
+        layers=course.layers,
+        plastic=course.plastic,
+        learning=course.learning,
+        guard=told.guard,
+        remind=None if told.rules is None else remind,
+    )
+
+
+def _lesson(agent: Agent, told: Instructions, usual: Usual, seen: ndarray, changed: Any, judged: int) -> tuple[Agent, Lesson | None]:
+    """The agent that begins with what rules teach it, on states of the usual world and of the changed one."""
+    if told.rules is None:
+        return agent, None
+    met = seen[np.random.default_rng(0).permutation(len(seen))[:MET]]
+    before = _obeys(agent, told.rules, agent.begun, met)
+    _, taught = instructed(agent, agent.init(1), told.rules, np.concatenate([agent.body.observed(usual.observations.numpy()[:MET]), met]))
+    agent = agent.replaced(begun=taught.weights)
+    found, own, _ = observed(agent.network(taught.weights), changed, judged, told.guard)
+    return agent, Lesson(
+        taught, found, before, obeyed(told.rules, own[:MET], done_by(agent, taught.weights, own[:MET]), agent.policy.action)[1]
+    )
+
+
+def _obeys(agent: Agent, rules: RuleSet, weights: Weights, seen: ndarray, body: Body | None = None) -> float:
+    """Of the states in which rules speak, the share in which these weights do what they say; NaN where there are none."""
+    return obeyed(rules, seen[:MET], done_by(agent, weights, seen[:MET], body), agent.policy.action)[1]
 
 
 def lived_once(
@@ -192,12 +253,13 @@ def lived_once(
     frozen: float,
     progress: Progress,
     checkpoints: Path | None,
+    told: Instructions,
 ) -> Life:
     """The life of one seed, from its checkpoint on where there is one."""
-    known, folder = (agent.tail.converted,), None if checkpoints is None else checkpoints / f"seed-{seed}"
+    known, folder = agent.known, None if checkpoints is None else checkpoints / f"seed-{seed}"
     begun = Kept(dataclasses.replace(agent.init(course.environments, seed), critic=critic), {}, {})
     kept = load_state(folder, known) if folder is not None and (folder / "state.json").is_file() else begun
-    book = Logbook(kept.state, kept.told.get("log"))
+    book = Logbook(kept.state, kept.told.get("log"), told.guard, max(KEPT // course.seeds, 1))
     goal = course.episodes - max(course.settling, course.environments)
     state, first = kept.state, LIFE_SEED + 10_000 * seed
 
@@ -220,76 +282,37 @@ def lived_once(
         keep(state, np.zeros(0), 0)
     progress(f"settling, seed {seed}", goal, course.episodes)
     changed = world(env_id, course.environments, shifts)
-    score, _ = settled(agent, state, changed, course.settling, first + 5_000)
+    score, _ = settled(agent, state, changed, course.settling, first + 5_000, book.vetoes)
     policy = agent.network(score.weights, score.body)
-    found, seen = observed(policy.actor(), changed, max(course.judged, course.environments))
+    found, seen, judged = observed(policy, changed, max(course.judged, course.environments), told.guard)
     changed.close()
     profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, score.weights)
-    return Life(seed, tuple(book.episodes), tuple(book.events), policy, found, score, profile, changes, state.steps)
+    said = None if told.rules is None else _obeys(agent, told.rules, score.weights, seen, score.body)
+    life = Life(seed, tuple(book.episodes), tuple(book.events), policy, found, score, profile, changes, state.steps)
+    return dataclasses.replace(life, lived=book.vetoes, judged=judged, obeyed=said)
 
 
-def observed(act: Act, env: Any, episodes: int, seed: int = JUDGED_SEED) -> tuple[Float[ndarray, " m"], Float[ndarray, "n ..."]]:
-    """Returns of so many episodes, and what was observed in them."""
-    seen = list[ndarray]()
+def observed(
+    policy: Policy, env: Any, episodes: int, guard: Guard | None = None, seed: int = JUDGED_SEED
+) -> tuple[Float[ndarray, " m"], Float[ndarray, "n ..."], Log | None]:
+    """Returns of so many episodes of a policy's best actions within a guard, what was observed in them, and what the guard did."""
+    seen, act = list[ndarray](), Keeping(Acting(policy), policy.action, guard)
 
     def noting(observations: ndarray, fresh: ndarray) -> ndarray:
         seen.append(np.array(observations, np.float32))
         return act(observations, fresh)
 
-    return returns(noting, env, episodes, seed), np.concatenate(seen)
-
-
-def changes_of(tail: Tail, weights: Weights) -> tuple[Change, ...]:
-    """How each layer of a tail differs from what was converted, as the network holds it."""
-    found, pairs = list[Change](), list(zip(tail.on_grid(tail.converted), tail.on_grid(weights), strict=True))
-    for place, name in enumerate(tail.names):
-        before, after = (torch.cat([part.flatten() for part in parts]) for parts in zip(*pairs[2 * place : 2 * place + 2], strict=True))
-        moved, turned = after - before, (after * before < 0).float().mean()
-        relative = float(moved.norm() / before.norm().clamp_min(torch.finfo(before.dtype).tiny))
-        found.append(Change(name, relative, float(moved.abs().max()), float(turned), len(before)))
-    return tuple(found)
-
-
-def prepare(folder: Path | None, agreed: Mapping[str, Any], *, resume: bool) -> None:
-    """The folder of checkpoints belongs to this adaptation. ConfigError where it belongs to another one that is to be resumed."""
-    if folder is None:
-        return
-    path = folder / "adaptation.json"
-    if not resume:
-        for old in folder.glob("seed-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        write_json(path, agreed)
-        return
-    found = _read(path)
-    different = sorted(name for name in {*agreed, *found} if agreed.get(name) != found.get(name))
-    if different:
-        raise ConfigError(
-            f"the checkpoints in {folder} belong to another adaptation",
-            found=", ".join(f"{name}={agreed.get(name)!r}" for name in different),
-            allowed=", ".join(f"{name}={found.get(name)!r}" for name in different),
-            todo="give the settings of that one, or begin anew without resuming",
-        )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from json import loads
-
-    if not path.is_file():
-        raise ConfigError("there is nothing to go on from", found=f"no {path}", todo="begin anew, without resuming")
-    try:
-        return dict(loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ProgramError(f"{path} cannot be read", found=error, todo="begin anew, without resuming") from error
+    return returns(noting, env, episodes, seed, act.note), np.concatenate(seen), act.log
 
 
 def _plain(course: Course) -> dict[str, Any]:
     return dataclasses.asdict(course)
 
 
-def _others(policy: Policy, env: Any) -> Sequence[tuple[str, Act]]:
+def _others(policy: Policy, env: Any, guard: Guard | None) -> Sequence[tuple[str, Act]]:
     """Whoever else acts in the usual world."""
     whole: SpikingModel = policy.model
-    found: list[tuple[str, Act]] = [("usual", policy.actor()), ("chance", at_random(env, JUDGED_SEED))]
+    found: list[tuple[str, Act]] = [("usual", Keeping(Acting(policy), policy.action, guard)), ("chance", at_random(env, JUDGED_SEED))]
     if whole.ann is None:
         return found
     run = executable(whole.ann, 1)

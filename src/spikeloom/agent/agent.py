@@ -11,6 +11,7 @@ weights that turn out worse lead back to the best (`trials`). When a trial is as
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -27,9 +28,11 @@ from spikeloom.agent.diagnosis import Diagnosis, Seen, under_way
 from spikeloom.agent.embodied import Embodied
 from spikeloom.agent.exploring import Exploration, exploration_of
 from spikeloom.agent.forward import Flight, ForwardModel
+from spikeloom.agent.guarding import within
 from spikeloom.agent.learning import Learning, Step, learnt, stepped
 from spikeloom.agent.monitor import Monitor, MonitorState
 from spikeloom.agent.policy import Policy
+from spikeloom.agent.rules.guard import Decision, Guard
 from spikeloom.agent.tail import Tail, Weights
 from spikeloom.agent.trials import Trials, TrialState
 from spikeloom.datasets.episodes import Act
@@ -53,9 +56,9 @@ class Usual:
 @final
 @dataclass(frozen=True)
 class AgentState:
-    """All that an agent knows and was about to do. `pending` is the step whose reward has not come yet, and `sensed` the same before any
-    body. `origin` are the weights with which plasticity was turned up; `seen` and `asked` are what a diagnosis is made of, and the
-    control steps since."""
+    """All that an agent knows and was about to do. `pending` is the step whose reward has not come yet, `sensed` the same before any body,
+    and `decision` what a guard said of it. `origin` are the weights with which plasticity was turned up; `seen` and `asked` are what a
+    diagnosis is made of, and the control steps since."""
 
     weights: Weights
     origin: Weights
@@ -70,6 +73,7 @@ class AgentState:
     randomness: Tensor
     window: tuple[Step, ...] = ()
     pending: Step | None = None
+    decision: Decision | None = None
     learning: bool = False
     steps: int = 0
     episodes: int = 0
@@ -77,6 +81,10 @@ class AgentState:
     sensed: Seen | None = None
     seen: tuple[Seen, ...] = ()
     asked: int = 0
+
+
+Remind = Callable[["Agent", AgentState, ndarray], AgentState]
+"""(agent, state, observations [n, *d]) → the state after lessons on them."""
 
 
 @final
@@ -99,9 +107,12 @@ class Agent:
         width: float | None = None,
         forward: ForwardModel | None = None,
         diagnosis: Diagnosis | None = None,
+        guard: Guard | None = None,
+        remind: Remind | None = None,
     ) -> None:
         """`exploration` is a share of the greatest entropy (of continuous actions, of half their range); `layers` how many of the last
-        layers learn (None: all in a chain); `width` gives τ or σ itself. ConfigError for a policy of T > 1, or what is out of range."""
+        layers learn (None: all in a chain); `width` gives τ or σ itself. What is done keeps to the `guard`; `remind` teaches after each
+        window, from what was observed in it. ConfigError for a policy of T > 1, or what is out of range."""
         if policy.steps != 1:
             todo = "convert it at T = 1; its levels stand for steps"
             raise ConfigError("an agent learns at one step for a decision", found=f"T = {policy.steps}", allowed="T = 1", todo=todo)
@@ -110,7 +121,9 @@ class Agent:
         if not 0 < exploration < 1:
             raise ConfigError("exploration is a share", found=exploration, allowed="between 0 and 1")
         self.policy, self.usual, self.plastic, self.reward_limit = policy, usual, plastic, reward_limit
+        self.guard, self.remind = guard, remind
         self.tail = Tail(policy.model.program, layers)
+        self.begun = self.tail.converted
         self.learning, self.critic = learning or Learning(), critic or Critic()
         self.trials, self.monitor = trials or Trials(), monitor or Monitor()
         self.forward, self.diagnosis = forward or policy.forward, diagnosis or Diagnosis()
@@ -119,8 +132,15 @@ class Agent:
         self.exploration = Exploration(policy.action, width) if width else exploration_of(policy.action, passed.output, exploration)
         self.sizes = self.learning.sizes(self.tail, passed, self.exploration.width)
 
+    @property
+    def known(self) -> tuple[Weights, ...]:
+        """Weights that whoever makes this agent again has: as converted, and those it begins with where they are others."""
+        converted = self.tail.converted
+        return (converted,) if self.begun is converted else (converted, self.begun)
+
     def replaced(self, **fields: Any) -> "Agent":
-        """The same agent, whose weights learn at other times (`plastic`), or who knows what to expect (`forward`)."""
+        """The same agent, whose weights learn at other times (`plastic`), which begins with other weights than were converted (`begun`), or
+        knows what to expect (`forward`)."""
         twin = copy.copy(self)
         for name, value in fields.items():
             setattr(twin, name, value)
@@ -143,9 +163,9 @@ class Agent:
         return act
 
     def init(self, environments: int, seed: int = 0) -> AgentState:
-        """The state before the first step in so many environments: weights as converted, a critic that expects nothing."""
+        """The state before the first step in so many environments: the weights begun with, a critic that expects nothing."""
         generator = torch.Generator().manual_seed(seed)
-        weights = self.tail.converted
+        weights = self.begun
         critic = self.critic.init(self.usual.observations, generator)
         trial = self.trials.init(weights, environments)
         monitor = self.monitor.init(self.usual.returns)
@@ -184,17 +204,24 @@ class Agent:
         return self.policy.replaced(model=network, body=own, forward=forward)
 
     def taught(
-        self, state: AgentState, observations: Float[ndarray, "n *d"], wanted: ndarray, weights: Float[ndarray, " n"], passes: int = 20
+        self,
+        state: AgentState,
+        observations: Float[ndarray, "n *d"],
+        wanted: ndarray,
+        weights: Float[ndarray, " n"],
+        passes: int = 20,
+        size: float = 1.0,
     ) -> AgentState:
         """The agent after lessons: at these observations a person wants these actions (as numbers from 0, or raw outputs), some more
-        than others. The same three factors: spikes, ψ, and the error of the action as the signal."""
+        than others; `size` of its steps. The same three factors: spikes, ψ, and the error of the action as the signal."""
         x = self.tail.inputs(torch.from_numpy(readable(observations, self.policy.observation)))
         choice, value = torch.as_tensor(wanted), torch.as_tensor(weights, dtype=torch.float32)[:, None]
         after, sizes = state.weights, state.sizes
+        steps = tuple(dataclasses.replace(each, rate=size * each.rate) for each in self.sizes)
         for _ in range(passes):
             passed = self.tail.observe(x, self.tail.on_grid(after))
             signals = self.tail.signals(value * self.exploration.towards(passed.output, choice), passed)
-            after, sizes = stepped(passed.pre, signals, self.sizes, after, sizes)
+            after, sizes = stepped(passed.pre, signals, steps, after, sizes)
         return dataclasses.replace(state, weights=after, sizes=sizes)
 
     def _through(self, body: Body) -> Embodied:
@@ -274,12 +301,17 @@ class Agent:
         )
 
     def _learnt(self, state: AgentState, generator: torch.Generator) -> AgentState:
+        window = state.window
         before = (state.weights, state.sizes, state.critic)
         actor = self.plastic != "critic"
-        found = learnt(state.window, self.tail, self.exploration, self.critic, self.learning, self.sizes, before, generator, actor=actor)
-        return dataclasses.replace(
+        found = learnt(window, self.tail, self.exploration, self.critic, self.learning, self.sizes, before, generator, actor=actor)
+        state = dataclasses.replace(
             state, weights=found.weights, sizes=found.sizes, critic=found.critic, window=(), windows=state.windows + 1
         )
+        if self.remind is None or not actor:
+            return state
+        seen = torch.cat([step.observations[step.playing] for step in window])
+        return self.remind(self, state, state.body.observed(seen.numpy()))
 
     def _acted(self, state: AgentState, arrival: Arrival, generator: torch.Generator) -> tuple[ndarray, AgentState]:
         through, flight = self._through(state.body), state.flight.begun(arrival.fresh)
@@ -287,7 +319,7 @@ class Agent:
         inputs = self.tail.inputs(observations)
         outputs = self.tail.run(inputs, self.tail.on_grid(state.weights)).clone()
         if not state.learning:
-            choice = outputs.argmax(1) if isinstance(self.policy.action, Discrete) else outputs
+            choice = outputs.argmax(1) if isinstance(self.policy.action, Discrete) else outputs.clone()
             pending, roles = self._pending(observations, inputs, choice, arrival, np.zeros(len(inputs), bool)), state.roles
         else:
             roles = np.where(arrival.fresh, self._roles(state), state.roles)
@@ -296,18 +328,31 @@ class Agent:
         places = self._places(choice)
         if state.learning and roles.any():
             rows = torch.from_numpy(roles)
-            best = acted(self.tail.run(inputs[rows], self.tail.on_grid(state.trial.candidate)), self.policy.action)
-            places[roles] = through.placed(best)
-        commands = through.commanded(places)
-        sensed = self._sensing(arrival, through.placed(commands)) if state.learning else None
-        flight = through.wanted(places, flight)
-        return commands, dataclasses.replace(state, pending=pending, roles=roles, flight=flight, sensed=sensed)
+            outputs[rows] = self.tail.run(inputs[rows], self.tail.on_grid(state.trial.candidate))
+            places[roles] = through.placed(acted(outputs[rows], self.policy.action))
+        state = dataclasses.replace(state, pending=pending, roles=roles)
+        commands, state = self._kept_to(state, arrival, through.shown(outputs), through.commanded(places))
+        taken = through.placed(commands)
+        sensed = self._sensing(arrival, taken) if state.learning else None
+        return commands, dataclasses.replace(state, flight=through.wanted(through.body.effected(taken), flight), sensed=sensed)
 
     def _sensing(self, arrival: Arrival, taken: ndarray) -> Seen | None:
         if self.forward is None or self.plastic == "critic":
             return None
         before, fresh = torch.from_numpy(flat(arrival.observations)), torch.from_numpy(arrival.fresh)
         return Seen(before, torch.from_numpy(np.array(taken)), before, torch.zeros_like(fresh), fresh)
+
+    def _kept_to(self, state: AgentState, arrival: Arrival, outputs: Tensor, actions: ndarray) -> tuple[ndarray, AgentState]:
+        """What the guard leaves of the actions. Rows that it changed were not drawn: they count for the critic, not for the actor. What is
+        wanted at an environment's moment of resetting is never done, and no veto."""
+        pending = state.pending
+        if self.guard is None or pending is None:
+            return actions, state
+        decision = within(self.guard, arrival.observations, outputs, actions, self.policy.action)
+        if arrival.ended is not None:
+            decision = decision.only(~arrival.ended | arrival.fresh)
+        pending = pending._replace(exploring=pending.exploring & torch.from_numpy(decision.by < 0))
+        return decision.taken, dataclasses.replace(state, pending=pending, decision=decision)
 
     def _roles(self, state: AgentState) -> Bool[ndarray, " e"]:
         count = len(state.roles)

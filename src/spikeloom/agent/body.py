@@ -49,6 +49,10 @@ class Body:
         flat = observations.reshape(len(observations), -1)
         return flat[:, list(self.sensors)].reshape(observations.shape)
 
+    def observed(self, perceived: Num[ndarray, "e *d"]) -> Num[ndarray, "e *d"]:
+        """`perceived` backwards."""
+        return self.replaced(sensors=tuple(np.argsort(self.sensors).tolist())).perceived(perceived)
+
     def commanded(self, wanted: Num[ndarray, "e *k"]) -> Num[ndarray, "e *k"]:
         """(2): the actions to take so that the wanted ones come of it."""
         order = list(self.effects)

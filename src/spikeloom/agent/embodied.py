@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Num
 from numpy import ndarray
+from torch import Tensor
 
 from spikeloom.agent.body import Body
 from spikeloom.agent.forward import Flight, ForwardModel, ahead, drive_of, grounded
@@ -52,6 +53,15 @@ class Embodied:
         if not self.body.delay:
             return Flight(flight.sent, flight.age + 1)
         return flight.after(drive_of(places, self.count, discrete=isinstance(self.action, Discrete)))
+
+    def shown(self, outputs: Float[Tensor, "e k"]) -> Float[Tensor, "e k"]:
+        """A network's outputs, each in the column of the action that has its effect."""
+        order = list(self.body.effects)
+        if not self.body.signs:
+            return outputs[:, order]
+        found = torch.empty_like(outputs)
+        found[:, order] = outputs * torch.tensor(self.body.signs, dtype=outputs.dtype)
+        return found
 
     def placed(self, actions: Num[ndarray, "e *k"]) -> Num[ndarray, "e *k"]:
         """Actions as an environment has them, as places from 0 (numbers as they are)."""

@@ -8,7 +8,7 @@ Each environment plays a fixed share of the episodes (`datasets.episodes`). With
 those of reset(seed=1000), reset(seed=1001), …
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from spikeloom.agent.policy import RESIDUES, Policy
-from spikeloom.datasets.episodes import Act, gathered, played, wandering
+from spikeloom.datasets.episodes import Act, Moment, gathered, played, wandering
 from spikeloom.errors import ConfigError
 from spikeloom.ir import calls, population
 
@@ -26,11 +26,16 @@ OWN_SEED, JUDGED_SEED = 0, 1000
 """Where the seeds begin of the episodes that something is fitted on, and of those it is judged on."""
 
 
-def returns(act: Act, env: Any, episodes: int, seed: int = JUDGED_SEED) -> Float[ndarray, " episodes"]:
-    """(1) of so many episodes: those of the first environment in their order, then those of the second, and so on."""
+def returns(
+    act: Act, env: Any, episodes: int, seed: int = JUDGED_SEED, watch: Callable[[Moment], None] | None = None
+) -> Float[ndarray, " episodes"]:
+    """(1) of so many episodes: those of the first environment in their order, then those of the second, and so on. `watch` is told of
+    every moment."""
     found = [list[float]() for _ in range(env.num_envs)]
     running = np.zeros(env.num_envs)
     for moment in played(env, act, episodes, seed):
+        if watch is not None:
+            watch(moment)
         running += np.where(moment.playing, moment.rewards, 0.0)
         for place in np.flatnonzero(moment.ended):
             found[place].append(float(running[place]))

@@ -17,7 +17,9 @@ from spikeloom.agent.body import Body, flat
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import returns
 from spikeloom.agent.forward import ForwardModel, drive_of, fitted
-from spikeloom.agent.policy import Policy
+from spikeloom.agent.guarding import Keeping
+from spikeloom.agent.policy import Acting, Policy
+from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
 from spikeloom.datasets.episodes import Act, checked, gathered, played, shares, wandering
@@ -88,21 +90,19 @@ def lived(
     return state
 
 
-def settled(agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None) -> tuple[Score, tuple[Score, ...]]:
-    """The weights to keep, with the body they act in, and the scores of those that it was between: what was converted, in the body that it
-    was taught with and in the one that is believed now; the best of all trials; the weights of now. Each acts its best in a share of the
-    environments for so many episodes in all. Of the same mean the older ones are kept."""
-    taught, body, converted = agent.body, state.body, agent.tail.converted
-    tried = [(converted, taught), (converted, body), (state.origin, body), (agent.best(state), body), (state.weights, body)]
+def settled(
+    agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None, log: Log | None = None
+) -> tuple[Score, tuple[Score, ...]]:
+    """The weights to keep, with the body they act in, and the scores of those that it was between: what it began with (as converted, or as
+    a person taught it), in the body that it was taught with and in the one that is believed now; the best of all trials; the weights of
+    now. Each acts its best in a share of the environments for so many episodes in all. Of the same mean the older ones are kept. What the
+    agent's guard vetoes goes to the `log`."""
+    taught, body = agent.body, state.body
+    tried = [(agent.begun, taught), (agent.begun, body), (state.origin, body), (agent.best(state), body), (state.weights, body)]
     arms = [(arm, own) for place, (arm, own) in enumerate(tried) if not any(arm is w and own == b for w, b in tried[:place])]
     rows = np.arange(env.num_envs) % len(arms)
-    acts = [agent.network(arm, own).actor() for arm, own in arms]
-
-    def act(observations: ndarray, fresh: ndarray) -> ndarray:
-        chosen = [each(observations, fresh) for each in acts]
-        return np.stack(chosen)[rows, np.arange(len(rows))]
-
-    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED)
+    act = Keeping(Acting(*(agent.network(arm, own) for arm, own in arms), owner=rows), agent.policy.action, agent.guard, log)
+    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, act.note)
     owner = np.repeat(rows, shares(max(episodes, env.num_envs), env.num_envs))
     scores = tuple(_score(arm, own, found[owner == place]) for place, (arm, own) in enumerate(arms))
     return max(scores, key=lambda score: score.mean), scores
@@ -134,10 +134,10 @@ def transitions(env: Any, act: Act, seed: int) -> Iterator[tuple[ndarray, ndarra
         yield before.observations[rows], np.asarray(before.actions)[rows], after.observations[rows]
 
 
-def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = STRAY, seed: int = OWN_SEED) -> Usual:
-    """The usual world as the policy meets it: returns of its own episodes, and what is seen in them with a share of actions at random."""
-    act = policy.actor()
-    found = returns(act, env, max(episodes, env.num_envs), seed)
+def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = STRAY, seed: int = OWN_SEED, guard: Guard | None = None) -> Usual:
+    """The usual world as the policy meets it: returns of its own episodes, within the guard where there is one, and what is seen in them
+    with a share of actions at random."""
+    found = returns(Keeping(Acting(policy), policy.action, guard), env, max(episodes, env.num_envs), seed)
     seen = gathered(env, wandering(policy.actor(), env, stray, seed), max(episodes, env.num_envs), seed)
     order = np.random.default_rng(seed).permutation(len(seen))[:8192]
     return Usual(torch.from_numpy(policy.embodied.body.perceived(seen[order])), found)

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, final
 
 from spikeloom.agent.agent import AgentState
 from spikeloom.agent.living import Told
+from spikeloom.agent.rules.guard import Guard, Log
 
-NOTICED, TRIED, LED_BACK, CALMED = "drift noticed", "trial ended", "led back", "calmed"
+NOTICED, TRIED, LED_BACK, CALMED, REWIRED = "drift noticed", "trial ended", "led back", "calmed", "body changed"
 RECENT = 32
 
 
@@ -25,7 +26,7 @@ class Episode(NamedTuple):
 
 @final
 class Event(NamedTuple):
-    """What the agent did (NOTICED, TRIED, LED_BACK, CALMED) after so many episodes, at which control step."""
+    """What the agent did (NOTICED, TRIED, LED_BACK, CALMED, REWIRED) after so many episodes, at which control step."""
 
     number: int
     step: int
@@ -34,11 +35,13 @@ class Event(NamedTuple):
 
 @final
 class Logbook:
-    """The episodes and events of a life, from `state` on; `told` is what an earlier logbook wrote."""
+    """The episodes, events and vetoes of a life, from `state` on; `told` is what an earlier logbook wrote. Of the vetoes of `guard` the
+    last `keep` are in full."""
 
-    def __init__(self, state: AgentState, told: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, state: AgentState, told: Mapping[str, Any] | None = None, guard: Guard | None = None, keep: int = 0) -> None:
         told = told or {"steps": 0, "episodes": [], "events": []}
         self.before, self.steps = state, int(told["steps"])
+        self.vetoes = None if guard is None else Log(guard, keep, told.get("vetoes"))
         self.episodes = [Episode(int(n), int(step), float(value), bool(explored)) for n, step, value, explored in told["episodes"]]
         self.events = [Event(int(n), int(step), str(what)) for n, step, what in told["events"]]
 
@@ -50,6 +53,9 @@ class Logbook:
     def note(self, told: Told) -> None:
         """A control step more."""
         self.steps += 1
+        decision = told.state.decision
+        if self.vetoes is not None and decision is not None and told.state.pending is not None:
+            self.vetoes.note(told.state.pending.observations.numpy(), decision)
         for what in _between(self.before, told.state):
             self.events.append(Event(self.count, self.steps, what))
         for values, explored in ((told.explored, True), (told.judged, False)):
@@ -64,13 +70,17 @@ class Logbook:
 
     def told(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
-        return {"steps": self.steps, "episodes": [list(each) for each in self.episodes], "events": [list(each) for each in self.events]}
+        vetoes = {} if self.vetoes is None else {"vetoes": self.vetoes.told()}
+        lists = {"episodes": [list(each) for each in self.episodes], "events": [list(each) for each in self.events]}
+        return {"steps": self.steps, **lists, **vetoes}
 
 
 def _between(before: AgentState, after: AgentState) -> tuple[str, ...]:
     """What was done between two states."""
     if before.learning != after.learning:
-        return (NOTICED if after.learning else CALMED,)
+        return (NOTICED,) if after.learning else (TRIED, CALMED)
+    if before.body != after.body:
+        return (REWIRED,)
     if after.trial.ended == before.trial.ended:
         return ()
     return (TRIED, LED_BACK) if after.trial.led_back > before.trial.led_back else (TRIED,)

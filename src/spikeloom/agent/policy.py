@@ -16,7 +16,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
@@ -88,17 +88,12 @@ class Policy:
     def actor(self) -> Act:
         """What `returns` and `played` take: observations and which environments begin an episode in, actions out. It keeps the membranes
         and what is under way between calls, so that each run of episodes needs one of its own."""
-        state: Memory | None = None
-        flight: Flight | None = None
-        embodied = self.embodied
+        acting = Acting(self)
 
         def act(observations: ndarray, fresh: ndarray) -> ndarray:
-            nonlocal state, flight
-            now = (flight or embodied.grounded(len(fresh))).begun(fresh)
-            outputs, state = self.outputs(embodied.felt(observations, now), state, fresh)
-            places = embodied.placed(self.actions(outputs))
-            flight = embodied.wanted(places, now)
-            return embodied.commanded(places)
+            actions = self.actions(acting(observations, fresh))
+            acting.took(actions)
+            return actions
 
         return act
 
@@ -107,6 +102,34 @@ class Policy:
         self.model.save(folder)
         if self.forward is not None:
             self.forward.save(folder)
+
+
+@final
+class Acting:
+    """What a policy says in an environment, call by call: outputs, each in the column of the action that has its effect. Of several
+    policies that of each environment's `owner`. Whoever acts says what was done (`took`)."""
+
+    def __init__(self, *policies: Policy, owner: Int[ndarray, " e"] | None = None) -> None:
+        self.policies, self.owner, self.embodied = policies, owner, [policy.embodied for policy in policies]
+        self.memories = list[Memory | None]([None] * len(policies))
+        self.flights = list[Flight]()
+
+    def __call__(self, observations: ndarray, fresh: Bool[ndarray, " e"]) -> Float[Tensor, "e k"]:
+        """The outputs for observations, of which these begin an episode."""
+        flights = self.flights or [each.grounded(len(fresh)) for each in self.embodied]
+        self.flights = [flight.begun(fresh) for flight in flights]
+        said = [self._said(place, observations, fresh) for place in range(len(self.policies))]
+        return said[0] if self.owner is None else torch.stack(said)[self.owner, torch.arange(len(fresh))]
+
+    def took(self, actions: ndarray) -> None:
+        """These actions were done in the environment."""
+        pairs = zip(self.embodied, self.flights, strict=True)
+        self.flights = [each.wanted(each.body.effected(each.placed(actions)), flight) for each, flight in pairs]
+
+    def _said(self, place: int, observations: ndarray, fresh: ndarray) -> Tensor:
+        embodied, felt = self.embodied[place], self.embodied[place].felt(observations, self.flights[place])
+        outputs, self.memories[place] = self.policies[place].outputs(felt, self.memories[place], fresh)
+        return embodied.shown(outputs)
 
 
 def open_policy(folder: Path, env: Any = None) -> Policy:

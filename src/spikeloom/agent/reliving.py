@@ -54,7 +54,7 @@ class Recorded:
         self.seen, self.place = zlib.crc32(np.ascontiguousarray(arrival.observations).tobytes(), self.seen), self.place + 1
 
     def _rested(self, state: AgentState) -> AgentState:
-        state = copied(state, (self.agent.tail.converted,))
+        state = copied(state, self.agent.known)
         if self.keep is not None and self.place > self.again:
             self.keep(state, np.stack(self.actions), self.seen)
         return state

@@ -31,6 +31,7 @@ from spikeloom.agent.features import Wires
 from spikeloom.agent.forward import Flight
 from spikeloom.agent.learning import Step
 from spikeloom.agent.monitor import MonitorState
+from spikeloom.agent.rules.guard import Decision
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score, TrialState
 from spikeloom.errors import InternalError, ProgramError
@@ -40,7 +41,7 @@ from spikeloom.plasticity import StepSizeState
 FORMAT = "spikeloom-agent-1"
 KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (AgentState, StepSizeState, CriticState, Wires, MonitorState, TrialState, Score, Step, Body, Flight, Seen)
+    for kind in (AgentState, StepSizeState, CriticState, Wires, MonitorState, TrialState, Score, Step, Body, Flight, Seen, Decision)
 }
 """What a state consists of beside tuples, arrays, tensors, numbers and None."""
 

@@ -1,6 +1,7 @@
 """`spikeloom adapt`: a converted policy in a world that has changed, where it goes on learning; what came of it, reported."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,13 @@ def adapt(
     exploration: Annotated[float, option("X", "How much it explores, as a share of the most there is: between 0 and 1.")] = 0.85,
     rate: Annotated[float | None, option("R", "The rate of learning; as the library's default.")] = None,
     plastic: Annotated[str, option("WORD", "When weights learn: 'on drift', 'always' or 'never'.")] = "on drift",
+    rules: Annotated[
+        Path | None,
+        option("FILE", "Guards that hold while it lives and is judged, and rules that it is taught: YAML (docs/rules.md)."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain/--no-explain", help="Tell in rules what the network does, before and after; some seconds.")
+    ] = True,
     output_dir: Annotated[
         Path, typer.Option("--output", "--output-dir", metavar="DIR", help="Where network, metrics and report go.")
     ] = Path("artifacts/adapted"),
@@ -55,8 +63,10 @@ def adapt(
         progress("starting", 0, 0)
         from spikeloom.agent.adapting import Course, adapt
         from spikeloom.agent.learning import Learning
+        from spikeloom.agent.rules import load_instructions
         from spikeloom.agent.worlds import parsed, world
         from spikeloom.cli import adapted, policies
+        from spikeloom.datasets.environment import spaces_within
         from spikeloom.pipeline.conversion import check_folder
 
         if plastic not in WORDS:
@@ -76,7 +86,8 @@ def adapt(
             settling=min(64, max(episodes // 8, 3)),
         )
         env_id = policies.environment_of(source, env)
-        world(env_id, 1, shifts, ramp=ramp).close()
+        with closing(world(env_id, 1, shifts, ramp=ramp)) as fitting:
+            told = None if rules is None else load_instructions(rules, spaces_within(fitting, env_id), env_id)
         begun = output_dir / "checkpoints" / "network"
         known = resume and policies.is_saved(str(begun))
         if resume and not known:
@@ -85,10 +96,12 @@ def adapt(
         check_folder(output_dir)
         if not known:
             policy.save(begun)
-        found = adapt(policy, env_id, shifts, course, progress=progress, checkpoints=output_dir / "checkpoints", resume=resume)
-        metrics = adapted.metrics_of(found, time.perf_counter() - began)
-        story = adapted.story_of(found, metrics, source or "A taught policy", progress)
-        adapted.publish(found, story, output_dir)
+        kept = output_dir / "checkpoints"
+        found = adapt(policy, env_id, shifts, course, instructions=told, progress=progress, checkpoints=kept, resume=resume)
+        ruled = adapted.ruled(found, progress) if explain else "the run was asked not to."
+        metrics = adapted.metrics_of(found, ruled, time.perf_counter() - began)
+        story = adapted.story_of(found, ruled, metrics, source or "A taught policy", progress)
+        adapted.publish(found, ruled, story, output_dir)
     if as_json:
         emit(metrics)
         return

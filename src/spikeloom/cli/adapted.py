@@ -3,6 +3,7 @@ What an adaptation leaves: metrics.json, story.json, report.html and the network
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,15 @@ from numpy import ndarray
 from rich.table import Table
 
 from spikeloom.agent.adapting import Adaptation, Course, Life
+from spikeloom.agent.body import worded
+from spikeloom.agent.explaining import Explanation, explained, why_not
 from spikeloom.agent.filming import filmed
+from spikeloom.agent.guarding import Keeping, lines
 from spikeloom.agent.logbook import LED_BACK, NOTICED, TRIED
+from spikeloom.agent.policy import Acting
+from spikeloom.agent.rules import Log
 from spikeloom.errors import ResourceError
-from spikeloom.ir import Progress, write_json
+from spikeloom.ir import Progress, write_bytes, write_json
 from spikeloom.report import AgentStory, clip, write_agent
 from spikeloom.report.numerals import percent, significant
 from spikeloom.simulate import ASSUMPTIONS, Profile
@@ -25,7 +31,15 @@ ROWS = {"ANN fp32": "ANN, fp32", "ANN int8": "ANN, int8", "SNN (graded)": "spiki
 FRAME_MS = 50
 
 
-def metrics_of(found: Adaptation, seconds: float) -> dict[str, Any]:
+def ruled(found: Adaptation, progress: Progress) -> Explanation | str:
+    """What the frozen network and the best adapted one do, in rules; or why that is not told."""
+    late = max(policy.embodied.body.delay for policy in (found.policy, found.best.policy))
+    reason = why_not((found.policy.observation, found.policy.action), late)
+    guard = found.instructions.guard
+    return reason or explained(found.policy, found.best.policy, found.environment, found.shifts, guard=guard, progress=progress)
+
+
+def metrics_of(found: Adaptation, rules: Explanation | str, seconds: float) -> dict[str, Any]:
     """The numbers of an adaptation: JSON only."""
     seeds = [_seed(found, life) for life in found.lives]
     means = {"usual": found.usual, "chance": found.chance, "frozen": found.frozen, "ann": found.ann}
@@ -53,7 +67,56 @@ def metrics_of(found: Adaptation, seconds: float) -> dict[str, Any]:
         },
         "kept_seed": found.best.seed,
         "seconds": seconds,
+        **told_by(found),
+        **({} if isinstance(rules, str) else {"rules": _rules(rules)}),
     }
+
+
+def _rules(rules: Explanation) -> dict[str, Any]:
+    return {"before": rules.before.as_data(), "after": rules.after.as_data(), "act_differently": rules.difference.share}
+
+
+def told_by(found: Adaptation) -> dict[str, Any]:
+    """What came of a person's guards and rules; nothing where there are none."""
+    made, guard, lesson = dict[str, Any](), found.instructions.guard, found.lesson
+    if guard is not None:
+        lived = [life.lived for life in found.lives]
+        made["guards"] = [
+            {
+                "name": each.name,
+                "when": each.when.text,
+                "lived": sum(log.counts[each.name] for log in lived if log is not None),
+                "gave_way": sum(log.conflicts[each.name] for log in lived if log is not None),
+                "frozen": _count(found.guarded, each.name),
+                "adapted": _count(found.best.judged, each.name),
+            }
+            for each in guard.constraints
+        ]
+        logs = {"frozen": found.guarded, "adapted": found.best.judged}
+        decisions = {name: log.states for name, log in logs.items() if log is not None}
+        made["decisions"] = {"lived": sum(log.states for log in lived if log is not None), **decisions}
+    if lesson is not None:
+        made["taught"] = {
+            "speaks": lesson.taught.speaks,
+            "before": _known(lesson.taught.before),
+            "after": _known(lesson.taught.after),
+            "kept": _known(lesson.taught.kept),
+            "returned": float(lesson.returns.mean()),
+            "error": error(lesson.returns),
+            "frozen_obeys": _known(lesson.frozen_obeys),
+            "taught_obeys": _known(lesson.obeys),
+            "adapted_obeys": _known(found.best.obeyed),
+        }
+    return made
+
+
+def _count(log: Log | None, name: str) -> int:
+    return 0 if log is None else log.counts[name]
+
+
+def _known(value: float | None) -> float | None:
+    """A number, or None for NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def error(values: ndarray) -> float:
@@ -74,6 +137,7 @@ def _seed(found: Adaptation, life: Life) -> dict[str, Any]:
         "led_back": what.count(LED_BACK),
         "episodes": len(life.episodes),
         "steps": life.steps,
+        "body": worded(life.policy.embodied.body, found.policy.embodied.body) or None,
     }
 
 
@@ -81,9 +145,10 @@ def _energies(profile: Profile) -> Mapping[str, float]:
     return {row.network: row.total_pj for row in profile.energy}
 
 
-def story_of(found: Adaptation, metrics: dict[str, Any], source: str, progress: Progress) -> AgentStory:
+def story_of(found: Adaptation, rules: Explanation | str, metrics: dict[str, Any], source: str, progress: Progress) -> AgentStory:
     """The report's data."""
     clips, why = clips_of(found, progress)
+    why = why | ({"rules": rules} if isinstance(rules, str) else {})
     rows = [
         {**dataclasses.asdict(row), "network": ROWS[row.network], "total_pj": row.total_pj}
         for row in found.profile.energy
@@ -110,6 +175,7 @@ def story_of(found: Adaptation, metrics: dict[str, Any], source: str, progress: 
         changes=[{**dataclasses.asdict(change), "seed": life.seed} for life in found.lives for change in life.changes],
         energy=rows,
         clips=clips,
+        rules={} if isinstance(rules, str) else texts(rules),
         assumptions=[*ASSUMPTIONS, "Learning itself is not priced: these are decisions of a network whose weights are written."],
         settings=told(found.course),
         reasons=why,
@@ -121,8 +187,9 @@ def clips_of(found: Adaptation, progress: Progress) -> tuple[list[dict[str, Any]
     made = list[dict[str, Any]]()
     for name, policy in (("Before", found.policy), ("After", found.best.policy)):
         progress("filming", len(made), 2)
+        act = Keeping(Acting(policy), policy.action, found.instructions.guard)
         try:
-            frames, total = filmed(policy.actor(), found.environment, found.shifts)
+            frames, total = filmed(act, found.environment, found.shifts)
         except (ResourceError, ImportError) as missing:
             return [], {"clip": f"pictures need what is not installed: {missing}"}
         made.append({"name": name, "picture": clip(frames, FRAME_MS), "returned": total})
@@ -136,9 +203,19 @@ def told(course: Course) -> dict[str, Any]:
     return plain | {f"learning.{name}": value for name, value in learning.items()}
 
 
-def publish(found: Adaptation, story: AgentStory, folder: Path) -> None:
-    """The network whose weights settled best, the metrics, the story and the page in a folder."""
+def texts(rules: Explanation) -> dict[str, str]:
+    """Rules as the page has them."""
+    return {"before": rules.before.text, "after": rules.after.text, "difference": rules.difference.text()}
+
+
+def publish(found: Adaptation, rules: Explanation | str, story: AgentStory, folder: Path) -> None:
+    """The network whose weights settled best, the metrics, the story, the page, rules and vetoes in a folder."""
     found.best.policy.save(folder)
+    if not isinstance(rules, str):
+        rules.save(folder)
+    if found.instructions.guard is not None:
+        rows = [row for life in found.lives if life.lived for row in lines(life.lived, life.seed, found.policy.action)]
+        write_bytes(folder / "vetoes.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
     write_json(folder / "metrics.json", story.metrics)
     write_json(folder / "story.json", story.to_json())
     write_agent(story, folder / "report.html")
@@ -158,6 +235,10 @@ def table_of(metrics: Mapping[str, Any]) -> Table:
     ):
         if key in returns:
             table.add_row(name, significant(returns[key]), significant(returns[f"{key}_error"]), "", "")
+    if "taught" in metrics:
+        table.add_row(
+            "taught by rules, changed", significant(metrics["taught"]["returned"]), significant(metrics["taught"]["error"]), "", ""
+        )
     for row in metrics["seeds_found"]:
         noticed = "" if row["noticed"] is None else f"after {row['noticed']} episodes"
         share = percent(row["recovered"], 0)

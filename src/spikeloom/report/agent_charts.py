@@ -18,7 +18,12 @@ BEST = Line("snn", "Best actions", "circle")
 EXPLORED = Line("agreement", "Exploring", "circle")
 USUAL = Line("ann", "In the usual world", "diamond")
 FROZEN = Line("control", "Frozen", "square")
-EVENTS = {"drift noticed": ("bad", "diamond"), "led back": ("control", "square"), "calmed": ("snn", "circle")}
+EVENTS = {
+    "drift noticed": ("bad", "diamond"),
+    "body changed": ("ann", "diamond"),
+    "led back": ("control", "square"),
+    "calmed": ("snn", "circle"),
+}
 """Of each event that is drawn, the colour and the marker."""
 BINS = 24
 
@@ -153,7 +158,7 @@ def largest(changes: Sequence[Row]) -> Number:
 
 
 def runs(text: str) -> list[tuple[str, str]]:
-    """Lines of a difference in runs: ("added" | "removed" | "", text), by their first character."""
-    kinds = {"+": "added", "-": "removed", "\N{MINUS SIGN}": "removed"}
+    """Lines of a difference in runs: ("added" | "removed" | "moved" | "", text), by their first character."""
+    kinds = {"+": "added", "-": "removed", "\N{MINUS SIGN}": "removed", "~": "moved"}
     grouped = itertools.groupby(text.splitlines(), key=lambda line: kinds.get(line.lstrip()[:1], ""))
     return [(kind, "\n".join(lines)) for kind, lines in grouped]

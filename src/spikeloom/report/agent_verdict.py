@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from spikeloom.report.agent_data import AgentStory
 from spikeloom.report.data import Row
-from spikeloom.report.numerals import MISSING, count, duration, finite, joules, percent, significant, times
+from spikeloom.report.numerals import MISSING, Number, count, duration, finite, joules, percent, significant, times
 from spikeloom.report.verdict import Finding, Span
 
 GOOD, SIGNIFICANT = 0.7, 2.0
@@ -27,9 +27,34 @@ def sentence(story: AgentStory) -> tuple[Span, ...]:
     return (*begin, Span(after), Span(significant(adapted), "snn"), lost)
 
 
+def ruled(story: AgentStory) -> bool:
+    """Whether there is anything to say of rules: those of the network, or those of a person."""
+    return bool(story.rules or story.reasons.get("rules") or story.metrics.get("guards") or story.metrics.get("taught"))
+
+
+def lesson(metrics: Row) -> list[tuple[str, Number | None, Number | None, Number | None]]:
+    """What a person's rules did: (network, the share of the states they speak of in which it obeys, its return, the standard error)."""
+    taught, returns = metrics["taught"], metrics.get("returns") or {}
+    kept = next((row for row in metrics.get("seeds_found") or () if row["seed"] == metrics.get("kept_seed")), {})
+    return [
+        ("Frozen", taught.get("frozen_obeys"), returns.get("frozen"), returns.get("frozen_error")),
+        ("After the lesson", taught.get("taught_obeys"), taught.get("returned"), taught.get("error")),
+        ("Adapted", taught.get("adapted_obeys"), kept.get("returned"), kept.get("error")),
+    ]
+
+
 def findings(story: AgentStory) -> tuple[Finding, ...]:
     """Judgements that fit on one line each."""
-    found = (_recovered(story), _harmed(story), _noticed(story), _led_back(story), _cost(story))
+    found = (
+        _recovered(story),
+        _harmed(story),
+        _noticed(story),
+        _rewired(story),
+        _led_back(story),
+        _guarded(story),
+        _obeyed(story),
+        _cost(story),
+    )
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -74,9 +99,31 @@ def _noticed(story: AgentStory) -> Finding | None:
     )
 
 
+def _rewired(story: AgentStory) -> Finding | None:
+    """What the agent says of its changed body."""
+    said = [row.get("body") for row in story.metrics.get("seeds_found") or ()]
+    found = [words for words in dict.fromkeys(said) if words]
+    if not found:
+        return None
+    each = (f"{words} ({said.count(words)} of {len(said)} seeds)" if len(said) > 1 else words for words in found)
+    return Finding(f"The agent says of its body: {'; or '.join(each)}", "good")
+
+
 def _led_back(story: AgentStory) -> Finding | None:
     total = sum(map(len, events_of(story.lives, "led back")))
     return Finding(f"Led back to better weights {count(total)} {'time' if total == 1 else 'times'}") if total else None
+
+
+def _guarded(story: AgentStory) -> Finding | None:
+    guards, decisions = story.metrics.get("guards") or (), (story.metrics.get("decisions") or {}).get("adapted")
+    if not guards or not decisions:
+        return None
+    return Finding(f"Guards changed {percent(sum(row['adapted'] for row in guards) / decisions)} of the adapted network's decisions")
+
+
+def _obeyed(story: AgentStory) -> Finding | None:
+    share = (story.metrics.get("taught") or {}).get("adapted_obeys")
+    return Finding(f"It does what the person's rules say in {percent(share)} of the states they speak of") if finite(share) else None
 
 
 def _cost(story: AgentStory) -> Finding | None:

@@ -16,6 +16,7 @@ that action is left. The network's own choice stands where no guard takes it. Sh
 reinforcement learning via shielding.
 """
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,6 +73,15 @@ class Decision:
     by: NDArray[np.int64]
     conflicts: Bool[np.ndarray, "g n"]
 
+    def at(self, rows: NDArray[Any]) -> "Decision":
+        """Some of the states."""
+        return Decision(self.wanted[rows], self.taken[rows], self.by[rows], self.conflicts[:, rows])
+
+    def only(self, rows: Bool[np.ndarray, " n"]) -> "Decision":
+        """In the other states nothing was taken."""
+        taken = np.where(rows.reshape(-1, *[1] * (self.taken.ndim - 1)), self.taken, self.wanted)
+        return Decision(self.wanted, taken, np.where(rows, self.by, -1), self.conflicts & rows)
+
 
 @final
 @dataclass(frozen=True)
@@ -107,6 +117,13 @@ class Guard:
 
         Raises DataError for shapes that do not fit, NumericError for NaN observations or outputs.
         """
+        found = self.decided(observations, outputs, wanted)
+        if log is not None:
+            log.note(np.asarray(observations), found)
+        return found.taken
+
+    def decided(self, observations: NDArray[Any], outputs: NDArray[Any], wanted: NDArray[Any] | None = None) -> "Decision":
+        """As `actions`, with what was wanted and which guard took it."""
         names, samples = self.features.names, len(observations)
         outputs = np.asarray(outputs)
         if outputs.shape != (samples, len(names.actions)):
@@ -115,10 +132,7 @@ class Guard:
             raise NumericError("an output of the policy is no number", found=f"sample {int(np.argwhere(np.isnan(outputs))[0, 0])}")
         values = self.features.columns(observations, frozenset[str]().union(*(each.when.reads for each in self.constraints)))
         decide = self._bounded if names.continuous else self._chosen
-        found = decide(values, outputs, wanted)
-        if log is not None:
-            log.note(np.asarray(observations), found)
-        return found.taken
+        return decide(values, outputs, wanted)
 
     def _chosen(self, values: Mapping[str, Column], outputs: NDArray[Any], wanted: NDArray[Any] | None) -> "Decision":
         samples, rows = len(outputs), np.arange(len(outputs))
@@ -157,12 +171,19 @@ class Guard:
 class Log:
     """What guards did: `steps` and `states` seen, vetoes and conflicts of each guard, and the last vetoes in full."""
 
-    def __init__(self, guard: Guard, keep: int) -> None:
+    def __init__(self, guard: Guard, keep: int, told: Mapping[str, Any] | None = None) -> None:
+        """`told` is what an earlier log of the same guards wrote."""
+        none = dict.fromkeys((each.name for each in guard.constraints), 0)
+        told = told or {"steps": 0, "states": 0, "counts": none, "conflicts": none, "vetoes": []}
         self.guard, self.keep = guard, keep
-        self.steps = self.states = 0
-        self.vetoes: list[Veto] = []
-        self.counts = dict.fromkeys((each.name for each in guard.constraints), 0)
-        self.conflicts = dict.fromkeys((each.name for each in guard.constraints), 0)
+        self.steps, self.states = int(told["steps"]), int(told["states"])
+        self.vetoes = [_veto(*each) for each in told["vetoes"]]
+        self.counts, self.conflicts = ({name: int(told[key][name]) for name in none} for key in ("counts", "conflicts"))
+
+    def told(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        vetoes = [list(dataclasses.astuple(each)) for each in self.vetoes]
+        return {"steps": self.steps, "states": self.states, "counts": self.counts, "conflicts": self.conflicts, "vetoes": vetoes}
 
     def note(self, seen: NDArray[Any], decision: Decision) -> None:
         """One step of all environments: what was seen, and what was decided."""
@@ -202,6 +223,10 @@ class Guarded:
         return self.guard.actions(observations, found, log=self.log)
 
 
+def _veto(step: int, environment: int, rule: str, observation: Any, wanted: Any, taken: Any) -> Veto:
+    return Veto(step, environment, rule, tuple(observation), _plain(wanted), _plain(taken))
+
+
 def _plain(value: Any) -> int | tuple[float, ...]:
     return tuple(float(v) for v in value) if np.ndim(value) else int(value)
 
@@ -222,8 +247,12 @@ def guards_from(text: str, names: Names | None = None) -> Guard:
 def guards_of(root: Entry, names: Names | None = None) -> Guard:
     """The guards in a document; as `load_guards`."""
     fields = root.fields((*HEAD, "guards"), ("guards",))
-    features = features_of(fields, names)
-    entries = fields["guards"].items()
+    return guards_in(fields["guards"], features_of(fields, names))
+
+
+def guards_in(given: Entry, features: Features) -> Guard:
+    """The guards in a list; as `load_guards`."""
+    entries = given.items()
     made = [_constraint(entry, features, number) for number, entry in enumerate(entries, 1)]
     for number, each in enumerate(made):
         if each.name in {other.name for other in made[:number]}:

@@ -10,7 +10,7 @@ arXiv:1805.08328. A policy without values has weights of 1.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -93,66 +93,78 @@ def imitate(
     but its thresholds are moved where that is worth it (for what changed in a policy: `difference`). `meet` is called with seeds from
     `seed` on. Raises DataError where no two episodes were met.
     """
-    recipe = recipe or Recipe()
-    generator = np.random.default_rng(seed)
-    train, test = _parted(meet(act, seed), recipe.held_out, generator)
-    own, tested = np.empty((0, train.shape[1])), [test]
-    rounds: list[tuple[float, Imitation]] = []
+    recipe, generator = recipe or Recipe(), np.random.default_rng(seed)
+
+    def asked(given: Visits) -> tuple[Lesson, Lesson]:
+        return _parted(_lesson(act, values, given.observations), given.episodes, recipe.held_out, generator)
+
+    train, test = asked(meet(act, seed))
+    own, held, made = train.at(np.arange(0)), list[Lesson](), list[Imitation]()
     for number in range(recipe.rounds + 1):
-        states = _sampled(train, own, recipe.own, generator)
-        tree, rules = _fitted(act, states, features, recipe, values, start, environment)
-        rounds.append((0.0, Imitation(rules, tree, states, ())))
-        if number == recipe.rounds:
-            break
-        met, held = _parted(meet(rules, seed + number + 1), recipe.held_out, generator)
-        own, tested = np.concatenate([own, met]), [*tested, held]
-    judged = [_judged(act, each, tested) for _, each in rounds]
-    best = rounds[int(np.argmax(judged))][1]
-    return Imitation(best.rules, best.tree, best.states, tuple(judged))
+        lesson = _sampled(train, own, recipe.own, generator)
+        tree, rules = _learnt(lesson, features, recipe, start, environment)
+        made.append(Imitation(rules, tree, lesson.states, ()))
+        if number < recipe.rounds:
+            more, kept = asked(meet(rules, seed + number + 1))
+            own, held = own + more, [*held, kept]
+    judged = [_judged(each.rules, test, held) for each in made]
+    return replace(made[int(np.argmax(judged))], agreement=tuple(judged))
 
 
-def _judged(act: Decide, given: Imitation, tested: list[Numbers]) -> float:
-    """Agreement on the policy's held-out states and on the trees' together, half and half."""
-    own = np.concatenate(tested[1:]) if len(tested) > 1 else tested[0]
-    return 0.5 * sum(agreement(given.rules(states), _labels(act, states)) for states in (tested[0], own))
+@final
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """States, what the policy does there, and what a wrong action costs (1 where nobody says)."""
+
+    states: Numbers
+    answers: NDArray[Any]
+    costs: Numbers
+
+    def at(self, places: NDArray[Any]) -> "Lesson":
+        """Some of them."""
+        return Lesson(self.states[places], self.answers[places], self.costs[places])
+
+    def __add__(self, other: "Lesson") -> "Lesson":
+        """Both."""
+        pairs = ((self.states, other.states), (self.answers, other.answers), (self.costs, other.costs))
+        return Lesson(*(np.concatenate(pair) for pair in pairs))
 
 
-def _labels(act: Decide, states: Numbers) -> NDArray[Any]:
-    found = np.asarray(act(states.astype(np.float32)))
-    return found if found.ndim > 1 or found.dtype.kind in "iu" else found[:, None]
+def _lesson(act: Decide, values: Callable[[NDArray[Any]], NDArray[Any]] | None, states: Numbers) -> Lesson:
+    seen = states.astype(np.float32)
+    found = np.asarray(act(seen))
+    discrete = found.dtype.kind in "iu"
+    answers = found.astype(np.int64) if discrete else found.reshape(len(found), -1).astype(np.float64)
+    return Lesson(states, answers, losses(values(seen)) if values is not None else np.ones(len(states)))
 
 
-def _parted(given: Visits, share: float, generator: np.random.Generator) -> tuple[Numbers, Numbers]:
-    """States of some episodes, and of the others: never of one episode on both sides."""
-    episodes = generator.permutation(np.unique(given.episodes))
+def _judged(rules: RuleSet, test: Lesson, held: list[Lesson]) -> float:
+    """Agreement on the policy's held-out states and on those of all trees together, half and half."""
+    own = sum(held[1:], held[0]) if held else test
+    return 0.5 * sum(agreement(rules(each.states), each.answers) for each in (test, own))
+
+
+def _parted(lesson: Lesson, numbers: NDArray[Any], share: float, generator: np.random.Generator) -> tuple[Lesson, Lesson]:
+    """The states of some episodes, and those of a share that is held out: never of one episode on both sides."""
+    episodes = generator.permutation(np.unique(numbers))
     if len(episodes) < 2:
-        raise DataError(
-            "rules are judged on episodes that they were not learnt from", found=f"{len(episodes)} episode", allowed="2 or more"
-        )
-    held = np.isin(given.episodes, episodes[: max(1, int(share * len(episodes)))])
-    return given.observations[~held], given.observations[held]
+        found = f"{len(episodes)} episode"
+        raise DataError("rules are judged on episodes that they were not learnt from", found=found, allowed="2 or more")
+    held = np.isin(numbers, episodes[: max(1, int(share * len(episodes)))])
+    return lesson.at(~held), lesson.at(held)
 
 
-def _sampled(train: Numbers, own: Numbers, share: float, generator: np.random.Generator) -> Numbers:
-    """The policy's states, and the tree's up to a share of all; at most `MOST_SAMPLES`."""
-    few = min(len(own), int(share * min(MOST_SAMPLES, len(train) / (1 - share))))
-    many = min(len(train), MOST_SAMPLES - few)
-    parts = [part[generator.permutation(len(part))[:count]] for part, count in ((train, many), (own, few))]
-    return np.concatenate(parts)
+def _sampled(train: Lesson, own: Lesson, share: float, generator: np.random.Generator) -> Lesson:
+    """The policy's states, and the trees' up to a share of all; at most `MOST_SAMPLES`."""
+    asked, met = len(train.states), len(own.states)
+    few = min(met, int(share * min(MOST_SAMPLES, asked / (1 - share))))
+    many = min(asked, MOST_SAMPLES - few)
+    return train.at(generator.permutation(asked)[:many]) + own.at(generator.permutation(met)[:few])
 
 
-def _fitted(
-    act: Decide,
-    states: Numbers,
-    features: Features,
-    recipe: Recipe,
-    values: Callable[[NDArray[Any]], NDArray[Any]] | None,
-    start: Tree | None,
-    environment: str | None,
-) -> tuple[Tree, RuleSet]:
-    x, y = features.matrix(states), _labels(act, states)
-    y = y.astype(np.int64) if y.ndim == 1 else y.astype(np.float64)
-    weights = weights_of(values(states.astype(np.float32))) if values is not None else np.ones(len(x))
+def _learnt(lesson: Lesson, features: Features, recipe: Recipe, start: Tree | None, environment: str | None) -> tuple[Tree, RuleSet]:
+    x, y = features.matrix(lesson.states), lesson.answers
+    weights = lesson.costs / max(float(lesson.costs.mean()), 1e-12)
     tree = fitted(x, y, weights, recipe, start)
     return tree, as_rules(tree, features, x, y, weights, tolerance=recipe.tolerance, environment=environment)
 
@@ -166,7 +178,6 @@ def fitted(x: Numbers, y: NDArray[Any], weights: Numbers, recipe: Recipe, start:
     return trees.rounded(made, x, y, weights, recipe.tolerance)
 
 
-def weights_of(values: NDArray[Any]) -> Numbers:
-    """VIPER's weights [n] from values [n, actions]: what the worst action loses, 1 on average."""
-    loss = values.max(1).astype(np.float64) - values.min(1)
-    return loss / max(float(loss.mean()), 1e-12)
+def losses(values: NDArray[Any]) -> Numbers:
+    """What the worst action loses [n], from values [n, actions]: VIPER's weights."""
+    return values.max(1).astype(np.float64) - values.min(1)

@@ -130,7 +130,8 @@ def narrowed(directions: Numbers, most: int) -> Bool[np.ndarray, "k f"]:
 
 
 def _tree(x: Numbers, y: NDArray[np.int64], leaves: int) -> Tree:
-    return trees.grown(x, y, np.ones(len(x)), leaves, 4)
+    weights = np.ones(len(x))
+    return trees.pruned(trees.grown(x, y, weights, 8 * leaves, 4), x, y, weights, leaves)
 
 
 def _begun(x: Numbers, y: NDArray[np.int64], plain: int, search: Search, generator: np.random.Generator) -> Numbers:
@@ -159,8 +160,7 @@ def _begun(x: Numbers, y: NDArray[np.int64], plain: int, search: Search, generat
 
 def _used(features: Features, raw: Numbers, y: NDArray[np.int64], search: Search) -> Features:
     x = features.matrix(raw)
-    tree = trees.pruned(trees.grown(x, y, np.ones(len(x)), 8 * search.leaves, 4), x, y, np.ones(len(x)), search.leaves)
-    kept = {feature - raw.shape[1] for feature, _ in trees.splits(tree)}
+    kept = {feature - raw.shape[1] for feature, _ in trees.splits(_tree(x, y, search.leaves))}
     texts = [
         each.text
         for place, each in enumerate(features.predicates.values())

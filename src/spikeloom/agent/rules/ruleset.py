@@ -128,8 +128,12 @@ class RuleSet:
 
             path.write_text(json.dumps(self.as_data(), indent=1) + "\n", encoding="utf-8")
         else:
-            path.write_text(yaml.safe_dump(self.as_data(), sort_keys=False, width=140, allow_unicode=True), encoding="utf-8")
+            path.write_text(self.yaml(), encoding="utf-8")
         return path
+
+    def yaml(self) -> str:
+        """What a YAML file holds."""
+        return yaml.safe_dump(self.as_data(), sort_keys=False, width=140, allow_unicode=True)
 
 
 def load_rules(path: Path, names: Names | None = None) -> RuleSet:
@@ -148,7 +152,11 @@ def rules_from(text: str, names: Names | None = None) -> RuleSet:
 def rules_of(root: Entry, names: Names | None = None) -> RuleSet:
     """The rules in a document; as `load_rules`."""
     fields = root.fields((*HEAD, "rules", "otherwise"), ("rules",))
-    features = features_of(fields, names)
+    return rules_in(fields, features_of(fields, names))
+
+
+def rules_in(fields: Mapping[str, Entry], features: Features) -> RuleSet:
+    """The rules among a document's fields; as `load_rules`."""
     rules = tuple(_rule(entry, features) for entry in fields["rules"].items())
     otherwise = answer_of(fields["otherwise"], features.names) if "otherwise" in fields else None
     if not rules and otherwise is None:
