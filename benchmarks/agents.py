@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from acting import policies, rules, shifts, speed
+from acting import evolution, policies, rules, shifts, speed
 from acting.networks import NAMES
 from harness.rows import Row, write
 
@@ -24,6 +24,7 @@ PARTS: Mapping[str, Callable[..., Iterator[Row]]] = {
     "speed": speed.rows,
     "shifts": shifts.rows,
     "rules": rules.rows,
+    "evolution": evolution.rows,
 }
 
 

@@ -6,6 +6,7 @@ Spiking networks that act in an environment (floor 5): policies, their episodes,
     body         what it acts through, and late actions undone by the `forward` model;  `diagnosis`: what of it has changed
     living       the closed loop: `usual_of`, `acquainted`, `lived`, `settled`
     adapting     `adapt`: all of it, from a policy to what became of it;  store, reliving, logbook: kept and taken up again
+    evolution    `evolve_agent`: neurons and plasticity on return;  contest: what a candidate gets, `entered`;  genes
     worlds       environments that change;  rules: a policy in rules, guards, corrections
 """
 
@@ -13,7 +14,9 @@ from spikeloom.agent.adapting import Adaptation, Course, adapt
 from spikeloom.agent.agent import Agent
 from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.calibration import Round, in_closed_loop
+from spikeloom.agent.contest import Contest, entered
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
+from spikeloom.agent.evolution import Breeding, Evolved, evolve_agent
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, foreseen, live, lived, settled, usual_of
 from spikeloom.agent.policy import Policy, open_policy, policy_of
@@ -29,9 +32,12 @@ __all__ = [
     "Agent",
     "AgentState",
     "Arrival",
+    "Breeding",
+    "Contest",
     "Continuous",
     "Course",
     "Discrete",
+    "Evolved",
     "Learning",
     "Moment",
     "Policy",
@@ -42,7 +48,9 @@ __all__ = [
     "acted",
     "adapt",
     "at_random",
+    "entered",
     "environments",
+    "evolve_agent",
     "foreseen",
     "in_closed_loop",
     "live",

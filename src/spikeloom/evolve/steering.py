@@ -53,7 +53,7 @@ def listened(bench: Bench, genes: Genes) -> tuple[Outcome, str, dict[str, Heard]
     def watch(name: str, driving: Sequence[Tensor], sent: Tensor) -> None:
         if (site := bench.sites.get(name)) is None:
             return
-        parts = (sent, _at_top(sent, tensors, site), ~fired(sent, tensors, site))
+        parts = (sent, at_top(sent, tensors, site), ~fired(sent, tensors, site))
         found = [by_channel(part.double(), site.options["axis"]).mean(1) for part in parts]
         sums[name] = [a + b for a, b in zip(sums[name], found, strict=True)] if name in sums else found
 
@@ -61,7 +61,8 @@ def listened(bench: Bench, genes: Genes) -> tuple[Outcome, str, dict[str, Heard]
     return outcome, base, {name: _heard(bench, bench.sites[name], tensors, total) for name, total in sums.items()}
 
 
-def _at_top(sent: Tensor, tensors: Mapping[str, Tensor], site: Site) -> Tensor:
+def at_top(sent: Tensor, tensors: Mapping[str, Tensor], site: Site) -> Tensor:
+    """Where what a population sent is its highest level; of a table its highest or lowest height."""
     if site.table:
         values = read(tensors[site.tensors["values"]])
         return (sent >= values.max()) | (sent <= values.min())
@@ -73,7 +74,7 @@ def _heard(bench: Bench, site: Site, tensors: Mapping[str, Tensor], total: Seque
     mean, top, silent = (part / len(bench.chunks) for part in total)
     ann = bench.means.get(site.node)
     lacking = torch.zeros_like(mean) if ann is None else (ann - mean) / _unit(site, tensors)
-    return Heard(*(_grouped(site, part) for part in (lacking, top, silent)))
+    return Heard(*(grouped(site, part) for part in (lacking, top, silent)))
 
 
 def _unit(site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -83,7 +84,8 @@ def _unit(site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
     return mean_distance(read(tensors[site.tensors["values"]]).double().sort(-1).values)
 
 
-def _grouped(site: Site, by_channel_: Tensor) -> Float[np.ndarray, " g"]:
+def grouped(site: Site, by_channel_: Tensor) -> Float[np.ndarray, " g"]:
+    """The mean of each group of channels."""
     groups = max(part.stop - part.start for part in site.genes.values())
     place = group_of(len(by_channel_), groups)
     total = torch.zeros(groups, dtype=torch.float64).index_add_(0, place, by_channel_.double())
