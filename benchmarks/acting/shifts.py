@@ -28,7 +28,7 @@ from spikeloom.agent import Act, returns
 from spikeloom.agent.agent import Agent
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.learning import Learning
-from spikeloom.agent.living import acquainted, lived, settled, usual_of
+from spikeloom.agent.living import acquainted, foreseen, lived, settled, usual_of
 from spikeloom.agent.worlds import world
 from spikeloom.agent.worlds.benchmark import SUITES, Case, Suite
 
@@ -55,6 +55,7 @@ def of_suite(env_id: str, suite: Suite, seeds: int) -> Iterator[Row]:
     learning, exploration = settings_of(env_id)
     agent = Agent(policy, usual, plastic="always", learning=learning, exploration=exploration)
     critic = acquainted(agent, agent.init(ENVIRONMENTS), world(env_id, ENVIRONMENTS))
+    agent = agent.replaced(forward=foreseen(agent, world(env_id, ENVIRONMENTS)))
     base = judged(policy.actor(), env_id, {})
     for case in suite.cases:
         frozen = judged(policy.actor(), env_id, case.shift)
@@ -72,7 +73,7 @@ def of_case(
         state = dataclasses.replace(agent.init(ENVIRONMENTS, seed), critic=critic)
         state = lived(agent, state, world(env_id, ENVIRONMENTS, case.shift), EPISODES - SETTLING, seed=500 + 1000 * seed)
         kept, _ = settled(agent, state, world(env_id, ENVIRONMENTS, case.shift), SETTLING, seed=90_000 + 1000 * seed)
-        adapted.append(judged(agent.network(kept).actor(), env_id, case.shift))
+        adapted.append(judged(agent.network(kept.weights, kept.body).actor(), env_id, case.shift))
         steps.append(state.steps)
         tuned.append(judged(fine_tuned(zoo, env_id, case, state.steps, agent.exploration.width, seed), env_id, case.shift))
     return row(env_id, case, suite, base, frozen, (adapted, tuned, steps), judged(zoo.ann(), env_id, case.shift))

@@ -12,12 +12,13 @@ from gated.pictures import WORK, Kept
 from harness.rows import SHARED, Row
 from spikeloom import datasets
 from spikeloom.datasets import Preprocessing
-from spikeloom.datasets.corruptions import CORRUPTIONS, corrupted
+from spikeloom.datasets.corruptions import corrupted
 from spikeloom.logic import convolutional, floating_twin
 from spikeloom.train import Noise, train_classifier
 
 COMMAND = "python benchmarks/logic_gated.py --parts cifar10"
 CHANNELS, HIDDEN, BITS, TESTED = (64, 128, 256), 512, (0.2, 0.4, 0.6, 0.8), 2000
+CORRUPTIONS = ("gaussian_noise", "gaussian_blur", "brightness", "jpeg")
 NOISE = Noise(("gaussian", "occlusion", "dropped"), 0.0, 0.2, curriculum=False)
 SHARED_OPTIONS = {"batch_size": 128, "optimiser": "adamw", "schedule": "cosine", "weight_decay": 0.0, "precision": "bfloat16"}
 

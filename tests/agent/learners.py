@@ -8,7 +8,9 @@ import torch
 from tests.agent.worlds import network
 
 from spikeloom.agent import Continuous, Discrete, Policy, Signal
-from spikeloom.agent.agent import Agent, Arrival, Usual
+from spikeloom.agent.agent import Agent
+from spikeloom.agent.arrival import Arrival
+from spikeloom.agent.state import Usual
 
 OBSERVED = 3
 

@@ -14,6 +14,7 @@ from spikeloom.agent.adapting import Adaptation, Course, adapt
 from spikeloom.agent.checkpoints import prepare
 from spikeloom.agent.logbook import NOTICED, TRIED
 from spikeloom.agent.rules import Instructions, instructions_from
+from spikeloom.agent.state import Usual
 from spikeloom.agent.worlds import world
 from spikeloom.errors import ConfigError, DataError
 
@@ -186,7 +187,7 @@ def test_a_world_that_does_not_repeat_itself_is_noticed() -> None:
 
 
 def _agent() -> Any:
-    from spikeloom.agent.agent import Agent, Usual
+    from spikeloom.agent.agent import Agent
 
     return Agent(balancing(), Usual(torch.randn(64, 4), np.array([1.0, 2.0])))
 

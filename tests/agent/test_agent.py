@@ -8,9 +8,10 @@ import pytest
 import torch
 from tests.agent.learners import Bandit, agent, arrival, policy
 
-from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.living import live, lived, settled
 from spikeloom.agent.monitor import Monitor
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.trials import Trials
 from spikeloom.errors import ConfigError, DataError
 
@@ -99,7 +100,7 @@ def test_what_is_kept_is_not_worse_than_what_was_converted() -> None:
     broken = dataclasses.replace(state, weights=(*state.weights[:-2], -state.weights[-2], -state.weights[-1]))
     kept, scores = settled(made, broken, env, 64, 0)
     assert len(scores) == 2
-    assert all(torch.equal(a, b) for a, b in zip(kept, made.tail.converted, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(kept.weights, made.tail.converted, strict=True))
 
 
 def test_lessons_move_the_network_to_what_a_person_wants() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from tests.agent.balancing import balancing
 
-from spikeloom.agent.agent import Agent, AgentState, Usual
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.living import live
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.store import copied, load_state, save_state
 from spikeloom.agent.worlds import world
 from spikeloom.errors import InternalError, ProgramError, ResourceError

@@ -8,9 +8,10 @@ import torch
 from tests.agent.balancing import balancing
 from tests.agent.learners import Bandit, agent, policy
 
-from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.agent import Agent
 from spikeloom.agent.living import lived, settled, usual_of
 from spikeloom.agent.rules import Names, RuleSet, instructions_from, rules_from
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.teaching import done_by, instructed, obeyed, outputs_of, reminded
 from spikeloom.agent.worlds import world
 from spikeloom.datasets.spaces import Continuous, Discrete, acted

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.datasets.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from spikeloom.errors import ConfigError
+from spikeloom.errors import ConfigError, DataError
 
 
 def pictures() -> Tensor:
@@ -44,6 +44,34 @@ def test_a_blur_keeps_the_mean_and_softens_the_edge() -> None:
     found = corrupted(x, "gaussian_blur", 5, seed=0)
     assert float(found.mean()) == pytest.approx(float(x.mean()), rel=0.01)
     assert float((found[..., 16] - found[..., 15]).abs().mean()) < 0.6 * float((x[..., 16] - x[..., 15]).abs().mean())
+
+
+def test_less_contrast_keeps_the_mean_and_so_much_of_what_differs() -> None:
+    x = pictures()
+    found = corrupted(x, "contrast", 5, seed=0)
+    assert torch.allclose(found.mean((2, 3)), x.mean((2, 3)), atol=1e-6)
+    assert float(found.std((2, 3)).mean() / x.std((2, 3)).mean()) == pytest.approx(0.15, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_grey_pictures_are_corrupted_as_well(kind: str) -> None:
+    x = pictures()[:, :1]
+    found = corrupted(x, kind, 4, seed=1)
+    assert found.shape == x.shape
+    assert float((found - x).abs().max()) > 0.01
+    assert float((found - x).square().mean()) < 0.04
+
+
+def test_a_picture_is_corrupted_by_its_place_whatever_batch_it_is_in() -> None:
+    x = pictures()
+    whole = corrupted(x, "gaussian_noise", 3, seed=1)
+    assert torch.equal(whole[2:], corrupted(x[2:], "gaussian_noise", 3, seed=1, first=2))
+
+
+@pytest.mark.parametrize("x", [torch.full((1, 1, 8, 8), 1.5), torch.full((1, 1, 8, 8), torch.nan), torch.zeros(1, 2, 8, 8)])
+def test_what_is_no_picture_is_refused(x: Tensor) -> None:
+    with pytest.raises(DataError, match="no pictures"):
+        corrupted(x, "jpeg", 1, seed=0)
 
 
 @pytest.mark.parametrize(("kind", "severity"), [("fog", 1), ("jpeg", 0), ("jpeg", 6)])

@@ -36,6 +36,7 @@ from spikeloom.train import (
     train_classifier,
 )
 from spikeloom.train.continual_state import FILE
+from spikeloom.train.trial import pays
 from spikeloom.zoo.digits_cnn import digits_cnn
 
 QUICK = LocalRules(Homeostasis(settle=64))
@@ -54,7 +55,7 @@ def network(classes: int = 10) -> SpikingModel:
     torch.manual_seed(0)
     kept = y < classes
     train_set = TensorDataset(x[kept], y[kept])
-    model = train_classifier(digits_cnn(classes), train_set, train_set, epochs=4, batch_size=32, lr=0.1).model
+    model = train_classifier(digits_cnn(classes), train_set, train_set, epochs=4, batch_size=32, lr=0.1).model  # pyright: ignore[reportArgumentType]
     assert len(truth) == 355
     program = capture(model.eval(), (x[:2],))
     spiking = run([Fuse(), Spike(levels=15), Balance()], program, Context(stream_of(x[kept][:256])))
@@ -130,6 +131,29 @@ def test_few_labels_help_where_statistics_do_not() -> None:
     assert right(one.predict(test), truth) > right(network()(test).argmax(1), truth) - 0.06
 
 
+def test_labels_do_away_with_knobs_that_spoil_a_context() -> None:
+    (x, y), (test, truth) = digits("train"), digits("test")
+    ones, mine = x[y == 1].repeat(5, 1, 1, 1), truth == 1
+    labels = told(torch.ones(len(ones), dtype=torch.int64), 0.2)
+    blind, one = learner(), learner()
+    through(blind, ones, None)
+    through(one, ones, labels)
+    assert right(blind.predict(test[mine]), truth[mine]) < 0.6, "a stream of one class looks like a drift to neurons"
+    assert len(one.worlds) > 1
+    assert not any(pays(world.evidence) for world in one.worlds[1:])
+    assert right(one.predict(test[mine]), truth[mine]) > 0.95
+    assert right(one.model(1)(test[mine]).argmax(1), truth[mine]) > 0.95
+
+
+def test_labels_leave_knobs_that_pay() -> None:
+    one, (x, y) = learner(), stream()
+    through(one, x, told(y, 0.1))
+    evidence = one.worlds[1].evidence
+    assert evidence.labels > 20
+    assert evidence.total > 20
+    assert pays(evidence)
+
+
 def test_new_classes_are_learnt_and_old_ones_kept() -> None:
     (x, y), (test, truth) = digits("train"), digits("test")
     snn, rules = network(8), replace(QUICK, readout=DeltaRule(classes=10))
@@ -163,6 +187,7 @@ def same(one: ContinualLearner, other: ContinualLearner) -> None:
     for a, b in zip(one.worlds, other.worlds, strict=True):
         assert a.samples == b.samples
         assert a.place.members == b.place.members
+        assert a.evidence == b.evidence
         for name, gain in a.gains.items():
             assert torch.equal(gain, b.gains[name])
             assert torch.equal(a.shifts[name], b.shifts[name])

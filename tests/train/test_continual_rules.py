@@ -12,6 +12,7 @@ from spikeloom.train.contexts import RECENT, Contexts, Place, left, nearest, spr
 from spikeloom.train.homeostasis import Homeostasis, Trace, matched, pace, seen, steered, traced
 from spikeloom.train.intrinsic import Per, folded, with_knobs
 from spikeloom.train.readout import DeltaRule, Memory, grown, learned, readout_of, remembered, taught, weights_in, with_constant
+from spikeloom.train.trial import LEAST, MOST, NOTHING, Evidence, pays, weighed
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -213,3 +214,22 @@ def test_a_context_is_left_when_its_samples_move_and_not_before() -> None:
 def test_options_out_of_range_are_named(options: Homeostasis | DeltaRule | Contexts, key: str) -> None:
     with pytest.raises(ConfigError, match=key):
         options.check()
+
+
+def test_labels_weigh_what_knobs_made_of_a_context() -> None:
+    better, worse, labels = torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([1])
+    gained = float(better.log_softmax(1)[0, 1] - worse.log_softmax(1)[0, 1])
+    found = weighed(NOTHING, better, worse, labels)
+    assert found.total == pytest.approx(gained)
+    assert found.square == pytest.approx(gained**2)
+    assert weighed(found, worse, better, labels).total == pytest.approx(0)
+    assert weighed(found, worse, better, labels).labels == 2
+    assert weighed(NOTHING, 100 * worse, -100 * worse, labels).total == MOST
+
+
+def test_knobs_pay_until_labels_say_more_than_chance_against_them() -> None:
+    assert pays(NOTHING)
+    assert pays(Evidence(-9.0, 9.0, LEAST - 1))
+    assert pays(Evidence(-2.9, 9.0, LEAST))
+    assert not pays(Evidence(-3.1, 9.0, LEAST))
+    assert pays(Evidence(3.1, 9.0, LEAST))

@@ -3,18 +3,21 @@ Spiking networks that act in an environment (floor 5): policies, their episodes,
 
     policy       a network between spaces: `policy_of`;  episodes: `returns`;  calibration: `in_closed_loop`;  residue: between decisions
     agent        `Agent`: init, step; `learning`, `tail`, `exploring`, `critic`, `monitor`, `trials` are its parts
+    body         what it acts through, and late actions undone by the `forward` model;  `diagnosis`: what of it has changed
     living       the closed loop: `usual_of`, `acquainted`, `lived`, `settled`
     adapting     `adapt`: all of it, from a policy to what became of it;  store, reliving, logbook: kept and taken up again
     worlds       environments that change;  rules: a policy in rules, guards, corrections
 """
 
 from spikeloom.agent.adapting import Adaptation, Course, adapt
-from spikeloom.agent.agent import Agent, AgentState, Arrival, Usual
+from spikeloom.agent.agent import Agent
+from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.calibration import Round, in_closed_loop
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
 from spikeloom.agent.learning import Learning
-from spikeloom.agent.living import acquainted, live, lived, settled, usual_of
-from spikeloom.agent.policy import Policy, policy_of
+from spikeloom.agent.living import acquainted, foreseen, live, lived, settled, usual_of
+from spikeloom.agent.policy import Policy, open_policy, policy_of
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.datasets.environment import environments
 from spikeloom.datasets.episodes import Act, Moment, at_random, played
 from spikeloom.datasets.spaces import Action, Continuous, Discrete, Signal, acted
@@ -40,11 +43,13 @@ __all__ = [
     "adapt",
     "at_random",
     "environments",
+    "foreseen",
     "in_closed_loop",
     "live",
     "lived",
     "normalised",
     "observations",
+    "open_policy",
     "played",
     "policy_of",
     "returns",

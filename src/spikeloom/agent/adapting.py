@@ -1,7 +1,7 @@
 """
 An adaptation from beginning to end: a policy that acts well in the usual world meets a changed one, and goes on learning there.
 
-    usual world    returns, what is observed, a critic that knows it
+    usual world    returns, what is observed, a critic that knows it, and a forward model
     changed world  returns of the frozen network; then, for each seed, a life of so many episodes in all environments together, and the
                    weights to keep of those it had (`living.settled`, within the same episodes)
     recovered      (R_adapted − R_frozen)/(R_usual − R_frozen)                                                       (1)
@@ -23,20 +23,22 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from spikeloom.agent.agent import Agent, AgentState, Usual
+from spikeloom.agent.agent import Agent
+from spikeloom.agent.body import Body
 from spikeloom.agent.changes import Change, changes_of
 from spikeloom.agent.checkpoints import prepare
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import JUDGED_SEED, returns
-from spikeloom.agent.guarding import KEPT, Keeping, telling
+from spikeloom.agent.guarding import KEPT, Keeping
 from spikeloom.agent.learning import Learning
-from spikeloom.agent.living import acquainted, settled, usual_of
+from spikeloom.agent.living import acquainted, foreseen, settled, usual_of
 from spikeloom.agent.logbook import Episode, Event, Logbook
-from spikeloom.agent.policy import Policy
+from spikeloom.agent.policy import Acting, Policy
 from spikeloom.agent.reliving import EVERY, relived
 from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.rules.instructions import Instructions
 from spikeloom.agent.rules.ruleset import RuleSet
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.store import Kept, copied, load_state, save_state
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.teaching import Taught, done_by, instructed, obeyed, reminded
@@ -63,7 +65,7 @@ PROFILED = 512
 @dataclass(frozen=True)
 class Course:
     """How an adaptation goes: episodes of all environments together, lives (one for each seed), the control steps after which the world
-    changes and over which, and how the agent learns (`Agent`)."""
+    changes and over which, how the agent learns (`Agent`), and whether it asks first what of its body has changed (`diagnosis`)."""
 
     episodes: int = 500
     environments: int = 64
@@ -78,6 +80,7 @@ class Course:
     settling: int = 64
     acquaintance: int = 400
     every: int = EVERY
+    diagnosed: bool = True
 
     def __post_init__(self) -> None:
         least = {"episodes": self.least, "environments": 1, "seeds": 1, "judged": 1, "settling": 1, "acquaintance": 0, "every": 1}
@@ -110,6 +113,11 @@ class Life:
     lived: Log | None = None
     judged: Log | None = None
     obeyed: float | None = None
+
+    @property
+    def body(self) -> Body | None:
+        """The body that the kept weights act through."""
+        return self.score.body
 
 
 @final
@@ -190,6 +198,7 @@ def adapt(
     agent, lesson = _lesson(agent, told, usual, seen, changed, judged)
     progress("the usual world", 3, 4)
     critic = acquainted(agent, agent.init(course.environments), usual_world, course.acquaintance)
+    agent = agent.replaced(forward=foreseen(agent, usual_world)) if course.diagnosed else agent
     lives = tuple(
         lived_once(agent, env_id, shifts, critic, course, seed, float(frozen.mean()), progress, checkpoints, told)
         for seed in range(course.seeds)
@@ -222,7 +231,7 @@ def _lesson(agent: Agent, told: Instructions, usual: Usual, seen: ndarray, chang
         return agent, None
     met = seen[np.random.default_rng(0).permutation(len(seen))[:MET]]
     before = _obeys(agent, told.rules, agent.begun, met)
-    _, taught = instructed(agent, agent.init(1), told.rules, np.concatenate([usual.observations.numpy()[:MET], met]))
+    _, taught = instructed(agent, agent.init(1), told.rules, np.concatenate([agent.body.observed(usual.observations.numpy()[:MET]), met]))
     agent = agent.replaced(begun=taught.weights)
     found, own, _ = observed(agent.network(taught.weights), changed, judged, told.guard)
     return agent, Lesson(
@@ -230,9 +239,9 @@ def _lesson(agent: Agent, told: Instructions, usual: Usual, seen: ndarray, chang
     )
 
 
-def _obeys(agent: Agent, rules: RuleSet, weights: Weights, seen: ndarray) -> float:
+def _obeys(agent: Agent, rules: RuleSet, weights: Weights, seen: ndarray, body: Body | None = None) -> float:
     """Of the states in which rules speak, the share in which these weights do what they say; NaN where there are none."""
-    return obeyed(rules, seen[:MET], done_by(agent, weights, seen[:MET]), agent.policy.action)[1]
+    return obeyed(rules, seen[:MET], done_by(agent, weights, seen[:MET], body), agent.policy.action)[1]
 
 
 def lived_once(
@@ -274,13 +283,12 @@ def lived_once(
         keep(state, np.zeros(0), 0)
     progress(f"settling, seed {seed}", goal, course.episodes)
     changed = world(env_id, course.environments, shifts)
-    weights, scores = settled(agent, state, changed, course.settling, first + 5_000, book.vetoes)
-    score = next(score for score in scores if score.weights is weights)
-    policy = agent.network(weights)
+    score, _ = settled(agent, state, changed, course.settling, first + 5_000, book.vetoes)
+    policy = agent.network(score.weights, score.body)
     found, seen, judged = observed(policy, changed, max(course.judged, course.environments), told.guard)
     changed.close()
-    profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, weights)
-    said = None if told.rules is None else _obeys(agent, told.rules, weights, seen)
+    profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, score.weights)
+    said = None if told.rules is None else _obeys(agent, told.rules, score.weights, seen, score.body)
     life = Life(seed, tuple(book.episodes), tuple(book.events), policy, found, score, profile, changes, state.steps)
     return dataclasses.replace(life, lived=book.vetoes, judged=judged, obeyed=said)
 
@@ -289,7 +297,7 @@ def observed(
     policy: Policy, env: Any, episodes: int, guard: Guard | None = None, seed: int = JUDGED_SEED
 ) -> tuple[Float[ndarray, " m"], Float[ndarray, "n ..."], Log | None]:
     """Returns of so many episodes of a policy's best actions within a guard, what was observed in them, and what the guard did."""
-    seen, act = list[ndarray](), Keeping(telling(policy), policy.action, guard)
+    seen, act = list[ndarray](), Keeping(Acting(policy), policy.action, guard)
 
     def noting(observations: ndarray, fresh: ndarray) -> ndarray:
         seen.append(np.array(observations, np.float32))
@@ -305,7 +313,7 @@ def _plain(course: Course) -> dict[str, Any]:
 def _others(policy: Policy, env: Any, guard: Guard | None) -> Sequence[tuple[str, Act]]:
     """Whoever else acts in the usual world."""
     whole: SpikingModel = policy.model
-    found: list[tuple[str, Act]] = [("usual", Keeping(telling(policy), policy.action, guard)), ("chance", at_random(env, JUDGED_SEED))]
+    found: list[tuple[str, Act]] = [("usual", Keeping(Acting(policy), policy.action, guard)), ("chance", at_random(env, JUDGED_SEED))]
     if whole.ann is None:
         return found
     run = executable(whole.ann, 1)

@@ -5,15 +5,15 @@ An agent: a spiking policy that acts in E environments side by side and goes on 
     step(state, arrival) → (actions, state)
 
 States are values: nothing in one changes. While nothing is wrong the agent acts as its policy does. Where the monitor notices that returns
-have fallen, plasticity is turned up: some environments explore and the weights learn (`learning`), sentinels try what was learnt, and
-weights that turn out worse lead back to the best (`trials`). When a trial is as good as the usual world was, plasticity is turned down.
+have fallen it asks whether its body is another one (`diagnosis`), and plasticity is turned up: some environments explore and the weights
+learn (`learning`), sentinels try what was learnt, and weights that turn out worse lead back to the best (`trials`). When a trial is as good
+as the usual world was, plasticity is turned down.
 """
 
 import copy
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -21,67 +21,26 @@ from jaxtyping import Bool, Float, Num
 from numpy import ndarray
 from torch import Tensor
 
-from spikeloom.agent.critic import Critic, CriticState
+from spikeloom.agent.arrival import Answer, Arrival, answer_of
+from spikeloom.agent.body import Body, flat
+from spikeloom.agent.critic import Critic
+from spikeloom.agent.diagnosis import Diagnosis, Seen, under_way
+from spikeloom.agent.embodied import Embodied
 from spikeloom.agent.exploring import Exploration, exploration_of
+from spikeloom.agent.forward import ForwardModel
 from spikeloom.agent.guarding import within
 from spikeloom.agent.learning import Learning, Step, learnt, stepped
-from spikeloom.agent.monitor import Monitor, MonitorState
+from spikeloom.agent.monitor import Monitor
 from spikeloom.agent.policy import Policy
-from spikeloom.agent.rules.guard import Decision, Guard
+from spikeloom.agent.rules.guard import Guard
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Tail, Weights
-from spikeloom.agent.trials import Trials, TrialState
-from spikeloom.datasets.spaces import Discrete, acted, readable
-from spikeloom.errors import ConfigError, DataError
-from spikeloom.plasticity import StepSizeState
+from spikeloom.agent.trials import Trials
+from spikeloom.datasets.spaces import Discrete, acted, facts_of, readable
+from spikeloom.errors import ConfigError
 
 PLASTIC = ("on drift", "always", "never", "critic")
 """When weights learn; "critic" explores and teaches the critic alone."""
-
-
-@final
-class Arrival(NamedTuple):
-    """What comes back from E environments: observations to act on, and of the actions before (None at first) the rewards, which episodes
-    ended and which of them were terminated, what was observed at their end, and which rows were played at all."""
-
-    observations: Float[ndarray, "e *d"]
-    fresh: Bool[ndarray, " e"]
-    rewards: Float[ndarray, " e"] | None = None
-    ended: Bool[ndarray, " e"] | None = None
-    terminated: Bool[ndarray, " e"] | None = None
-    last: Float[ndarray, "e *d"] | None = None
-    playing: Bool[ndarray, " e"] | None = None
-
-
-@final
-@dataclass(frozen=True)
-class Usual:
-    """The usual world: what is observed there when exploring [n, d], and the returns of its episodes [m]."""
-
-    observations: Float[Tensor, "n *d"]
-    returns: Float[ndarray, " m"]
-
-
-@final
-@dataclass(frozen=True)
-class AgentState:
-    """All that an agent knows and was about to do. `pending` is the step whose reward has not come yet; `decision` is what a guard said of
-    it."""
-
-    weights: Weights
-    sizes: tuple[StepSizeState, ...]
-    critic: CriticState
-    monitor: MonitorState
-    trial: TrialState
-    roles: Bool[ndarray, " e"]
-    returns: Float[ndarray, " e"]
-    randomness: Tensor
-    window: tuple[Step, ...] = ()
-    pending: Step | None = None
-    decision: Decision | None = None
-    learning: bool = False
-    steps: int = 0
-    episodes: int = 0
-    windows: int = 0
 
 
 Remind = Callable[["Agent", AgentState, ndarray], AgentState]
@@ -106,6 +65,8 @@ class Agent:
         monitor: Monitor | None = None,
         reward_limit: float = 1e6,
         width: float | None = None,
+        forward: ForwardModel | None = None,
+        diagnosis: Diagnosis | None = None,
         guard: Guard | None = None,
         remind: Remind | None = None,
     ) -> None:
@@ -125,6 +86,8 @@ class Agent:
         self.begun = self.tail.converted
         self.learning, self.critic = learning or Learning(), critic or Critic()
         self.trials, self.monitor = trials or Trials(), monitor or Monitor()
+        self.forward, self.diagnosis = forward or policy.forward, diagnosis or Diagnosis()
+        self.body = policy.embodied.body
         passed = self.tail.observe(self.tail.inputs(usual.observations), self.tail.on_grid(self.tail.converted))
         self.exploration = Exploration(policy.action, width) if width else exploration_of(policy.action, passed.output, exploration)
         self.sizes = self.learning.sizes(self.tail, passed, self.exploration.width)
@@ -135,10 +98,12 @@ class Agent:
         converted = self.tail.converted
         return (converted,) if self.begun is converted else (converted, self.begun)
 
-    def replaced(self, *, plastic: str | None = None, begun: Weights | None = None) -> "Agent":
-        """The same agent, whose weights learn at other times, or which begins with other weights than were converted."""
+    def replaced(self, **fields: Any) -> "Agent":
+        """The same agent, whose weights learn at other times (`plastic`), which begins with other weights than were converted (`begun`), or
+        knows what to expect (`forward`)."""
         twin = copy.copy(self)
-        twin.plastic, twin.begun = plastic or self.plastic, begun or self.begun
+        for name, value in fields.items():
+            setattr(twin, name, value)
         return twin
 
     def init(self, environments: int, seed: int = 0) -> AgentState:
@@ -149,7 +114,8 @@ class Agent:
         trial = self.trials.init(weights, environments)
         monitor = self.monitor.init(self.usual.returns)
         roles, returns = np.zeros(environments, bool), np.zeros(environments)
-        state = AgentState(weights, self.learning.init(weights), critic, monitor, trial, roles, returns, generator.get_state())
+        flight, sizes = self._through(self.body).grounded(environments), self.learning.init(weights)
+        state = AgentState(weights, weights, self.body, flight, sizes, critic, monitor, trial, roles, returns, generator.get_state())
         return dataclasses.replace(state, learning=self.plastic in ("always", "critic"))
 
     def step(self, state: AgentState, arrival: Arrival) -> tuple[Num[ndarray, "e *k"], AgentState]:
@@ -168,11 +134,18 @@ class Agent:
         """The best weights that were tried; those of now where no trial has ended."""
         return state.weights if state.trial.best is None else state.trial.best.weights
 
-    def network(self, weights: Weights) -> Policy:
-        """A policy whose network has these weights; it can be saved, judged and compiled as any other."""
-        model = self.policy.model
+    def network(self, weights: Weights, body: Body | None = None) -> Policy:
+        """A policy whose network has these weights and acts through this body (None: the one it was taught with); it can be saved, judged
+        and compiled as any other."""
+        model, own = self.policy.model, body or self.body
         program = self.tail.written(model.program, weights)
-        return self.policy.replaced(model=type(model)(program, timesteps=1, ann=model.ann, control=model.control))
+        if not own.plain or "body" in (program.settings.get("policy") or {}):
+            spaces = facts_of(self.policy.observation, self.policy.action)
+            told = {**spaces, **(program.settings.get("policy") or {}), "body": own.to_json()}
+            program = program.replaced(settings={**program.settings, "policy": told})
+        forward = self.forward if own.delay else None
+        network = type(model)(program, timesteps=1, ann=model.ann, control=model.control)
+        return self.policy.replaced(model=network, body=own, forward=forward)
 
     def taught(
         self,
@@ -195,25 +168,47 @@ class Agent:
             after, sizes = stepped(passed.pre, signals, steps, after, sizes)
         return dataclasses.replace(state, weights=after, sizes=sizes)
 
+    def _through(self, body: Body) -> Embodied:
+        return Embodied(body, self.policy.action, self.forward)
+
     def _answered(self, state: AgentState, arrival: Arrival) -> AgentState:
         """What came of the pending actions."""
-        pending, rewards = state.pending, arrival.rewards
-        if pending is None or rewards is None or arrival.ended is None or arrival.terminated is None or arrival.playing is None:
+        answer, pending = answer_of(arrival, self.reward_limit), state.pending
+        if pending is None:
             raise ConfigError("rewards for actions that were not taken", todo="begin with an arrival that has none")
-        self._check(rewards, arrival.playing)
-        last = arrival.observations if arrival.last is None else arrival.last
+        last = readable(self._through(state.body).felt(answer.last, state.flight), self.policy.observation)
         done = pending._replace(
-            rewards=torch.as_tensor(rewards, dtype=torch.float32),
-            terminated=torch.from_numpy(arrival.terminated),
-            last=torch.from_numpy(readable(last, self.policy.observation)),
-            playing=torch.from_numpy(arrival.playing),
+            rewards=torch.as_tensor(answer.rewards, dtype=torch.float32),
+            terminated=torch.from_numpy(answer.terminated),
+            last=torch.from_numpy(last),
+            playing=torch.from_numpy(answer.playing),
         )
-        running, ended = state.returns + np.where(arrival.playing, rewards, 0.0), arrival.ended & arrival.playing
-        state = self._episodes(state, ended, running)
+        running = state.returns + np.where(answer.playing, answer.rewards, 0.0)
+        state = dataclasses.replace(self._sensed(state, answer), steps=state.steps + int(answer.playing.sum()), pending=None)
+        state = self._episodes(state, answer.ended, running)
         window = (*state.window, done) if state.learning else ()
-        return dataclasses.replace(
-            state, window=window, pending=None, returns=np.where(ended, 0.0, running), steps=state.steps + int(arrival.playing.sum())
-        )
+        return self._rewired(dataclasses.replace(state, window=window, returns=np.where(answer.ended, 0.0, running)))
+
+    def _sensed(self, state: AgentState, answer: Answer) -> AgentState:
+        """One moment more for a diagnosis."""
+        if state.sensed is None:
+            return state
+        after, playing = torch.from_numpy(flat(answer.last)), torch.from_numpy(answer.playing)
+        seen = (*state.seen, state.sensed._replace(after=after, playing=playing))[-self.diagnosis.remembered :]
+        return dataclasses.replace(state, sensed=None, seen=seen, asked=state.asked + 1)
+
+    def _rewired(self, state: AgentState) -> AgentState:
+        """Another body where another one is believed; learning begins anew in it, from the weights before."""
+        if self.forward is None or not state.learning or state.asked not in self.diagnosis.steps:
+            return state
+        spaces = self.policy.observation, self.policy.action
+        body = self.diagnosis.believed(self.forward, state.seen, state.body, *spaces)
+        if body == state.body:
+            return state
+        flight = under_way(state.seen, body, spaces[1], self._through(body).grounded(len(state.roles)))
+        weights, trial = state.origin, self.trials.init(state.origin, len(state.roles))
+        sizes = self.learning.init(weights)
+        return dataclasses.replace(state, body=body, flight=flight, weights=weights, trial=trial, sizes=sizes, window=())
 
     def _episodes(self, state: AgentState, ended: Bool[ndarray, " e"], returns: Float[ndarray, " e"]) -> AgentState:
         """Episodes that ended, for the monitor and the trial."""
@@ -223,7 +218,7 @@ class Agent:
         if not state.learning:
             monitor = self.monitor.watch(state.monitor, returns[ended])
             start = monitor.drifted and self.plastic == "on drift"
-            return dataclasses.replace(state, monitor=monitor, learning=start)
+            return dataclasses.replace(state, monitor=monitor, learning=start, origin=state.weights, seen=(), asked=0)
         if self.plastic == "critic":
             return state
         trial = self.trials.seen(state.trial, ended, returns, state.roles)
@@ -260,31 +255,43 @@ class Agent:
         if self.remind is None or not actor:
             return state
         seen = torch.cat([step.observations[step.playing] for step in window])
-        return self.remind(self, state, seen.numpy())
+        return self.remind(self, state, state.body.observed(seen.numpy()))
 
     def _acted(self, state: AgentState, arrival: Arrival, generator: torch.Generator) -> tuple[ndarray, AgentState]:
-        observations = torch.from_numpy(readable(arrival.observations, self.policy.observation))
+        through, flight = self._through(state.body), state.flight.begun(arrival.fresh)
+        observations = torch.from_numpy(readable(through.felt(arrival.observations, flight), self.policy.observation))
         inputs = self.tail.inputs(observations)
         outputs = self.tail.run(inputs, self.tail.on_grid(state.weights)).clone()
         if not state.learning:
             choice = outputs.argmax(1) if isinstance(self.policy.action, Discrete) else outputs.clone()
-            pending = self._pending(observations, inputs, choice, arrival, np.zeros(len(inputs), bool))
-            return self._kept_to(state, pending, arrival, outputs, self._done(choice))
-        roles = np.where(arrival.fresh, self._roles(state), state.roles)
-        drawn = self.exploration.draw(outputs, generator)
-        pending = self._pending(observations, inputs, drawn.choice, arrival, ~roles)._replace(log_probability=drawn.log_probability)
-        actions = self._done(drawn.choice)
-        if roles.any():
+            pending, roles = self._pending(observations, inputs, choice, arrival, np.zeros(len(inputs), bool)), state.roles
+        else:
+            roles = np.where(arrival.fresh, self._roles(state), state.roles)
+            choice, log_probability = self.exploration.draw(outputs, generator)
+            pending = self._pending(observations, inputs, choice, arrival, ~roles)._replace(log_probability=log_probability)
+        places = self._places(choice)
+        if state.learning and roles.any():
             rows = torch.from_numpy(roles)
             outputs[rows] = self.tail.run(inputs[rows], self.tail.on_grid(state.trial.candidate))
-            actions[roles] = acted(outputs[rows], self.policy.action)
-        return self._kept_to(dataclasses.replace(state, roles=roles), pending, arrival, outputs, actions)
+            places[roles] = through.placed(acted(outputs[rows], self.policy.action))
+        state = dataclasses.replace(state, pending=pending, roles=roles)
+        commands, state = self._kept_to(state, arrival, through.shown(outputs), through.commanded(places))
+        taken = through.placed(commands)
+        sensed = self._sensing(arrival, taken) if state.learning else None
+        return commands, dataclasses.replace(state, flight=through.wanted(through.body.effected(taken), flight), sensed=sensed)
 
-    def _kept_to(self, state: AgentState, pending: Step, arrival: Arrival, outputs: Tensor, actions: ndarray) -> tuple[ndarray, AgentState]:
+    def _sensing(self, arrival: Arrival, taken: ndarray) -> Seen | None:
+        if self.forward is None or self.plastic == "critic":
+            return None
+        before, fresh = torch.from_numpy(flat(arrival.observations)), torch.from_numpy(arrival.fresh)
+        return Seen(before, torch.from_numpy(np.array(taken)), before, torch.zeros_like(fresh), fresh)
+
+    def _kept_to(self, state: AgentState, arrival: Arrival, outputs: Tensor, actions: ndarray) -> tuple[ndarray, AgentState]:
         """What the guard leaves of the actions. Rows that it changed were not drawn: they count for the critic, not for the actor. What is
         wanted at an environment's moment of resetting is never done, and no veto."""
-        if self.guard is None:
-            return actions, dataclasses.replace(state, pending=pending)
+        pending = state.pending
+        if self.guard is None or pending is None:
+            return actions, state
         decision = within(self.guard, arrival.observations, outputs, actions, self.policy.action)
         if arrival.ended is not None:
             decision = decision.only(~arrival.ended | arrival.fresh)
@@ -295,20 +302,12 @@ class Agent:
         count = len(state.roles)
         return np.zeros(count, bool) if self.plastic == "critic" else self.trials.roles(state.trial, count)
 
-    def _done(self, choice: Tensor) -> ndarray:
-        """Actions of what was drawn."""
-        action: Any = self.policy.action
-        return acted(choice, action) if choice.dim() == 2 else choice.numpy() + action.start
+    def _places(self, choice: Tensor) -> ndarray:
+        """Actions of what was drawn, discrete ones as places from 0."""
+        return acted(choice, self.policy.action) if choice.dim() == 2 else choice.numpy().copy()
 
     def _pending(self, observations: Tensor, inputs: Tensor, choice: Tensor, arrival: Arrival, exploring: ndarray) -> Step:
         count = len(observations)
         nothing, no = torch.zeros(count), torch.zeros(count, dtype=torch.bool)
         fresh = torch.from_numpy(arrival.fresh)
         return Step(observations, inputs, choice, nothing, nothing, no, fresh, observations, no, torch.from_numpy(exploring))
-
-    def _check(self, rewards: ndarray, playing: Bool[ndarray, " e"]) -> None:
-        counted = np.asarray(rewards)[playing]
-        if counted.size and not (np.isfinite(counted).all() and np.abs(counted).max() <= self.reward_limit):
-            bad = counted[~np.isfinite(counted)] if not np.isfinite(counted).all() else counted[np.abs(counted).argmax()]
-            todo = "mend or scale the rewards; nothing was learnt from them"
-            raise DataError("a reward has exploded", found=np.ravel(bad)[0], allowed=f"numbers within ±{self.reward_limit:g}", todo=todo)

@@ -1,40 +1,25 @@
 """
 The critic: what return the agent expects, from spiking neurons with fixed random wires and a readout that learns by a local rule.
 
-    x = 2·arsinh((o − μ)/σ')·A + c,  φ = SFN(max(x, 0)),  V(o) = w·φ                                     (1)
+    V(o) = w·φ,  φ of `features`                                                                         (1)
     δ = (1 − γ)·r + γ·V(o') − V(o)                                                                       (2)
     Δw = η·(G − V)·φ / Σ φ²                     G the target, V + Σ (γλ)^k δ                             (3)
 
-arsinh keeps what lies far outside of the usual in sight: a critic that cannot see the edge of the track calls the way there safe. The
-factor 1 − γ makes V a mean reward, of the size of one. (3) is divisive normalisation of the presynaptic rates (NLMS), whose step needs no
-tuning. Targets of past windows are learnt again, as far as they are remembered (replay).
+The factor 1 − γ makes V a mean reward, of the size of one. (3) is divisive normalisation of the presynaptic rates (NLMS), whose step needs
+no tuning. Targets of past windows are learnt again, as far as they are remembered (replay).
 
 Sources: Sutton & Barto, 2nd ed., 12 (TD(λ)); Barto, Sutton & Anderson 1983 (a critic beside an actor); Widrow & Hoff 1960, Nagumo & Noda
-1967 (normalised LMS); Rahimi & Recht 2008 (random features).
+1967 (normalised LMS).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spikeloom.neuron import fire_
-
-LEVELS = 31
-"""Levels of the critic's neurons."""
-
-
-@final
-class Wires(NamedTuple):
-    """What of a critic does not learn: where and how wide each observation lies [d], A [d, n], c [n], the height of a level."""
-
-    centre: Tensor
-    width: Tensor
-    weight: Tensor
-    bias: Tensor
-    step: Tensor
+from spikeloom.agent.features import Wires, spikes_of, wires_for
 
 
 @final
@@ -60,18 +45,11 @@ class Critic:
 
     def init(self, observations: Float[Tensor, "n d"], generator: torch.Generator) -> CriticState:
         """A critic that expects nothing, for observations as these."""
-        flat = observations.flatten(1)
-        size = flat.shape[1]
-        weight = torch.randn(size, self.neurons, generator=generator) * (2 / size**0.5)
-        bias = 4 * torch.rand(self.neurons, generator=generator) - 2
-        width = flat.std(0).clamp_min(1e-6)
-        rest = Wires(flat.mean(0), width, weight, bias, torch.ones(()))
-        reach = (_encoded(flat, rest)).clamp_min(0).quantile(0.999) if flat.numel() < 1 << 16 else _encoded(flat[:256], rest).amax()
-        return CriticState(rest._replace(step=(2 * reach / LEVELS).clamp_min(1e-3)), torch.zeros(self.neurons + 1))
+        return CriticState(wires_for(observations.flatten(1), self.neurons, generator), torch.zeros(self.neurons + 1))
 
     def features(self, state: CriticState, observations: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """φ of (1), and a 1."""
-        spikes = fire_(_encoded(observations.flatten(1), state.wires), state.wires.step, LEVELS, 0, 1)
+        spikes = spikes_of(observations.flatten(1), state.wires)
         return torch.cat([spikes, torch.ones(len(spikes), 1)], 1)
 
     def learnt(
@@ -86,8 +64,3 @@ class Critic:
         for phi, goal, size in parts * self.replays:
             readout.addmv_(phi.T, torch.addmv(goal, phi, readout, alpha=-1).mul_(self.rate / float(size.sum())))  # (3)
         return CriticState(state.wires, readout, kept)
-
-
-def _encoded(flat: Float[Tensor, "n d"], wires: Wires) -> Float[Tensor, "n f"]:
-    """x of (1)."""
-    return torch.addmm(wires.bias, (2 * (flat - wires.centre) / wires.width).asinh(), wires.weight)

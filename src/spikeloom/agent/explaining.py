@@ -80,9 +80,11 @@ class Explanation:
             write_bytes(folder / name, text.encode())
 
 
-def why_not(spaces: Spaces) -> str | None:
-    """Why a policy between these spaces is not told in rules; None where it is."""
+def why_not(spaces: Spaces, delay: int = 0) -> str | None:
+    """Why a policy between these spaces, whose actions come so late, is not told in rules; None where it is."""
     signal, action = spaces
+    if delay:
+        return "what is done hangs on actions that are still under way, too: rules are of what is observed."
     if len(signal.shape) != 1:
         return f"rules are for observations that are a row of numbers; here they have the shape {signal.shape}."
     return None if isinstance(action, Discrete) else "rules are for discrete actions; here actions are numbers."
@@ -142,7 +144,8 @@ def _features(names: Names, met: list[tuple[Decide, ndarray]]) -> Features:
 def _outputs(policy: Policy) -> Decide:
     """A network's outputs, each decision from rest."""
     rest = policy.replaced(residue="reset")
-    return lambda seen: rest.outputs(np.asarray(seen, np.float32))[0].numpy()
+    body = policy.embodied
+    return lambda seen: body.shown(rest.outputs(body.body.perceived(np.asarray(seen, np.float32)))[0]).numpy()
 
 
 def _deciding(outputs: Decide) -> Decide:

@@ -13,8 +13,7 @@ from jaxtyping import Float, Num
 from numpy import ndarray
 from torch import Tensor
 
-from spikeloom.agent.policy import Policy
-from spikeloom.agent.residue import Memory
+from spikeloom.agent.policy import Acting
 from spikeloom.agent.rules.guard import Decision, Guard, Log
 from spikeloom.datasets.episodes import Moment
 from spikeloom.datasets.spaces import Action, Discrete, acted
@@ -23,18 +22,6 @@ KEPT = 10_000
 """Vetoes that are kept in full, of all lives together; all are counted."""
 Tells = Callable[[ndarray, ndarray], Tensor]
 """(observations [E, ...], fresh [E]) → outputs [E, k]."""
-
-
-def telling(policy: Policy) -> Tells:
-    """A policy's outputs, its membranes kept between calls: each run of episodes needs one of its own."""
-    state: Memory | None = None
-
-    def outputs(observations: ndarray, fresh: ndarray) -> Tensor:
-        nonlocal state
-        found, state = policy.outputs(observations, state, fresh)
-        return found
-
-    return outputs
 
 
 def within(guard: Guard, observations: ndarray, outputs: Float[Tensor, "e k"], wanted: Num[ndarray, "e *k"], action: Action) -> Decision:
@@ -57,11 +44,13 @@ class Keeping:
     def __call__(self, observations: ndarray, fresh: ndarray) -> ndarray:
         """Actions."""
         outputs = self.tells(observations, fresh)
-        wanted = acted(outputs, self.action)
-        if self.guard is None:
-            return wanted
-        self.last = within(self.guard, observations, outputs, wanted, self.action)
-        return self.last.taken
+        taken = acted(outputs, self.action)
+        if self.guard is not None:
+            self.last = within(self.guard, observations, outputs, taken, self.action)
+            taken = self.last.taken
+        if isinstance(self.tells, Acting):
+            self.tells.took(taken)
+        return taken
 
     def note(self, moment: Moment) -> None:
         """The moment of which this acted last."""

@@ -57,7 +57,7 @@ class Learning:
     replays: int = 10
     parts: int = 4
     clip: float = 0.2
-    divergence: float = 0.03
+    divergence: float = 0.06
     beta_square: float = 0.99
 
     def init(self, weights: Weights) -> tuple[StepSizeState, ...]:

@@ -4,25 +4,33 @@ An agent in its environments: the closed loop, and the time in the usual world b
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
 from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
 from numpy import ndarray
-from torch import Tensor
 
-from spikeloom.agent.agent import Agent, AgentState, Arrival, Usual
+from spikeloom.agent.agent import Agent
+from spikeloom.agent.arrival import Arrival
+from spikeloom.agent.body import Body, flat
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import returns
-from spikeloom.agent.guarding import Keeping, telling
-from spikeloom.agent.policy import Policy
+from spikeloom.agent.forward import ForwardModel, drive_of, fitted
+from spikeloom.agent.guarding import Keeping
+from spikeloom.agent.policy import Acting, Policy
 from spikeloom.agent.rules.guard import Guard, Log
+from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
-from spikeloom.datasets.episodes import checked, gathered, shares, wandering
+from spikeloom.datasets.episodes import Act, checked, gathered, played, shares, wandering
+from spikeloom.datasets.spaces import Discrete, acted, readable
 
 OWN_SEED = 20_000
 """Where the seeds of the usual world's episodes begin."""
+STRAY = 0.3
+"""The share of actions at random with which the usual world is seen beside the usual road."""
+ENDLESS = 1_000_000
 
 
 @runtime_checkable
@@ -85,36 +93,68 @@ def lived(
 
 def settled(
     agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None, log: Log | None = None
-) -> tuple[Weights, tuple[Score, ...]]:
-    """The weights to keep, and the scores of those that it was between: the ones of now, the best of all trials and the ones begun with
-    (as converted, or as a person taught them), each acting its best in a share of the environments for so many episodes in all. Of the
-    same mean the older ones are kept. What the agent's guard vetoes goes to the `log`."""
-    tried = [agent.begun, agent.best(state), state.weights]
-    arms = [arm for place, arm in enumerate(tried) if all(arm is not other for other in tried[:place])]
+) -> tuple[Score, tuple[Score, ...]]:
+    """The weights to keep, with the body they act in, and the scores of those that it was between: what it began with (as converted, or as
+    a person taught it), in the body that it was taught with and in the one that is believed now; the best of all trials; the weights of
+    now. Each acts its best in a share of the environments for so many episodes in all. Of the same mean the older ones are kept. What the
+    agent's guard vetoes goes to the `log`."""
+    taught, body = agent.body, state.body
+    tried = [(agent.begun, taught), (agent.begun, body), (state.origin, body), (agent.best(state), body), (state.weights, body)]
+    arms = [(arm, own) for place, (arm, own) in enumerate(tried) if not any(arm is w and own == b for w, b in tried[:place])]
     rows = np.arange(env.num_envs) % len(arms)
-    tells = [telling(agent.network(arm)) for arm in arms]
-
-    def chosen(observations: ndarray, fresh: ndarray) -> Tensor:
-        return torch.stack([each(observations, fresh) for each in tells])[rows, np.arange(len(rows))]
-
-    act = Keeping(chosen, agent.policy.action, agent.guard, log)
+    act = Keeping(Acting(*(agent.network(arm, own) for arm, own in arms), owner=rows), agent.policy.action, agent.guard, log)
     found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, act.note)
     owner = np.repeat(rows, shares(max(episodes, env.num_envs), env.num_envs))
-    scores = tuple(_score(arm, found[owner == place]) for place, arm in enumerate(arms))
-    return max(scores, key=lambda score: score.mean).weights, scores
+    scores = tuple(_score(arm, own, found[owner == place]) for place, (arm, own) in enumerate(arms))
+    return max(scores, key=lambda score: score.mean), scores
 
 
-def _score(weights: Weights, found: ndarray) -> Score:
-    return Score(weights, float(found.mean()), float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else 0.0, len(found))
+def _score(arm: Weights, body: Body, found: ndarray) -> Score:
+    error = float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else 0.0
+    return Score(arm, float(found.mean()), error, len(found), body)
 
 
-def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = 0.3, seed: int = OWN_SEED, guard: Guard | None = None) -> Usual:
+def foreseen(agent: Agent, env: Any, steps: int = 800, seed: int = OWN_SEED) -> ForwardModel:
+    """A forward model of the usual world, in the network's terms: half of so many control steps explore there, half of them act as the
+    policy does but for a share of the actions at random. That of the policy where it has one."""
+    if agent.policy.forward is not None:
+        return agent.policy.forward
+    acts = (_explorer(agent, seed), wandering(agent.policy.actor(), env, STRAY, seed))
+    parts = [part for act in acts for part in islice(transitions(env, act, seed), steps // 2)]
+    before, taken, after = (np.concatenate(each) for each in zip(*parts, strict=True))
+    embodied = agent.policy.embodied
+    drive = drive_of(embodied.body.effected(embodied.placed(taken)), embodied.count, discrete=isinstance(embodied.action, Discrete))
+    x, y = (torch.from_numpy(flat(embodied.body.perceived(each))) for each in (before, after))
+    return fitted(x, drive, y)
+
+
+def _explorer(agent: Agent, seed: int) -> Act:
+    """What explores as the agent does, and learns nothing."""
+    generator, weights = torch.Generator().manual_seed(seed), agent.tail.on_grid(agent.tail.converted)
+    embodied, action = agent.policy.embodied, agent.policy.action
+
+    def act(observations: ndarray, fresh: ndarray) -> ndarray:
+        x = torch.from_numpy(readable(embodied.body.perceived(observations), agent.policy.observation))
+        choice = agent.exploration.draw(agent.tail.run(agent.tail.inputs(x), weights).clone(), generator).choice
+        return embodied.commanded(acted(choice, action) if choice.dim() == 2 else choice.numpy())
+
+    return act
+
+
+def transitions(env: Any, act: Act, seed: int) -> Iterator[tuple[ndarray, ndarray, ndarray]]:
+    """What was observed, done and observed next, in every environment whose episode goes on, step by step without end."""
+    for before, after in pairwise(played(env, act, ENDLESS * env.num_envs, seed)):
+        rows = before.playing & ~before.ended & after.playing
+        yield before.observations[rows], np.asarray(before.actions)[rows], after.observations[rows]
+
+
+def usual_of(policy: Policy, env: Any, episodes: int = 64, stray: float = STRAY, seed: int = OWN_SEED, guard: Guard | None = None) -> Usual:
     """The usual world as the policy meets it: returns of its own episodes, within the guard where there is one, and what is seen in them
     with a share of actions at random."""
-    found = returns(Keeping(telling(policy), policy.action, guard), env, max(episodes, env.num_envs), seed)
+    found = returns(Keeping(Acting(policy), policy.action, guard), env, max(episodes, env.num_envs), seed)
     seen = gathered(env, wandering(policy.actor(), env, stray, seed), max(episodes, env.num_envs), seed)
     order = np.random.default_rng(seed).permutation(len(seen))[:8192]
-    return Usual(torch.from_numpy(seen[order]), found)
+    return Usual(torch.from_numpy(policy.embodied.body.perceived(seen[order])), found)
 
 
 def acquainted(agent: Agent, state: AgentState, env: Any, steps: int = 400, seed: int = OWN_SEED) -> CriticState:

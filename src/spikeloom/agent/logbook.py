@@ -5,11 +5,11 @@ What happens in a life: the return of every episode, and what the agent did abou
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
-from spikeloom.agent.agent import AgentState
 from spikeloom.agent.living import Told
 from spikeloom.agent.rules.guard import Guard, Log
+from spikeloom.agent.state import AgentState
 
-NOTICED, TRIED, LED_BACK, CALMED = "drift noticed", "trial ended", "led back", "calmed"
+NOTICED, TRIED, LED_BACK, CALMED, REWIRED = "drift noticed", "trial ended", "led back", "calmed", "body changed"
 RECENT = 32
 
 
@@ -26,7 +26,7 @@ class Episode(NamedTuple):
 
 @final
 class Event(NamedTuple):
-    """What the agent did (NOTICED, TRIED, LED_BACK, CALMED) after so many episodes, at which control step."""
+    """What the agent did (NOTICED, TRIED, LED_BACK, CALMED, REWIRED) after so many episodes, at which control step."""
 
     number: int
     step: int
@@ -78,7 +78,9 @@ class Logbook:
 def _between(before: AgentState, after: AgentState) -> tuple[str, ...]:
     """What was done between two states."""
     if before.learning != after.learning:
-        return (NOTICED if after.learning else CALMED,)
+        return (NOTICED,) if after.learning else (TRIED, CALMED)
+    if before.body != after.body:
+        return (REWIRED,)
     if after.trial.ended == before.trial.ended:
         return ()
     return (TRIED, LED_BACK) if after.trial.led_back > before.trial.led_back else (TRIED,)

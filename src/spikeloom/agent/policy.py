@@ -11,14 +11,19 @@ Source: carrying membranes over is Cross-Step Residual Potential Initialization 
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
+from spikeloom.agent.body import Body, body_of, whole
+from spikeloom.agent.embodied import Embodied
+from spikeloom.agent.forward import NAME as FORWARD
+from spikeloom.agent.forward import Flight, ForwardModel, load_forward
 from spikeloom.agent.residue import Memory, decided
 from spikeloom.datasets.environment import spaces_within
 from spikeloom.datasets.episodes import Act
@@ -33,13 +38,16 @@ RESIDUES = ("reset", "carry")
 @final
 @dataclass(frozen=True)
 class Policy:
-    """A network with the spaces it acts between; see the module. `timesteps` None is the network's own T."""
+    """A network with the spaces it acts between; see the module. `timesteps` None is the network's own T; `body` None the one it was
+    taught with; `forward` is there where actions come late."""
 
     model: SpikingModel
     observation: Signal
     action: Action
     residue: str = "reset"
     timesteps: int | None = None
+    body: Body | None = None
+    forward: ForwardModel | None = None
 
     def __post_init__(self) -> None:
         if self.residue not in RESIDUES:
@@ -72,34 +80,83 @@ class Policy:
         """The best actions: int64 [E], or float32 [E, k]."""
         return acted(outputs, self.action)
 
+    @property
+    def embodied(self) -> Embodied:
+        """What it acts through."""
+        return Embodied(self.body or whole(self.observation, self.action), self.action, self.forward)
+
     def actor(self) -> Act:
         """What `returns` and `played` take: observations and which environments begin an episode in, actions out. It keeps the membranes
-        between calls, so that each run of episodes needs one of its own."""
-        state: Memory | None = None
+        and what is under way between calls, so that each run of episodes needs one of its own."""
+        acting = Acting(self)
 
         def act(observations: ndarray, fresh: ndarray) -> ndarray:
-            nonlocal state
-            outputs, state = self.outputs(observations, state, fresh)
-            return self.actions(outputs)
+            actions = self.actions(acting(observations, fresh))
+            acting.took(actions)
+            return actions
 
         return act
 
+    def save(self, folder: Path) -> None:
+        """The folder holds the policy: its network, which says its body, and its forward model where it has one."""
+        self.model.save(folder)
+        if self.forward is not None:
+            self.forward.save(folder)
 
-def policy_of(model: SpikingModel, env: Any = None, *, residue: str = "reset", timesteps: int | None = None) -> Policy:
+
+@final
+class Acting:
+    """What a policy says in an environment, call by call: outputs, each in the column of the action that has its effect. Of several
+    policies that of each environment's `owner`. Whoever acts says what was done (`took`)."""
+
+    def __init__(self, *policies: Policy, owner: Int[ndarray, " e"] | None = None) -> None:
+        self.policies, self.owner, self.embodied = policies, owner, [policy.embodied for policy in policies]
+        self.memories = list[Memory | None]([None] * len(policies))
+        self.flights = list[Flight]()
+
+    def __call__(self, observations: ndarray, fresh: Bool[ndarray, " e"]) -> Float[Tensor, "e k"]:
+        """The outputs for observations, of which these begin an episode."""
+        flights = self.flights or [each.grounded(len(fresh)) for each in self.embodied]
+        self.flights = [flight.begun(fresh) for flight in flights]
+        said = [self._said(place, observations, fresh) for place in range(len(self.policies))]
+        return said[0] if self.owner is None else torch.stack(said)[self.owner, torch.arange(len(fresh))]
+
+    def took(self, actions: ndarray) -> None:
+        """These actions were done in the environment."""
+        pairs = zip(self.embodied, self.flights, strict=True)
+        self.flights = [each.wanted(each.body.effected(each.placed(actions)), flight) for each, flight in pairs]
+
+    def _said(self, place: int, observations: ndarray, fresh: ndarray) -> Tensor:
+        embodied, felt = self.embodied[place], self.embodied[place].felt(observations, self.flights[place])
+        outputs, self.memories[place] = self.policies[place].outputs(felt, self.memories[place], fresh)
+        return embodied.shown(outputs)
+
+
+def open_policy(folder: Path, env: Any = None) -> Policy:
+    """The policy in a folder that `Policy.save` wrote; `env` as `policy_of` has it. ProgramError where it is not whole."""
+    return policy_of(SpikingModel.open(folder), env, forward=load_forward(folder) if (folder / FORWARD).is_file() else None)
+
+
+def policy_of(
+    model: SpikingModel, env: Any = None, *, residue: str = "reset", timesteps: int | None = None, forward: ForwardModel | None = None
+) -> Policy:
     """The policy that a converted network is: its spaces are those its source had; of any other network those of `env`, a vector
     environment.
 
     DataError where the environment's are others, or nobody says any; where the network's outputs are not as many as the actions need.
+    ConfigError where its actions come late and `forward` is missing.
     """
     facts = model.program.settings
     if "policy" not in facts and env is not None:
         signal, action = spaces_within(env, _named(env))
         policy = Policy(model, signal, action, residue, timesteps)
     else:
-        policy = Policy(model, *spaces_of(facts), residue, timesteps)
+        spaces, told = spaces_of(facts), facts["policy"].get("body")
+        policy = Policy(model, *spaces, residue, timesteps, None if told is None else body_of(told, *spaces), forward)
     if env is not None:
         check_same((policy.observation, policy.action), spaces_within(env, _named(env)), _named(env))
     check_fits(policy)
+    _ = policy.embodied
     return policy
 
 

@@ -12,8 +12,10 @@ from typing import Any, final
 import numpy as np
 from numpy import ndarray
 
-from spikeloom.agent.agent import Agent, AgentState, Arrival
+from spikeloom.agent.agent import Agent
+from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.living import Told, live
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.store import copied
 from spikeloom.errors import DataError
 

@@ -23,11 +23,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from spikeloom.agent.agent import AgentState
-from spikeloom.agent.critic import CriticState, Wires
+from spikeloom.agent.body import Body
+from spikeloom.agent.critic import CriticState
+from spikeloom.agent.diagnosis import Seen
+from spikeloom.agent.features import Wires
+from spikeloom.agent.forward import Flight
 from spikeloom.agent.learning import Step
 from spikeloom.agent.monitor import MonitorState
 from spikeloom.agent.rules.guard import Decision
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score, TrialState
 from spikeloom.errors import InternalError, ProgramError
@@ -36,7 +40,8 @@ from spikeloom.plasticity import StepSizeState
 
 FORMAT = "spikeloom-agent-1"
 KINDS: Mapping[str, type[Any]] = {
-    kind.__name__: kind for kind in (AgentState, StepSizeState, CriticState, Wires, MonitorState, TrialState, Score, Step, Decision)
+    kind.__name__: kind
+    for kind in (AgentState, StepSizeState, CriticState, Wires, MonitorState, TrialState, Score, Step, Body, Flight, Seen, Decision)
 }
 """What a state consists of beside tuples, arrays, tensors, numbers and None."""
 

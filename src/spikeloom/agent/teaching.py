@@ -18,9 +18,11 @@ import torch
 from jaxtyping import Bool, Float, Num
 from numpy import ndarray
 
-from spikeloom.agent.agent import Agent, AgentState
+from spikeloom.agent.agent import Agent
+from spikeloom.agent.body import Body
 from spikeloom.agent.rules.corrections import corrections
 from spikeloom.agent.rules.ruleset import SILENT, RuleSet
+from spikeloom.agent.state import AgentState
 from spikeloom.agent.tail import Weights
 from spikeloom.datasets.spaces import NEAR, Action, Continuous, Discrete, acted, readable
 
@@ -44,12 +46,13 @@ class Taught:
     kept: float
 
 
-def done_by(agent: Agent, weights: Weights, observations: Float[ndarray, "n d"]) -> Num[ndarray, "n *k"]:
-    """The best actions of these weights, discrete ones numbered from 0."""
-    inputs = agent.tail.inputs(torch.from_numpy(readable(observations, agent.policy.observation)))
+def done_by(agent: Agent, weights: Weights, observations: Float[ndarray, "n d"], body: Body | None = None) -> Num[ndarray, "n *k"]:
+    """The best actions of these weights in a body (None: the one that was taught), discrete ones numbered from 0."""
+    own = body or agent.body
+    inputs = agent.tail.inputs(torch.from_numpy(readable(own.perceived(observations), agent.policy.observation)))
     outputs = agent.tail.run(inputs, agent.tail.on_grid(weights))
     action = agent.policy.action
-    return acted(outputs, action) - (action.start if isinstance(action, Discrete) else 0)
+    return own.commanded(acted(outputs, action) - (action.start if isinstance(action, Discrete) else 0))
 
 
 def apart(actions: Num[ndarray, "n *k"], wanted: Num[ndarray, "n *k"], action: Action) -> Float[ndarray, " n"]:
@@ -73,22 +76,23 @@ def instructed(
     agent: Agent, state: AgentState, rules: RuleSet, observations: Float[ndarray, "n d"], passes: int = PASSES
 ) -> tuple[AgentState, Taught]:
     """The agent after so many passes (2) or fewer, over these states, and what came of it (3)."""
-    action, first = agent.policy.action, done_by(agent, state.weights, observations)
+    action, first = agent.policy.action, done_by(agent, state.weights, observations, state.body)
     lesson = corrections(rules, observations, first, keep=KEEP, tolerance=_tolerance(action))
     ruled = (rules.fired(observations) != SILENT) | (rules.otherwise is not None)
     best, most = state, -1.0
     for size in SIZES:
         state = dataclasses.replace(best, sizes=agent.learning.init(best.weights))
         for _ in range(passes // len(SIZES)):
-            off = apart(done_by(agent, state.weights, observations), lesson.actions, action)
+            off = apart(done_by(agent, state.weights, observations, state.body), lesson.actions, action)
             good, wrong = _good(off, ruled), off > NEAR
             best, most = (state, good) if good > most else (best, most)
             if not wrong.any():
                 break
-            wanted = outputs_of(lesson.actions[wrong], action)
-            state = agent.taught(state, observations[wrong], wanted, lesson.weights[wrong], passes=1, size=size)
+            wanted = outputs_of(state.body.effected(lesson.actions[wrong]), action)
+            seen = state.body.perceived(observations[wrong])
+            state = agent.taught(state, seen, wanted, lesson.weights[wrong], passes=1, size=size)
     share, before = obeyed(rules, observations, first, action)
-    last = done_by(agent, best.weights, observations)
+    last = done_by(agent, best.weights, observations, best.body)
     after = obeyed(rules, observations, last, action)[1]
     kept = float((apart(last, first, action) <= NEAR)[~ruled].mean()) if (~ruled).any() else float("nan")
     return dataclasses.replace(best, sizes=agent.learning.init(best.weights)), Taught(best.weights, share, before, after, kept)
@@ -97,10 +101,13 @@ def instructed(
 def reminded(agent: Agent, state: AgentState, rules: RuleSet, observations: Float[ndarray, "n d"], passes: int) -> AgentState:
     """The agent after so many passes over the states in which a rule speaks and the network does not do what it says."""
     for _ in range(passes):
-        lesson = corrections(rules, observations, done_by(agent, state.weights, observations), tolerance=_tolerance(agent.policy.action))
+        lesson = corrections(
+            rules, observations, done_by(agent, state.weights, observations, state.body), tolerance=_tolerance(agent.policy.action)
+        )
         if not len(lesson):
             return state
-        state = agent.taught(state, lesson.observations, outputs_of(lesson.actions, agent.policy.action), lesson.weights, passes=1)
+        wanted = outputs_of(state.body.effected(lesson.actions), agent.policy.action)
+        state = agent.taught(state, state.body.perceived(lesson.observations), wanted, lesson.weights, passes=1)
     return state
 
 

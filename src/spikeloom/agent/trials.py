@@ -18,18 +18,20 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from spikeloom.agent.body import Body
 from spikeloom.agent.tail import Weights
 
 
 @final
 @dataclass(frozen=True)
 class Score:
-    """The mean return of weights in a trial, its standard error, and over how many episodes."""
+    """The mean return of weights in a trial, its standard error, over how many episodes, and in which body (None: the present one)."""
 
     weights: Weights
     mean: float
     error: float
     episodes: int
+    body: Body | None = None
 
 
 @final

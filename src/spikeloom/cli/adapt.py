@@ -42,6 +42,9 @@ def adapt(
     exploration: Annotated[float, option("X", "How much it explores, as a share of the most there is: between 0 and 1.")] = 0.85,
     rate: Annotated[float | None, option("R", "The rate of learning; as the library's default.")] = None,
     plastic: Annotated[str, option("WORD", "When weights learn: 'on drift', 'always' or 'never'.")] = "on drift",
+    diagnose: Annotated[
+        bool, typer.Option("--diagnose/--no-diagnose", help="Ask first whether sensors or actions are wired otherwise, or late.")
+    ] = True,
     rules: Annotated[
         Path | None,
         option("FILE", "Guards that hold while it lives and is judged, and rules that it is taught: YAML (docs/rules.md)."),
@@ -83,6 +86,7 @@ def adapt(
             plastic=plastic,
             learning=Learning() if rate is None else Learning(rate=rate),
             judged=judged,
+            diagnosed=diagnose,
             settling=min(64, max(episodes // 8, 3)),
         )
         env_id = policies.environment_of(source, env)
@@ -95,7 +99,7 @@ def adapt(
         policy = policies.policy_from(str(begun) if known else source, env_id, levels, 0, progress)
         check_folder(output_dir)
         if not known:
-            policy.model.save(begun)
+            policy.save(begun)
         kept = output_dir / "checkpoints"
         found = adapt(policy, env_id, shifts, course, instructions=told, progress=progress, checkpoints=kept, resume=resume)
         ruled = adapted.ruled(found, progress) if explain else "the run was asked not to."

@@ -14,10 +14,12 @@ from numpy import ndarray
 from rich.table import Table
 
 from spikeloom.agent.adapting import Adaptation, Course, Life
+from spikeloom.agent.body import worded
 from spikeloom.agent.explaining import Explanation, explained, why_not
 from spikeloom.agent.filming import filmed
-from spikeloom.agent.guarding import Keeping, lines, telling
+from spikeloom.agent.guarding import Keeping, lines
 from spikeloom.agent.logbook import LED_BACK, NOTICED, TRIED
+from spikeloom.agent.policy import Acting
 from spikeloom.agent.rules import Log
 from spikeloom.errors import ResourceError
 from spikeloom.ir import Progress, write_bytes, write_json
@@ -31,7 +33,8 @@ FRAME_MS = 50
 
 def ruled(found: Adaptation, progress: Progress) -> Explanation | str:
     """What the frozen network and the best adapted one do, in rules; or why that is not told."""
-    reason = why_not((found.policy.observation, found.policy.action))
+    late = max(policy.embodied.body.delay for policy in (found.policy, found.best.policy))
+    reason = why_not((found.policy.observation, found.policy.action), late)
     guard = found.instructions.guard
     return reason or explained(found.policy, found.best.policy, found.environment, found.shifts, guard=guard, progress=progress)
 
@@ -134,6 +137,7 @@ def _seed(found: Adaptation, life: Life) -> dict[str, Any]:
         "led_back": what.count(LED_BACK),
         "episodes": len(life.episodes),
         "steps": life.steps,
+        "body": worded(life.policy.embodied.body, found.policy.embodied.body) or None,
     }
 
 
@@ -183,7 +187,7 @@ def clips_of(found: Adaptation, progress: Progress) -> tuple[list[dict[str, Any]
     made = list[dict[str, Any]]()
     for name, policy in (("Before", found.policy), ("After", found.best.policy)):
         progress("filming", len(made), 2)
-        act = Keeping(telling(policy), policy.action, found.instructions.guard)
+        act = Keeping(Acting(policy), policy.action, found.instructions.guard)
         try:
             frames, total = filmed(act, found.environment, found.shifts)
         except (ResourceError, ImportError) as missing:
@@ -206,7 +210,7 @@ def texts(rules: Explanation) -> dict[str, str]:
 
 def publish(found: Adaptation, rules: Explanation | str, story: AgentStory, folder: Path) -> None:
     """The network whose weights settled best, the metrics, the story, the page, rules and vetoes in a folder."""
-    found.best.policy.model.save(folder)
+    found.best.policy.save(folder)
     if not isinstance(rules, str):
         rules.save(folder)
     if found.instructions.guard is not None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from spikeloom import __version__
-from spikeloom.cli import adapt, bench, check, compile, convert, evaluate, generate, logic, refine, report, simulate, train
+from spikeloom.cli import adapt, bench, check, compile, convert, evaluate, generate, learn, logic, refine, report, simulate, train
 
 app = typer.Typer(
     name="spikeloom",
@@ -34,6 +34,7 @@ app.command(epilog=logic.EXAMPLE)(logic.logic)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command("compile", epilog=compile.EXAMPLE)(compile.compile_network)
 app.command(epilog=adapt.EXAMPLE)(adapt.adapt)
+app.command(epilog=learn.EXAMPLE)(learn.learn)
 app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
 

@@ -11,7 +11,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
-from spikeloom.agent import Act, Policy, acted, in_closed_loop, policy_of
+from spikeloom.agent import Act, Policy, acted, in_closed_loop, open_policy, policy_of
 from spikeloom.agent.teacher import ENVIRONMENT, taught_cartpole
 from spikeloom.agent.worlds import world
 from spikeloom.capture import resolve
@@ -52,7 +52,7 @@ def policy_from(source: str | None, env_id: str, levels: int, seed: int, progres
     spaces = spaces_within(fitting, env_id)
     fitting.close()
     if source is not None and is_saved(source):
-        return checked(policy_of(SpikingModel.open(Path(source)), world(env_id, 1)), spaces, env_id)
+        return checked(open_policy(Path(source), world(env_id, 1)), spaces, env_id)
     progress("teaching a small policy" if source is None else "reading the policy", 0, 0)
     model: nn.Module | str = taught_cartpole(seed) if source is None else source
     opened = resolve(model, example=torch.zeros(2, *spaces[0].shape)) if isinstance(model, nn.Module) else resolve(model)

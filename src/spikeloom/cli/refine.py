@@ -75,7 +75,7 @@ def calibrate(
     """Teach a network's thresholds, potentials, biases and weights to follow its ANN, block by block, without labels."""
     shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples}
     shared["calibration_samples"] = calibration_samples
-    shared["chip"] = _chip(config)
+    shared["chip"] = chip_of(config)
     _refined(folder, output_dir, as_json, shared | {"batch_size": batch_size, "length": length, "seed": seed}, lambda p: p.calibrate)
 
 
@@ -161,7 +161,7 @@ def finetune(
 ) -> None:
     """Train a spiking network as it runs, by surrogate gradients, towards labels, towards its ANN, or both; the best state is kept."""
     shared: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "samples": samples}
-    shared |= {"batch_size": batch_size, "length": length, "seed": seed, "resume": resume, "chip": _chip(config)}
+    shared |= {"batch_size": batch_size, "length": length, "seed": seed, "resume": resume, "chip": chip_of(config)}
 
     def door(pipeline: Any) -> Any:
         from spikeloom.train import FineTune
@@ -184,7 +184,7 @@ def finetune(
     _refined(folder, output_dir, as_json, shared, door)
 
 
-def _chip(config: Path | None) -> dict[str, Any] | None:
+def chip_of(config: Path | None) -> dict[str, Any] | None:
     """The chip that a configuration describes; none without one. ConfigError where it describes none."""
     if config is None:
         return None

@@ -86,6 +86,15 @@ def spaces_of(facts: Mapping[str, Any]) -> Spaces:
     return signal, Continuous(int(done["size"]), low, high, done["squash"], done["limit"])
 
 
+def facts_of(signal: Signal, action: Action) -> dict[str, Any]:
+    """Spaces as JSON: `spaces_of` backwards."""
+    seen = {"shape": list(signal.shape), "low": _finite(signal.low), "high": _finite(signal.high), "clipped": signal.clipped}
+    if isinstance(action, Discrete):
+        return {"observation": seen, "action": {"kind": "discrete", "count": action.count, "start": action.start}}
+    bounds = {"low": _finite(action.low), "high": _finite(action.high), "squash": action.squash, "limit": action.limit}
+    return {"observation": seen, "action": {"kind": "continuous", "size": action.size, **bounds}}
+
+
 def check_same(policy: Spaces, environment: Spaces, name: str) -> None:
     """Nothing where a policy can act in an environment of these spaces; else one DataError of all that is different. Bounds of
     observations may differ: a network reads what it is given."""
@@ -157,6 +166,10 @@ def same(actions: Num[ndarray, "e *k"], others: Num[ndarray, "e *k"], action: Ac
     width = np.subtract(action.high, action.low)
     near = np.abs(actions - others) <= NEAR * np.where(np.isfinite(width), width, 1.0)
     return np.asarray(near.all(axis=1))
+
+
+def _finite(bounds: Sequence[float]) -> list[float | None]:
+    return [bound if math.isfinite(bound) else None for bound in bounds]
 
 
 def _bounds(told: Sequence[float | None], sign: int) -> tuple[float, ...]:

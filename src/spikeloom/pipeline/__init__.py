@@ -15,12 +15,16 @@ from spikeloom.pipeline.refining import finetune_folder as finetune
 from spikeloom.pipeline.refining import tune_folder as tune
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.simulation import Simulation, simulate_events
+from spikeloom.pipeline.streaming import learn_stream
+from spikeloom.pipeline.streams import Course, Drift
 from spikeloom.pipeline.writing import Writing, write_texts
 
 __all__ = [
     "CheckResult",
     "Compilation",
     "Conversion",
+    "Course",
+    "Drift",
     "Learning",
     "LogicSettings",
     "Progress",
@@ -37,6 +41,7 @@ __all__ = [
     "evaluate",
     "finetune",
     "learn",
+    "learn_stream",
     "load_model",
     "replay",
     "report",

@@ -18,7 +18,12 @@ BEST = Line("snn", "Best actions", "circle")
 EXPLORED = Line("agreement", "Exploring", "circle")
 USUAL = Line("ann", "In the usual world", "diamond")
 FROZEN = Line("control", "Frozen", "square")
-EVENTS = {"drift noticed": ("bad", "diamond"), "led back": ("control", "square"), "calmed": ("snn", "circle")}
+EVENTS = {
+    "drift noticed": ("bad", "diamond"),
+    "body changed": ("ann", "diamond"),
+    "led back": ("control", "square"),
+    "calmed": ("snn", "circle"),
+}
 """Of each event that is drawn, the colour and the marker."""
 BINS = 24
 

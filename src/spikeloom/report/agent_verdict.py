@@ -45,7 +45,16 @@ def lesson(metrics: Row) -> list[tuple[str, Number | None, Number | None, Number
 
 def findings(story: AgentStory) -> tuple[Finding, ...]:
     """Judgements that fit on one line each."""
-    found = (_recovered(story), _harmed(story), _noticed(story), _led_back(story), _guarded(story), _obeyed(story), _cost(story))
+    found = (
+        _recovered(story),
+        _harmed(story),
+        _noticed(story),
+        _rewired(story),
+        _led_back(story),
+        _guarded(story),
+        _obeyed(story),
+        _cost(story),
+    )
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -88,6 +97,16 @@ def _noticed(story: AgentStory) -> Finding | None:
     return Finding(
         f"Drift noticed after {span} episodes" + (f" ({len(noticed)} of {len(story.lives)} seeds)" if len(story.lives) > 1 else "")
     )
+
+
+def _rewired(story: AgentStory) -> Finding | None:
+    """What the agent says of its changed body."""
+    said = [row.get("body") for row in story.metrics.get("seeds_found") or ()]
+    found = [words for words in dict.fromkeys(said) if words]
+    if not found:
+        return None
+    each = (f"{words} ({said.count(words)} of {len(said)} seeds)" if len(said) > 1 else words for words in found)
+    return Finding(f"The agent says of its body: {'; or '.join(each)}", "good")
 
 
 def _led_back(story: AgentStory) -> Finding | None:

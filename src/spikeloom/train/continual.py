@@ -3,9 +3,9 @@ Continual learning: a converted classifier goes on learning in the stream it is 
 
     step(images, labels) → predictions     first it answers, then it learns
 
-Neurons keep their calibrated statistics (`homeostasis`), in each world they meet on their own (`contexts`); the last layer learns from
-labels, shielded from what it knew (`readout`). Nothing is propagated back through the network, and no gradient is taken. What it learnt is
-a spiking network again: `model()`.
+Neurons keep their calibrated statistics (`homeostasis`), in each world they meet on their own (`contexts`), unless labels say that this
+does not pay there (`trial`); the last layer learns from labels, shielded from what it knew (`readout`). Nothing is propagated back through
+the network, and no gradient is taken. What it learnt is a spiking network again: `model()`.
 """
 
 from collections.abc import Iterable
@@ -25,21 +25,11 @@ from spikeloom.train.homeostasis import Trace, matched, pace, seen, steered, tra
 from spikeloom.train.intrinsic import folded
 from spikeloom.train.local_rules import PAPERS, Adaptable, LocalRules, adaptable, calibrated
 from spikeloom.train.readout import DeltaRule, Memory, Readout, filtered, readout_of, taught, weights_in, with_constant
+from spikeloom.train.trial import pays, weighed
+from spikeloom.train.worlds import World, at_first
 
 UNKNOWN = -1
 """The label of a sample whose class nobody told."""
-
-
-@final
-@dataclass
-class World:
-    """One context: where its samples lie, how many its neurons have observed, and by population what that was and where their knobs are."""
-
-    place: Place
-    samples: int
-    traces: dict[str, Trace]
-    gains: dict[str, Tensor]
-    shifts: dict[str, Tensor]
 
 
 @final
@@ -79,6 +69,7 @@ class ContinualLearner:
         self._check(images, labels)
         places = self._place(images)
         outputs, reaching = self._answer(images, places, adapt=True)
+        self._try(images, labels, places)
         self._learn(reaching, labels, places)
         self.tally.samples += len(images)
         return outputs.argmax(1)
@@ -102,9 +93,12 @@ class ContinualLearner:
     def _tensors(self, world: World) -> dict[str, Tensor]:
         """What a context puts in the place of the program's tensors."""
         weight, bias = weights_in(self.readout)
+        return {self.network.weight: weight, self.network.bias: bias, **(self._knobs(world) if pays(world.evidence) else {})}
+
+    def _knobs(self, world: World) -> dict[str, Tensor]:
+        """A context's knobs."""
         knobs = {knob.gain: world.gains[knob.population] for knob in self.network.knobs}
-        knobs |= {knob.shift: world.shifts[knob.population] for knob in self.network.knobs}
-        return {self.network.weight: weight, self.network.bias: bias, **knobs}
+        return knobs | {knob.shift: world.shifts[knob.population] for knob in self.network.knobs}
 
     def _marks(self, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -160,6 +154,7 @@ class ContinualLearner:
         rule = self.rules.homeostasis
         if rule is None:
             world.samples += count
+        if rule is None or not pays(world.evidence):
             return
         rate = pace(world.samples, count, rule.horizon)
         for knob in self.network.knobs:
@@ -171,10 +166,27 @@ class ContinualLearner:
             world.gains[name], world.shifts[name] = matched(meant, world.traces[name], rule.most)
         world.samples = min(world.samples + count, rule.horizon)
 
+    def _adapts(self, number: int) -> bool:
+        """Whether homeostasis is at work in a context."""
+        return self.rules.homeostasis is not None and (number > 0 or self.rules.contexts.most == 1)
+
+    def _try(self, images: Tensor, labels: Tensor | None, places: Tensor) -> None:
+        """What labels of classes that were known from the first say of the knobs of their contexts."""
+        if labels is None:
+            return
+        told = (labels >= 0) & (labels < self.readout.grown_up)
+        for number in places[told].unique().tolist():
+            if not self._adapts(number) or not self._settled(number):
+                continue
+            rows, world = told & (places == number), self.worlds[number]
+            held = self.network.program.tensors
+            adapted, at_rest = (self.network.run({**held, **knobs}, images[rows])[0] for knobs in (self._knobs(world), {}))
+            world.evidence = weighed(world.evidence, adapted, at_rest, labels[rows])
+
     def _settled(self, number: int) -> bool:
         """Whether homeostasis has come far enough in a context for the readout to learn there."""
         rule = self.rules.homeostasis
-        if rule is None or (number == 0 and self.rules.contexts.most > 1):
+        if rule is None or not self._adapts(number):
             return True
         return self.worlds[number].samples >= rule.prior + rule.settle
 
@@ -241,7 +253,7 @@ def begin_learner(
     with torch.no_grad():
         calm = torch.cat([marks(entrance(inputs), network.knobs[0]) for inputs in batches])
     place = Place(calm.mean(0), calm.mean(0), 0)
-    world = _at_first(network, found.driven, place, 1 if rules.homeostasis is None else rules.homeostasis.prior)
+    world = at_first(network, found.driven, place, 1 if rules.homeostasis is None else rules.homeostasis.prior)
     empty = Memory(torch.empty(0, readout.weight.shape[1]), torch.empty(0, dtype=torch.int64), 0)
     start = SpikingModel(network.program, timesteps=snn.timesteps, ann=snn.ann, control=snn.control)
     return ContinualLearner(start, network, rules, seed, spread_of(calm), found.sent if spikes else found.driven, readout, [world], empty)
@@ -250,18 +262,6 @@ def begin_learner(
 def _readout(network: Adaptable, reaching: Tensor, rules: LocalRules) -> Readout:
     tensors = network.program.tensors
     return readout_of(tensors[network.weight], tensors[network.bias], reaching, rules.readout or DeltaRule(shielded=False))
-
-
-def _at_first(network: Adaptable, driven: dict[str, Trace], place: Place, samples: int) -> World:
-    """The calm context: knobs as they are in the program, traces of currents that such knobs make what is meant."""
-    held, traces = network.program.tensors, dict[str, Trace]()
-    for knob in network.knobs:
-        mean, square = driven[knob.population]
-        before = (mean - held[knob.shift]) / held[knob.gain]
-        traces[knob.population] = Trace(before, (square - mean.square()) / held[knob.gain].square() + before.square())
-    gains = {knob.population: held[knob.gain] for knob in network.knobs}
-    shifts = {knob.population: held[knob.shift] for knob in network.knobs}
-    return World(place, samples, traces, gains, shifts)
 
 
 def adapt_classifier(

@@ -24,12 +24,14 @@ from spikeloom.ir import Program, Quantised, read, text
 from spikeloom.simulate import SpikingModel
 from spikeloom.train.checkpoint import write_whole
 from spikeloom.train.contexts import Place
-from spikeloom.train.continual import ContinualLearner, Tally, World
+from spikeloom.train.continual import ContinualLearner, Tally
 from spikeloom.train.homeostasis import Trace
 from spikeloom.train.local_rules import LocalRules, adaptable
 from spikeloom.train.readout import Memory, Readout
+from spikeloom.train.trial import Evidence
+from spikeloom.train.worlds import World
 
-FORMAT = "spikeloom-continual-1"
+FORMAT = "spikeloom-continual-2"
 START, FILE = "start", "learner.safetensors"
 
 
@@ -46,7 +48,7 @@ def save_learner(learner: ContinualLearner, folder: Path) -> None:
         "labels": learner.memory.labels,
         "tally": asdict(learner.tally),
         "readout": {key: getattr(learner.readout, key) for key in ("constant", "margin", "off", "grown_up")},
-        "worlds": [{"samples": world.samples, "members": world.place.members} for world in learner.worlds],
+        "worlds": [_told(world) for world in learner.worlds],
     }
     tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(learner).items()}
     write_whole(folder / FILE, save(tensors, metadata={"learner": json.dumps(header)}))
@@ -92,6 +94,10 @@ def digest(program: Program) -> str:
     return total.hexdigest()[:16]
 
 
+def _told(world: World) -> dict[str, Any]:
+    return {"samples": world.samples, "members": world.place.members, "evidence": list(world.evidence)}
+
+
 def _tensors(learner: ContinualLearner) -> dict[str, Tensor]:
     made = {"spread": learner.spread, "readout.weight": learner.readout.weight, "readout.filter": learner.readout.filter}
     made |= {"memory.x": learner.memory.x, "memory.y": learner.memory.y}
@@ -113,12 +119,12 @@ def _trace(tensors: Mapping[str, Tensor], first: str) -> Trace:
     return Trace(tensors[f"{first}.mean"], tensors[f"{first}.square"])
 
 
-def _world(tensors: Mapping[str, Tensor], number: int, told: Mapping[str, int], names: list[str]) -> World:
+def _world(tensors: Mapping[str, Tensor], number: int, told: Mapping[str, Any], names: list[str]) -> World:
     first = f"world.{number}"
     place = Place(tensors[f"{first}.centre"], tensors[f"{first}.recent"], told["members"])
     traces = {name: _trace(tensors, f"{first}.{name}") for name in names}
     gains, shifts = ({name: tensors[f"{first}.{name}.{kind}"] for name in names} for kind in ("gain", "shift"))
-    return World(place, told["samples"], traces, gains, shifts)
+    return World(place, told["samples"], traces, gains, shifts, Evidence(*told["evidence"]))
 
 
 def _header(folder: Path) -> dict[str, Any]:
