@@ -11,9 +11,10 @@ from gymnasium.spaces import MultiDiscrete
 from tests.agent.learners import Bandit, agent, arrival, policy
 
 from spikeloom.agent import returns
-from spikeloom.agent.guarding import Keeping, lines, telling, within
+from spikeloom.agent.guarding import Keeping, lines, within
 from spikeloom.agent.living import live, settled, usual_of
 from spikeloom.agent.logbook import Logbook
+from spikeloom.agent.policy import Acting
 from spikeloom.agent.rules import Log, Names, guards_from
 from spikeloom.agent.store import copied
 from spikeloom.datasets.spaces import Discrete
@@ -81,7 +82,7 @@ def test_the_actor_learns_nothing_from_what_it_did_not_do_and_the_critic_does() 
 
 def test_at_the_moment_of_resetting_nothing_is_vetoed() -> None:
     made = agent("never", guard=guards_from("guards: [{when: a > -99, never: 'no'}, {when: a > -98, never: 'yes'}]", NAMES))
-    known = {"rewards": np.ones(8), "terminated": np.zeros(8, bool), "playing": np.ones(8, bool)}
+    known: dict[str, Any] = {"rewards": np.ones(8), "terminated": np.zeros(8, bool), "playing": np.ones(8, bool)}
     ended = np.arange(8) < 4
     state = made.step(made.init(8), arrival())[1]
     again = made.step(state, arrival(seed=1, ended=ended, **known))[1].decision
@@ -163,4 +164,4 @@ def test_the_usual_world_and_what_is_settled_are_guarded_too() -> None:
 def test_without_a_guard_it_acts_as_before() -> None:
     made = policy()
     seen = arrival().observations
-    assert np.array_equal(Keeping(telling(made), made.action)(seen, np.ones(8, bool)), made.actor()(seen, np.ones(8, bool)))
+    assert np.array_equal(Keeping(Acting(made), made.action)(seen, np.ones(8, bool)), made.actor()(seen, np.ones(8, bool)))

@@ -268,9 +268,9 @@ def lived_once(
         if folder is not None:
             save_state(folder, now, known, {"log": book.told(), "checksum": checksum}, {"actions": actions})
 
-    def watch(told: Any) -> bool:
-        book.note(told)
-        detail = f"mean return {book.recent():.4g} (frozen {frozen:.4g}){', learning' if told.state.learning else ''}"
+    def watch(now: Any) -> bool:
+        book.note(now)
+        detail = f"mean return {book.recent():.4g} (frozen {frozen:.4g}){', learning' if now.state.learning else ''}"
         progress(f"adapting, seed {seed}: {detail}", min(book.count, goal), goal)
         return book.count >= goal
 
