@@ -12,13 +12,13 @@ from tests.agent.balancing import balancing
 from spikeloom.agent import adapting, reliving
 from spikeloom.agent.adapting import Adaptation, Course, adapt
 from spikeloom.agent.checkpoints import prepare
-from spikeloom.agent.logbook import NOTICED, TRIED
+from spikeloom.agent.logbook import NOTICED, REWIRED, TRIED
 from spikeloom.agent.rules import Instructions, instructions_from
 from spikeloom.agent.state import Usual
 from spikeloom.agent.worlds import world
 from spikeloom.errors import ConfigError, DataError
 
-COURSE = Course(episodes=200, environments=8, judged=8, settling=16, acquaintance=16, every=25)
+COURSE = Course(episodes=100, environments=8, judged=8, settling=16, acquaintance=16, every=25, diagnosed=False)
 SHIFT = {"sign": -1.0}
 ENV = "CartPole-v1"
 
@@ -36,7 +36,7 @@ def test_the_whole_is_told(unbroken: Adaptation) -> None:
     assert 10 < unbroken.chance.mean() < 40
     assert len(life.returns) == 8
     assert [episode.number for episode in life.episodes] == list(range(1, len(life.episodes) + 1))
-    assert 200 - 16 <= len(life.episodes) < 200 - 16 + 8
+    assert 100 - 16 <= len(life.episodes) < 100 - 16 + 8
     assert life.events[0].what == NOTICED
     noticed = life.events[0].number
     assert 0 < noticed < 60
@@ -58,6 +58,16 @@ def test_it_learns_and_the_kept_weights_say_how_far_they_moved() -> None:
     assert all(change.relative > 0 and change.largest > 0 for change in found.best.changes)
 
 
+def test_a_reversed_actuator_is_found_said_and_undone(tmp_path: Path) -> None:
+    course = dataclasses.replace(COURSE, episodes=40, settling=8, plastic="always", diagnosed=True)
+    life = adapt(balancing(), ENV, SHIFT, course, checkpoints=tmp_path).best
+    assert [event.what for event in life.events].count(REWIRED) == 1
+    assert life.body is not None
+    assert life.body.effects == (1, 0)
+    assert life.returns.mean() > 400
+    assert life.policy.model.program.settings["policy"]["body"]["effects"] == [1, 0]
+
+
 class PluggedOutError(Exception):
     """Somebody pulled the plug."""
 
@@ -74,7 +84,7 @@ def same(a: Adaptation, b: Adaptation) -> bool:
     )
 
 
-@pytest.mark.parametrize("at", [3, pytest.param(140, marks=pytest.mark.slow), 180])
+@pytest.mark.parametrize("at", [pytest.param(3, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.slow), 80])
 def test_an_interrupted_run_ends_where_an_unbroken_one_does(unbroken: Adaptation, tmp_path: Path, at: int) -> None:
     """Before the first checkpoint, in the midst of learning, and towards the end."""
 

@@ -41,9 +41,10 @@ def test_rules_do_what_each_network_does_in_the_changed_world(told: Explanation)
     assert told.before.returned < 15 < 40 < told.after.returned
     assert told.before.rules.features == told.after.rules.features
     assert told.difference.share > 0.5
-    lean = np.array([[0, 0, 0.15, 1.0], [0, 0, -0.15, -1.0]])
-    assert told.before.rules(lean).tolist() == [1, 0]
-    assert told.after.rules(lean).tolist() == [0, 1]
+    seen = np.random.default_rng(0).uniform(-1, 1, (500, 4)) * [0.5, 0.5, 0.1, 0.7]
+    falls_right = seen[:, 2] + 0.25 * seen[:, 3] > 0
+    assert (told.before.rules(seen) == falls_right).mean() > 0.75
+    assert (told.after.rules(seen) == falls_right).mean() < 0.4
 
 
 def test_the_files_can_be_read_and_loaded(told: Explanation, tmp_path: Path) -> None:

@@ -112,6 +112,6 @@ def test_a_life_begins_and_ends_at_worst_with_what_was_taught() -> None:
     assert twin.init(4).trial.candidate is taught.weights
     assert [each is known for each, known in zip(twin.known, (made.tail.converted, taught.weights), strict=True)] == [True, True]
     assert len(made.known) == 1
-    weights, scores = settled(twin, twin.init(4), Bandit(4), 8, 0)
-    assert weights is taught.weights
+    kept, scores = settled(twin, twin.init(4), Bandit(4), 8, 0)
+    assert kept.weights is taught.weights
     assert len(scores) == 1, "what nobody wants any more is among what is settled"

@@ -126,6 +126,15 @@ def test_findings_judge_only_what_was_measured() -> None:
     assert "No drift was noticed, and nothing was learnt" in [each.text for each in findings(unnoticed)]
 
 
+def test_what_the_agent_says_of_its_body_is_told() -> None:
+    one, other = found(0, 451.0, 0.9), found(1, 329.0, 0.65)
+    both = {**METRICS, "seeds_found": [{**one, "body": "actuators are reversed: 0"}, {**other, "body": None}]}
+    said = [each.text for each in findings(story(metrics=both))]
+    assert "The agent says of its body: actuators are reversed: 0 (1 of 2 seeds)" in said
+    alone = {**METRICS, "seeds_found": [{**one, "body": "actions come 2 control steps late"}]}
+    assert "The agent says of its body: actions come 2 control steps late" in [each.text for each in findings(story(metrics=alone))]
+
+
 def test_tiles_leave_out_what_is_not_known() -> None:
     assert [name for name, _, _ in tiles(story(metrics={"episodes": 3, "environments": 1}))] == ["Episodes"]
     assert ("Adapted", "390", "329 to 451 over 2 seeds") in tiles(story())
