@@ -1,8 +1,9 @@
 """
 Worlds that changed, and what became of policies there: frozen, adapted by local rules, and the ANN fine-tuned by PPO in as many steps.
 
-The shifts were fixed beforehand (`spikeloom.agent.worlds.benchmark`). The agent knows the usual world: its own returns there, and a
-critic that explored there. Then the world has changed, and 500 episodes of 64 environments together are all there is: exploring,
+The shifts were fixed beforehand (`spikeloom.agent.worlds.benchmark`). The agent knows the usual world: its own returns there, a critic and a
+forward model that explored there. It may ask which body it has (`spikeloom.agent.diagnosis`), which PPO does not: eight of the fifteen shifts
+are of a body's wiring. Then the world has changed, and 500 episodes of 64 environments together are all there is: exploring,
 sentinels' trials, and the last 64 of them to choose between the weights of now, the best of all trials, and the converted ones. Returns
 are judged on 128 other episodes.
 
@@ -26,6 +27,7 @@ from acting.networks import Zoo
 from harness.rows import Row, read
 from spikeloom.agent import Act, returns
 from spikeloom.agent.agent import Agent
+from spikeloom.agent.body import worded
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, foreseen, lived, settled, usual_of
@@ -68,15 +70,17 @@ def of_case(
     """One shift: frozen, adapted and fine-tuned, mean and interval over the seeds."""
     agent, critic = made
     base, frozen = known
-    adapted, tuned, steps = list[float](), list[float](), list[int]()
+    adapted, tuned, steps, bodies = list[float](), list[float](), list[int](), set[str]()
     for seed in range(1, 1 + seeds):
         state = dataclasses.replace(agent.init(ENVIRONMENTS, seed), critic=critic)
         state = lived(agent, state, world(env_id, ENVIRONMENTS, case.shift), EPISODES - SETTLING, seed=500 + 1000 * seed)
         kept, _ = settled(agent, state, world(env_id, ENVIRONMENTS, case.shift), SETTLING, seed=90_000 + 1000 * seed)
         adapted.append(judged(agent.network(kept.weights, kept.body).actor(), env_id, case.shift))
         steps.append(state.steps)
+        bodies.add(worded(kept.body or agent.body, agent.body))
         tuned.append(judged(fine_tuned(zoo, env_id, case, state.steps, agent.exploration.width, seed), env_id, case.shift))
-    return row(env_id, case, suite, base, frozen, (adapted, tuned, steps), judged(zoo.ann(), env_id, case.shift))
+    made = row(env_id, case, suite, base, frozen, (adapted, tuned, steps), judged(zoo.ann(), env_id, case.shift))
+    return dataclasses.replace(made, control={**made.control, "bodies found": sorted(bodies)})
 
 
 def row(
