@@ -1,9 +1,9 @@
 """
 Worlds that changed, and what became of policies there: frozen, adapted by local rules, and the ANN fine-tuned by PPO in as many steps.
 
-The shifts were fixed beforehand (`spikeloom.agent.worlds.benchmark`). The agent knows the usual world: its own returns there, a critic and a
-forward model that explored there. It may ask which body it has (`spikeloom.agent.diagnosis`), which PPO does not: eight of the fifteen shifts
-are of a body's wiring. Then the world has changed, and 500 episodes of 64 environments together are all there is: exploring,
+The shifts were fixed beforehand (`spikeloom.agent.worlds.benchmark`). The agent knows the usual world: its own returns there, a critic and
+a forward model that explored there. It may ask which body it has (`spikeloom.agent.diagnosis`), which PPO does not: nine of the fifteen
+shifts are of a body's wiring. Then the world has changed, and 500 episodes of 64 environments together are all there is: exploring,
 sentinels' trials, and the last 64 of them to choose between the weights of now, the best of all trials, and the converted ones. Returns
 are judged on 128 other episodes.
 
