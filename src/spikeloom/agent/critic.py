@@ -60,7 +60,8 @@ class Critic:
         seen, wanted = torch.cat([pair[0] for pair in kept]), torch.cat([pair[1] for pair in kept])
         readout, energy = state.readout.clone(), seen.square().sum(1)
         order = torch.randperm(len(seen), generator=generator)  # one for all replays: shuffling costs more than learning
-        parts = list(zip(*(each[order].split(self.batch) for each in (seen, wanted, energy)), strict=True))
-        for phi, goal, size in parts * self.replays:
-            readout.addmv_(phi.T, torch.addmv(goal, phi, readout, alpha=-1).mul_(self.rate / float(size.sum())))  # (3)
+        parts, goals, sizes = (each[order].split(self.batch) for each in (seen, wanted, energy))
+        rates = [self.rate / float(size.sum()) for size in sizes]
+        for phi, goal, rate in list(zip(parts, goals, rates, strict=True)) * self.replays:
+            readout.addmv_(phi.T, torch.addmv(goal, phi, readout, alpha=-1), alpha=rate)  # (3)
         return CriticState(state.wires, readout, kept)

@@ -11,7 +11,7 @@ Sources: Bellec et al. 2020, Nature Communications 11, 3625 (broadcast learning 
 13276 (feedback that is fixed).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, final
@@ -23,8 +23,10 @@ from torch import Tensor, fx
 from spikeloom.errors import ConfigError, UnsupportedError
 from spikeloom.ir import Program, Quantised, biased, clone, constant_name, dynamic, read, set_weights, source_of, weighted
 from spikeloom.ir.rules import name_of
+from spikeloom.neuron import passes
 from spikeloom.plasticity import in_steps, with_codes
 from spikeloom.simulate import executable
+from spikeloom.simulate.kernel import run_population
 
 Weights = tuple[Tensor, ...]
 """W_1, b_1, W_2, b_2, …: [out, in] and [out] of each layer of a tail, the output last."""
@@ -121,12 +123,33 @@ class Tail:
 
 
 def _with_slope(neurons: fx.GraphModule, h: Tensor) -> tuple[Tensor, Tensor]:
-    """(s, ψ) of elementwise neurons, ψ by their surrogate derivative."""
+    """(s, ψ) of elementwise neurons, ψ by their surrogate derivative; of identity staircases alone in closed form."""
+    alone = _alone(neurons)
+    if alone is not None:
+        step, v0, told = alone
+        return neurons(h), passes(h, v0, step, told["levels"], told["negative"], told["axis"])
     with torch.enable_grad():
         h = h.detach().requires_grad_()
         s = neurons(h)
         (slope,) = torch.autograd.grad(s.sum(), h)
     return s.detach(), slope
+
+
+def _alone(neurons: fx.GraphModule) -> tuple[Tensor, Tensor, Mapping[str, Any]] | None:
+    """(s, v[0], how it fires) where the neurons are one population of identity staircases without decay, leak or gate."""
+    made = [node for node in neurons.graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
+    if len(made) != 1 or made[0].target is not run_population or made[0].kwargs["reset"] == "gated":
+        return None
+    (x, step, v0, decay, leak), told = made[0].args, made[0].kwargs
+    known = all(isinstance(each, fx.Node) for each in (x, step, v0)) and (decay, leak) == (1.0, 0.0) and told["timesteps"] == 1
+    return (_held(neurons, step), _held(neurons, v0), told) if known else None
+
+
+def _held(module: fx.GraphModule, node: fx.Node) -> Tensor:
+    found: Any = module
+    for name in str(node.target).split("."):
+        found = getattr(found, name)
+    return found
 
 
 def _feedback(weights: Weights) -> tuple[Tensor, ...]:

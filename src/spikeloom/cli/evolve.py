@@ -14,7 +14,7 @@ from spikeloom.errors import ConfigError
 
 REAL = "spikeloom evolve policy:dqn_cartpole --env CartPole-v1 --levels 3 --generations 10 --workers 4 --output artifacts/evolved"
 LEARN = "spikeloom evolve artifacts/evolved --env CartPole-v1 --shift length=3.0 --search plasticity --population-size 6"
-EXAMPLE = f"Example: spikeloom evolve --levels 3   (a quick look: teaches a small CartPole policy first, which is good already)\n\n{REAL}\n\n{LEARN}\n\n{EXIT_CODES}"
+EXAMPLE = f"Example: spikeloom evolve --levels 3   (teaches a small CartPole policy first)\n\n{REAL}\n\n{LEARN}\n\n{EXIT_CODES}"
 WORDS = ("neurons", "plasticity", "both")
 SOURCE = "A policy: sb3:<zip>, policy:<folder>, or the folder of a converted one (T = 1). Without one a small CartPole policy is taught."
 ADAPTATION = 160

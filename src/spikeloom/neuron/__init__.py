@@ -53,7 +53,7 @@ from spikeloom.neuron.shift import are_shifts, fit_shift_staircase
 from spikeloom.neuron.surrogate import SURROGATES, spike
 from spikeloom.neuron.table import advance_table, continue_table, init_table, read_table, run_table
 from spikeloom.neuron.two_range import fit_two_range
-from spikeloom.neuron.uniform import Gated, Membrane, advance_uniform, continue_uniform, fire, fire_, init_uniform, run_uniform
+from spikeloom.neuron.uniform import Gated, Membrane, advance_uniform, continue_uniform, fire, fire_, init_uniform, passes, run_uniform
 
 __all__ = [
     "ENCODINGS",
@@ -110,6 +110,7 @@ __all__ = [
     "look_up",
     "multi_threshold",
     "on_grid",
+    "passes",
     "rank_table",
     "read_table",
     "run_table",

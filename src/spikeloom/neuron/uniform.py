@@ -42,6 +42,14 @@ def fire_(h: Float[Tensor, " *any"], step: Float[Tensor, " *c"], levels: int, ne
     return h.div_(s).floor_().clamp_(-negative, levels).mul_(s)
 
 
+def passes(
+    h: Float[Tensor, " *any"], v0: Parameter, step: Float[Tensor, " *c"], levels: int, negative: int, axis: Axis
+) -> Float[Tensor, " *any"]:
+    """What `fire` passes back of a gradient at T = 1: 1 where h + v[0] lies inside the range of its levels, 0 outside."""
+    z = torch.add(h, along(v0, axis, h) if isinstance(v0, Tensor) else v0).div_(along(step, axis, h)).floor_()
+    return z.ge(-negative).logical_and_(z.le(levels)).to(h.dtype)
+
+
 def init_uniform(x_t: Float[Tensor, " b *rest"], v0: Parameter, *, axis: Axis) -> Float[Tensor, " b *rest"]:
     """The membrane before the first step, v[0] for every neuron of the input x_t [B, ...]."""
     return _broadcast(v0, axis, x_t).expand_as(x_t).clone()

@@ -54,10 +54,10 @@ class StepSize:
     def step(self, state: StepSizeState, asked: Float[Tensor, "*any"]) -> tuple[Float[Tensor, "*any"], StepSizeState]:
         """The change for what a rule asks for (3), and the state."""
         steps = state.steps + 1
-        mean = self.beta_mean * state.mean + (1 - self.beta_mean) * asked
-        square = self.beta_square * state.square + (1 - self.beta_square) * asked.square()
-        size = (square / (1 - self.beta_square**steps)).sqrt() + self.epsilon
-        return self.rate * mean / (1 - self.beta_mean**steps) / size, StepSizeState(mean, square, steps)
+        mean = self.beta_mean * state.mean + (1 - self.beta_mean) * asked if self.beta_mean else asked
+        square = torch.addcmul(self.beta_square * state.square, asked, asked, value=1 - self.beta_square)
+        size = (square / (1 - self.beta_square**steps)).sqrt_().add_(self.epsilon)
+        return (self.rate / (1 - self.beta_mean**steps)) * mean / size, StepSizeState(mean, square, steps)
 
 
 def normalised(weights: Float[Tensor, "o i"], norm: float = 1.0, order: float = 2.0) -> Float[Tensor, "o i"]:
