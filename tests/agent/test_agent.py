@@ -71,7 +71,7 @@ def test_while_nothing_is_wrong_it_acts_as_its_policy() -> None:
 
 def test_a_fall_of_returns_turns_plasticity_up_and_a_good_trial_down() -> None:
     made = agent("on drift", monitor=Monitor(threshold=6.0), trials=Trials(episodes=32))
-    made.usual.returns[:] = np.where(np.arange(32) % 2, 3.9, 4.1)
+    made.usual.returns[:] = np.where(np.arange(32) % 2, 3.3, 3.5)
     state, env = made.init(16), Bandit(16, flip=right(made, made.tail.converted) > 0.5)
     noticed = calmed = False
     for told in live(made, state, env, 0):
