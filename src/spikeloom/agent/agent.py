@@ -71,8 +71,9 @@ class Agent:
         remind: Remind | None = None,
     ) -> None:
         """`exploration` is a share of the greatest entropy (of continuous actions, of half their range); `layers` how many of the last
-        layers learn (None: all in a chain); `width` gives τ or σ itself. What is done keeps to the `guard`; `remind` teaches after each
-        window, from what was observed in it. ConfigError for a policy of T > 1, or what is out of range."""
+        layers learn (None: all in a chain); `width` gives τ or σ itself. With a forward model (`living.foreseen`) it asks what of its
+        body has changed before its weights learn. What is done keeps to the `guard`; `remind` teaches after each window, from what was
+        observed in it. ConfigError for a policy of T > 1, or what is out of range."""
         if policy.steps != 1:
             todo = "convert it at T = 1; its levels stand for steps"
             raise ConfigError("an agent learns at one step for a decision", found=f"T = {policy.steps}", allowed="T = 1", todo=todo)
