@@ -17,7 +17,7 @@ from spikeloom.logic import convolutional, floating_twin
 from spikeloom.train import Noise, train_classifier
 
 COMMAND = "python benchmarks/logic_gated.py --parts cifar10"
-CHANNELS, HIDDEN, BITS, TESTED = (64, 128, 256), 512, (0.2, 0.4, 0.6, 0.8), 2000
+CHANNELS, HIDDEN, BITS, TESTED = (32, 64, 128), 512, (0.2, 0.4, 0.6, 0.8), 2000
 CORRUPTIONS = ("gaussian_noise", "gaussian_blur", "brightness", "jpeg")
 NOISE = Noise(("gaussian", "occlusion", "dropped"), 0.0, 0.2, curriculum=False)
 SHARED_OPTIONS = {"batch_size": 128, "optimiser": "adamw", "schedule": "cosine", "weight_decay": 0.0, "precision": "bfloat16"}
@@ -54,11 +54,12 @@ def rows(epochs: int = 12) -> list[Row]:
         some = Kept(test.x[:100], test.y[:100])
         place = WORK / f"cifar10-{label}.safetensors"
         options = {**SHARED_OPTIONS, **taught, "augment": "cifar", "noise": NOISE, "epochs": epochs, "lr": rate}
+        model.compile()
         result = train_classifier(model, train, some, **options, checkpoint=place, resume=True)  # pyright: ignore[reportArgumentType]
         teacher = result.model.eval()
         curves[label] = curve(teacher, test.x[:TESTED], test.y[:TESTED])
         print(f"{label}: {curves[label]}", flush=True)
     gaps = {name: round(value - curves["ternary"][name], 2) for name, value in curves["fp32"].items()}
     facts = {**curves, "images": TESTED, "epochs": epochs}
-    title = "cifar10, convolutional 64-128-256, corruptions: most points under fp32"
+    title = "cifar10, convolutional 32-64-128, corruptions: most points under fp32"
     return [Row(title, max(gaps.values()), "points", COMMAND, facts, None, None, None)]
