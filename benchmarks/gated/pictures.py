@@ -191,7 +191,7 @@ def rows(name: str, form: Form) -> list[Row]:
     facts = curves | {"weight_bytes": {"ternary": memory(network), "fp32": 4 * parameters(twin)}, "images": len(data[1])}
     epochs = {"noisy": converged(noisy), "clean": converged(clean), "of": form.ternary}
     told = (
-        (f"{title}: most points under fp32 at any noise", gap, "points", facts, "at most 1.5, with a quarter of its memory at most", gap <= 1.5),
+        (f"{title}: most points under fp32 at any noise", gap, "points", facts, "at most 1.5, a quarter of its memory", gap <= 1.5),
         (
             f"{title}: least points above trained clean, 10 % on",
             above,
