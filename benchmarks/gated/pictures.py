@@ -49,10 +49,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Form:
-    """A network's form, floating and ternary, and how long each is trained, in epochs."""
+    """A ternary network's form, that of its floating control where it is another, and how long each is trained, in epochs."""
 
     name: str
-    control: Callable[[], nn.Module]
     make: Callable[[], nn.Module]
     floating: int
     ternary: int
@@ -61,25 +60,21 @@ class Form:
     floating_rate: float
     clean: float
     part: str
+    control: Callable[[], nn.Module] | None = None
 
 
-def full() -> nn.Module:
-    """784-2048-2048-10."""
-    return fully_connected(784, (2048, 2048), 10)
-
-
-def conv(channels: tuple[int, int], hidden: int) -> Callable[[], nn.Module]:
+def stages(channels: tuple[int, int], hidden: int) -> Callable[[], nn.Module]:
     """Two stages of two convolutions, and gates before the classes."""
     return lambda: convolutional((1, 28, 28), channels, hidden, 10)
 
 
-FULL = Form("fully connected 784-2048-2048-10", full, full, 10, 15, 256, 0.015, 1e-3, 98.3, "")
+FULL = Form("fully connected 784-2048-2048-10", lambda: fully_connected(784, (2048, 2048), 10), 10, 15, 256, 0.015, 1e-3, 98.3, "")
 CONV = Form(
     "convolutional 64-64-128-128, fp32 32-32-64-64",
-    conv((32, 64), 512),
-    conv((64, 128), 1024),
+    stages((64, 128), 1024),
     *(8, 12, 128, 0.01, 2e-3, 99.2),
     "-convolutional",
+    stages((32, 64), 512),
 )
 
 
@@ -170,7 +165,7 @@ def rows(name: str, form: Form) -> list[Row]:
     short = f"{name}-{form.name.split()[0]}"
     noise = Noise(curriculum=False)  # strengths drawn evenly in every epoch, so that its accuracies can be compared
     torch.manual_seed(0)
-    twin, network = floating_twin(form.control()), form.make()
+    twin, network = floating_twin((form.control or form.make)()), form.make()
     clean_float = trained(f"{short}-float-clean", twin, data, form)
     noisy_float = trained(f"{short}-float-noisy", twin, data, form, noise=noise)
     clean = trained(f"{short}-ternary-clean", network, data, form, teacher=clean_float.model, distil=0.9)
