@@ -48,7 +48,7 @@ def suppressed(xyxy: Tensor, score: Tensor, label: Tensor, confidence: float, ov
     return Boxes(xyxy[kept], score[kept], label[kept])
 
 
-def fastestdet(output: Float[Tensor, "85 h w"]) -> Boxes:
+def fastestdet(output: Float[Tensor, "85 h w"], confidence: float = 0.5) -> Boxes:
     """The boxes in FastestDet's output for one picture."""
     height, width = output.shape[1:]
     objectness, where, classes = output[0].flatten(), output[1:5].flatten(1), output[5:].flatten(1)
@@ -56,14 +56,14 @@ def fastestdet(output: Float[Tensor, "85 h w"]) -> Boxes:
     cell = torch.stack([torch.arange(width).repeat(height), torch.arange(height).repeat_interleave(width)]).float()
     centre = (cell + where[:2].tanh()) / torch.tensor([width, height]).view(2, 1)
     score = objectness.clamp_min(0) ** 0.6 * best.clamp_min(0) ** 0.4
-    return suppressed(corners(centre.T, where[2:].sigmoid().T), score, label, 0.5, 0.45)
+    return suppressed(corners(centre.T, where[2:].sigmoid().T), score, label, confidence, 0.45)
 
 
-def rfb320(scores: Float[Tensor, "p 2"], locations: Float[Tensor, "p 4"], priors: Float[Tensor, "p 4"]) -> Boxes:
+def rfb320(scores: Float[Tensor, "p 2"], locations: Float[Tensor, "p 4"], priors: Float[Tensor, "p 4"], confidence: float = 0.7) -> Boxes:
     """The faces in RFB-320's outputs for one picture."""
     centre = 0.1 * locations[:, :2] * priors[:, 2:] + priors[:, :2]
     size = (0.2 * locations[:, 2:]).exp() * priors[:, 2:]
-    return suppressed(corners(centre, size), scores[:, 1], torch.zeros(len(scores), dtype=torch.long), 0.7, 0.3)
+    return suppressed(corners(centre, size), scores[:, 1], torch.zeros(len(scores), dtype=torch.long), confidence, 0.3)
 
 
 def matched(a: Boxes, b: Boxes) -> int:
