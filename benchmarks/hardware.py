@@ -122,16 +122,13 @@ def classifiers(name: str, settings: Settings, samples: int) -> list[Row]:
         told = rows_of(name if whole else f"{name} rounded afterwards", found)
         rows += told if whole else [replace(row, target=None, holds=None) for row in told]
         if whole:
-            rows += emitted(name, netlist, pictures(settings, samples))
+            rows += emitted(name, netlist, np.concatenate([quantised_input(netlist, x.numpy()) for x, _ in pictures(settings, samples)()]))
     return rows
 
 
-def emitted(name: str, netlist: Netlist, read: Callable[[], Batches]) -> list[Row]:
-    """C on all test samples, against the reference."""
-    if "c" not in TARGETS:
-        return []
+def emitted(name: str, netlist: Netlist, inputs: np.ndarray) -> list[Row]:
+    """C on all test samples [S, ...], against the reference."""
     target, rows = TARGETS["c"], list[Row]()
-    inputs = np.concatenate([quantised_input(netlist, x.numpy()) for x, _ in read()])
     for kernels in ("dense", "event"):
         options, differ = target.options.model_validate({"kernels": kernels}), 0
         for first in range(0, len(inputs), 1000):
@@ -182,6 +179,8 @@ def keywords(samples: int) -> list[Row]:
             target, holds = (">= 99", same >= 99) if whole else (None, None)
             rows.append(Row(f"{name}: agreement, {words}", same, "%", f"{COMMAND} --only keywords", control, None, target, holds))
             print(rows[-1].name, same, control, flush=True)
+        if whole:
+            rows += emitted(name, netlist, quantised_input(netlist, test.numpy()))
     return rows
 
 
