@@ -11,7 +11,7 @@ import argparse
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.rows import ROOT, SHARED, Row, write
-from spikeloom.pipeline import Settings, convert, finetune
+from spikeloom.pipeline import Settings, calibrate, convert, finetune, tune
 from spikeloom.train import FineTune
 
 WORK = ROOT / "artifacts" / "benchmarks"
+TUNED, EVOLVED = "fine-tuned", "ECL + HSEO"
+TOLD = "artifacts/converted_snn --data-root ../shared/data"
+COMMANDS = {
+    "": "",
+    TUNED: f"; spikeloom finetune {TOLD} --epochs 1 --training-samples 20000 --batch-size 100",
+    EVOLVED: f"; spikeloom calibrate {TOLD} --calibration-samples 2048; spikeloom tune {TOLD}",
+}
+"""What a run does after conversion: one epoch over 20,000 training images, labels and the ANN alike; or Deep Bio-Calibration, no labels."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Run:
     most: float | None = None
     bits: float = 4.0
     group: int | None = None
-    tuned: bool = False
+    then: str = ""
 
     @property
     def name(self) -> str:
@@ -43,7 +51,7 @@ class Run:
         kind = {"8": "8-bit", "4": "4-bit"}.get(self.weights, self.weights)
         kind = f"{kind} {self.bits:g}-bit" if self.weights == "hybrid" else kind
         shared = f" groups of {self.group}" if self.group else ""
-        return f"ResNet-20 {kind}{shared} N={self.levels} {self.placement}{', fine-tuned' if self.tuned else ''}"
+        return f"ResNet-20 {kind}{shared} N={self.levels} {self.placement}{', ' * bool(self.then)}{self.then}"
 
     @property
     def options(self) -> str:
@@ -54,12 +62,14 @@ class Run:
 
 
 RUNS = (
-    Run("8", 15, most=0.2),
-    Run("8", 15, most=0.2, tuned=True),
-    Run("8", 7, most=1.0, tuned=True),
+    Run("8", 15),
+    Run("8", 15, most=0.2, then=EVOLVED),
+    Run("8", 15, then=TUNED),
+    Run("8", 7),
+    Run("8", 7, then=EVOLVED),
+    Run("8", 7, most=1.0, then=TUNED),
     Run("4", 15, most=0.7),
     Run("4", 15, group=16),
-    Run("8", 7, most=1.0),
     Run("hybrid", 15),
     Run("hybrid", 15, bits=3.0),
     Run("ternary", 15),
@@ -88,9 +98,12 @@ def run(run: Run, keep: bool) -> dict[str, Any]:
         calibration_samples=2048,
     )
     found = convert(settings).metrics
-    if run.tuned:  # one epoch over 20,000 training images, labels and the ANN alike
-        asked = Settings(dataset="", data_root=SHARED, output_dir=folder, batch_size=100)
-        found = finetune(folder, asked, FineTune(epochs=1), training_samples=20_000).metrics
+    asked = Settings(dataset="", data_root=SHARED, output_dir=folder)
+    if run.then == TUNED:
+        found = finetune(folder, replace(asked, batch_size=100), FineTune(epochs=1), training_samples=20_000).metrics
+    elif run.then == EVOLVED:
+        calibrate(folder, replace(asked, calibration_samples=2048))
+        found = tune(folder, replace(asked, calibration_samples=512)).metrics
     found["bytes"] = {"snn": (folder / "model.safetensors").stat().st_size, "ann": (folder / "ann" / "model.safetensors").stat().st_size}
     shutil.rmtree(folder / "phases", ignore_errors=True)
     kept.write_text(json.dumps(found))
@@ -100,11 +113,7 @@ def run(run: Run, keep: bool) -> dict[str, Any]:
 def row(run: Run, found: dict[str, Any]) -> Row:
     """The run's accuracy as a row."""
     where = "--dataset cifar10 --data-root ../shared/data --weights ../shared/data/cifar10_resnet20/model.safetensors"
-    command = f"spikeloom convert zoo:cifar-resnet20 {where} --calibration-samples 2048 {run.options}"
-    if run.tuned:
-        command += (
-            "; spikeloom finetune artifacts/converted_snn --epochs 1 --training-samples 20000 --batch-size 100 --data-root ../shared/data"
-        )
+    command = f"spikeloom convert zoo:cifar-resnet20 {where} --calibration-samples 2048 {run.options}{COMMANDS[run.then]}"
     accuracy = {key: round(100 * value, 2) for key, value in found["accuracy"].items()}
     beside = {
         "ann": accuracy["ann"],
