@@ -43,10 +43,31 @@ def test_it_changes_neurons_alone_and_says_what_it_found() -> None:
 
 
 def test_the_record_tells_what_the_program_gives() -> None:
-    after, x = run([SMALL], spiking(), context()), inputs()
+    after, x = run([dataclasses.replace(SMALL, held_out=0.0)], spiking(), context()), inputs()
     p, q = (primary(y).log_softmax(-1) for y in (ann("residual").module()(x), SpikingModel(after)(x)))
     found = float((p.exp() * (p - q)).sum(-1).mean())
     assert after.records[-1].numbers["best"]["divergence"] == pytest.approx(found, rel=1e-4)
+
+
+@pytest.mark.parametrize(("held_out", "kept"), [(0.2, True), (0.97, False)])
+def test_what_is_no_better_on_samples_held_out_is_not_given_back(held_out: float, kept: bool) -> None:
+    before = spiking()
+    after = run([dataclasses.replace(SMALL, held_out=held_out)], before, context())
+    numbers = after.records[-1].numbers
+    assert numbers["best"]["divergence"] < numbers["start"]["divergence"]
+    judged = numbers["judged"]
+    assert judged["samples"] + numbers["samples"] == 64
+    assert judged["samples"] == int(64 * held_out)
+    assert judged["kept"] == kept == (judged["best"]["divergence"] < judged["start"]["divergence"])
+    assert bool(changed(before, after)) == kept
+
+
+def test_the_start_is_what_the_program_gives() -> None:
+    objective, start = SMALL.start(spiking(), context())
+    assert objective == "kl"
+    x = inputs()
+    p, q = (primary(y).log_softmax(-1) for y in (ann("residual").module()(x), SpikingModel(spiking())(x)))
+    assert start.divergence == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +75,7 @@ def test_the_record_tells_what_the_program_gives() -> None:
 )
 def test_tables_and_leaky_neurons_evolve_too(name: str, method: str, timesteps: int) -> None:
     before = spiking(name, timesteps, method=method)
-    after = run([dataclasses.replace(SMALL, timesteps=timesteps)], before, context(name))
+    after = run([dataclasses.replace(SMALL, timesteps=timesteps, held_out=0.0)], before, context(name))
     assert after.records[-1].numbers["best"]["divergence"] < after.records[-1].numbers["start"]["divergence"]
 
 
@@ -187,6 +208,7 @@ def test_four_workers_of_a_cluster_give_the_answer_of_one_process(backend: str) 
         ({"population_size": 0}, "population_size"),
         ({"generations": 0}, "generations"),
         ({"samples": 0}, "samples"),
+        ({"held_out": 1.0}, "held_out"),
         ({"executor": "spark"}, "unknown executor"),
         ({"workers": 0}, "workers"),
         ({"objective": "best"}, "unknown objective"),

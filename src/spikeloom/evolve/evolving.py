@@ -7,7 +7,7 @@ Source: `search` says what it is made of.
 """
 
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,8 +21,9 @@ from spikeloom.evolve.bench import Bench
 from spikeloom.evolve.executor import check_executor, opened
 from spikeloom.evolve.front import Point, budget_of, pick
 from spikeloom.evolve.limits import Limits
+from spikeloom.evolve.objective import Outcome, better
 from spikeloom.evolve.search import Plan, Search
-from spikeloom.evolve.setting import set_up
+from spikeloom.evolve.setting import Chunk, apart, chunks_of, set_up
 from spikeloom.evolve.space import PARAMETERS, Genes
 from spikeloom.evolve.state import FILE, key_of, read_state, write_state
 from spikeloom.ir import Context, Dialect, Pass, Program, shaped
@@ -36,8 +37,11 @@ class Evolve(Pass):
     or auto: kl for classifiers and language models, else mse. `threshold_bits` to `max_rate` are what the hardware allows (`limits`).
 
     With a `front` many networks are kept, and `budget` (`front.pick`) names the one that is given back; without a budget the nearest to
-    the ANN. At most `samples` calibration samples are used, `batch_size` at once. `workers` of an `executor` evaluate candidates: the
-    answer does not depend on them. With `context.scratch` a search that was stopped goes on where it was, to the same answer.
+    the ANN. At most `samples` calibration samples are used, `batch_size` at once. On a share `held_out` of them nothing is searched: unless
+    a front was asked for, what was found is given back only where it is better there too, else the program as it was.
+
+    `workers` of an `executor` evaluate candidates: the answer does not depend on them. With `context.scratch` a search that was stopped
+    goes on where it was, to the same answer.
 
     Raises ConfigError for settings that contradict each other, DataError for missing labels, NumericError for a network that never
     fires, ResourceError where a disk is full or workers go on dying.
@@ -61,6 +65,7 @@ class Evolve(Pass):
     min_rate: float | None = None
     max_rate: float | None = None
     samples: int = 512
+    held_out: float = 0.2
     batch_size: int = 64
     executor: str = "loky"
     workers: int = 1
@@ -79,22 +84,26 @@ class Evolve(Pass):
         """The program with the parameters that were found; the record holds the history, the start, the best, and the front."""
         plan, limits = self.checked(context)
         with _folder(context) as folder, opened(self.executor, self.workers) as executor:
-            bench = self.bench(folder / "bench", program, context, limits)
+            searched, judging = apart(chunks_of(context, program, self.samples, self.batch_size), 0.0 if self.front else self.held_out)
+            bench = self.bench(folder / "bench", program, context, limits, searched)
             search = Search(bench, plan, executor)
             key, place = key_of(bench.folder, asdict(plan)), folder / FILE
             written = read_state(place, key)
             if written is not None:
                 search.restore(written)
             search.run(partial(write_state, place, key), context.progress)
-        genes = self._chosen(search)
+            judge = self.bench(folder / "judge", program, context, limits, judging) if judging else None
+            genes, judged = self._kept(search, judge)
         found = shaped(bench.space.applied(program, genes))
-        return found.recorded(self.record(**_numbers(search, genes)))
+        return found.recorded(self.record(**_numbers(search, genes), judged=judged))
 
     def checked(self, context: Context) -> tuple[Plan, Limits]:
         """The search's plan and limits. Raises ConfigError before any work."""
         check_executor(self.executor, self.workers)
         if self.samples < 1 or self.batch_size < 1:
             raise ConfigError("samples and batch_size are out of range", found=(self.samples, self.batch_size), allowed="1 or more")
+        if not 0.0 <= self.held_out < 1.0:
+            raise ConfigError("held_out is out of range", found=self.held_out, allowed="0 up to 1")
         if self.budget is not None and not self.front:
             raise ConfigError("a budget chooses from a front", found=f"budget {self.budget!r}, no front", todo="ask for a front too")
         if self.budget is not None:
@@ -102,21 +111,37 @@ class Evolve(Pass):
         plan = Plan(self.population_size, self.generations, self.weight, self.front, self.polish, self.rate, context.seed)
         return plan, Limits(self.threshold_bits, self.leak_bits, self.decay, self.min_rate, self.max_rate)
 
-    def bench(self, folder: Path, program: Program, context: Context, limits: Limits) -> Bench:
-        """The bench of this search, in a folder that every worker sees."""
+    def start(self, program: Program, context: Context) -> tuple[str, Outcome]:
+        """The objective, and what the program gives as it is, on all samples."""
+        with tempfile.TemporaryDirectory(prefix="spikeloom-evolve-") as folder:
+            bench = self.bench(Path(folder), program, context, self.checked(context)[1])
+            return bench.objective, bench.outcome(np.zeros(bench.space.size))
+
+    def bench(self, folder: Path, program: Program, context: Context, limits: Limits, chunks: Sequence[Chunk] | None = None) -> Bench:
+        """The bench of this search, in a folder that every worker sees; on all samples, or on these."""
         return set_up(
             folder,
             program,
             context,
+            chunks_of(context, program, self.samples, self.batch_size) if chunks is None else chunks,
             timesteps=self.timesteps,
             limits=limits,
             groups=self.groups,
             parameters=self.parameters,
             objective=self.objective,
             encoding=self.encoding,
-            samples=self.samples,
-            size=self.batch_size,
         )
+
+    def _kept(self, search: Search, judge: Bench | None) -> tuple[Genes, dict[str, Any] | None]:
+        """The genes to give back, and what judging them found."""
+        genes = self._chosen(search)
+        if judge is None:
+            return genes, None
+        zero = np.zeros_like(genes)
+        start, best = judge.outcome(zero), judge.outcome(genes)
+        kept = better(best, start, self.weight, judge.start_pj, 0.0)
+        told = {"samples": judge.samples, "start": start.to_json(), "best": best.to_json(), "kept": kept}
+        return (genes if kept else zero), told
 
     def _chosen(self, search: Search) -> Genes:
         return search.best.genes if self.budget is None else np.array(pick(search.front, self.budget).genes)

@@ -3,7 +3,7 @@ Setting the bench up: samples, targets, prices and the ANN's mean activations, w
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,27 @@ def chunks_of(context: Context, program: Program, samples: int, size: int) -> li
     return found
 
 
+def apart(chunks: Sequence[Chunk], share: float) -> tuple[list[Chunk], list[Chunk]]:
+    """All samples but a share at the end, and that share; none where it is fewer than two samples."""
+    count = sum(len(inputs[0]) for inputs, _ in chunks)
+    left = count - int(share * count)
+    if count - left < 2:
+        return list(chunks), []
+    first, rest = list[Chunk](), list[Chunk]()
+    for inputs, labels in chunks:
+        for place, rows in ((first, slice(0, max(left, 0))), (rest, slice(max(left, 0), None))):
+            part = tuple(value[rows] for value in inputs)
+            if len(part[0]):
+                place.append((part, None if labels is None else labels[rows]))
+        left -= len(inputs[0])
+    return first, rest
+
+
 def set_up(
     folder: Path,
     program: Program,
     context: Context,
+    chunks: Sequence[Chunk],
     *,
     timesteps: int,
     limits: Limits,
@@ -65,13 +82,11 @@ def set_up(
     parameters: tuple[str, ...],
     objective: str,
     encoding: str,
-    samples: int,
-    size: int,
 ) -> Bench:
-    """The bench of a program and its ANN, written into `folder` and read from there. Raises UserErrors for what the user can mend."""
+    """The bench of a program and its ANN on these samples, written into `folder` and read from there. Raises UserErrors for what the user
+    can mend."""
     check_encoding(encoding)
     Space(program, timesteps, limits, groups, parameters)
-    chunks = chunks_of(context, program, samples, size)
     _check_audible(program, timesteps, chunks[0][0])
     outputs, data = _of_the_ann(program, context, chunks)
     named = chosen(objective, program, torch.cat([value[:1] for value in outputs]), all(labels is not None for _, labels in chunks))

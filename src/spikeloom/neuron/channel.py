@@ -38,8 +38,9 @@ def spread(parameter: Shaped[Tensor, " *c"], axis: Axis, like: Shaped[Tensor, " 
 
 
 def by_channel(x: Shaped[Tensor, " *any"], axis: Axis | None) -> Shaped[Tensor, "c n"]:
-    """A value as one row a channel, [C, n]; a single row where `axis` is None."""
-    if axis is None:
+    """A value as one row a channel, [C, n]; a single row where `axis` is None, or lies behind the value's, as that of a parameter which all
+    share may."""
+    if axis is None or (isinstance(axis, int) and axis >= x.ndim):
         return x.reshape(1, -1)
     axes = axes_of(axis, x)
     moved = x.movedim(axes, tuple(range(len(axes))))
