@@ -15,7 +15,7 @@ import torch
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
 from spikeloom.pipeline.auto import Afforded, afforded, check_auto
-from spikeloom.pipeline.bio import bio_calibrated
+from spikeloom.pipeline.bio import bio_calibrated, is_calibrated
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -96,7 +96,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
-    if settings.bio_calibration:
+    if is_calibrated(spiking):
         before = network_of(plain, ann, control, settings)
         found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))
     if chosen is not None:
@@ -116,7 +116,8 @@ def converted(settings: Settings, ann: Program, context: Context) -> Program:
     """The spiking program of a captured ANN."""
     first, _ = passes_of(settings, choose(settings, ann, context))
     made = compensated(settings, run(first, ann, context), ann, context)
-    made = bio_calibrated(settings, made, ann, context) if settings.bio_calibration else made
+    if settings.bio_calibration and settings.bio_when == "always":  # of many networks, only where it is asked for by name
+        made = bio_calibrated(settings, made, ann, context)
     return grounded_program(made, settings.timesteps, batches_of(context)) if settings.whole_numbers else made
 
 

@@ -22,7 +22,8 @@ class Settings:
     sentences of at most so many; of blocks that are long fewer run at once. With `sweep` the report shows the network over
     `sweep_levels` × `sweep_timesteps`, each N a conversion of its own, `sweep_jobs` of them at once. `chip` holds the options of
     `calibrate.Device`, for `calibrate`; `auto` names which of "levels" and "timesteps" are chosen of `sweep_levels` × `sweep_timesteps`,
-    for a `budget` (`budget`; None: 0.5 points of accuracy); `bio_calibration` learns and evolves after compensation (`bio`). A
+    for a `budget` (`budget`; None: 0.5 points of accuracy); `bio_calibration` learns and evolves after compensation (`bio`),
+    `bio_when` "always" or "worthwhile". A
     `logic_gated` network compares its input with `input_bits` thresholds, has `gates` gates for each neuron of the ANN, from the
     layer `from_layer` on (None: whole), and is taught for `gate_epochs`.
     """
@@ -50,6 +51,7 @@ class Settings:
     group: int | None = None
     rounding: str = "second_order"
     bio_calibration: bool = False
+    bio_when: str = "always"
     population_size: int = 20
     generations: int = 10
     sparsity: float = 0.0
