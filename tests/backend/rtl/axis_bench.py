@@ -107,8 +107,9 @@ async def reset_at_any_moment(dut: Any) -> None:
     await driven.reset(1)
     for driven.offers, driven.takes in bench["pauses"][:2]:
         assert await driven.run(joined(beats[:1]), len(answers[0])) == joined(answers[:1])
-        for moment in (1 + int(part * driven.cycles) for part in bench["resets"]):
-            before = await driven.run(joined(beats), len(joined(answers)), moment)
+        everything, moments = len(joined(answers)), [1 + int(part * driven.cycles) for part in bench["resets"]]
+        for wanted, moment in [(1, None), *((everything, moment) for moment in moments)]:  # behind the first word, more wait to be taken
+            before = await driven.run(joined(beats), wanted, moment)
             assert before == joined(answers)[: len(before)]
             await driven.reset(driven.random.randint(1, 3))
             assert await driven.run([], 1, QUIET) == [], "an answer from before the reset"
