@@ -45,9 +45,13 @@ def beside(metrics: Mapping[str, Any]) -> list[tuple[str, tuple[str, str, str]]]
 def noisy(metrics: Mapping[str, Any]) -> list[str]:
     """How the networks bear noise, a line a level; nothing where that was not measured."""
     found: Mapping[str, Mapping[str, float]] = metrics.get("accuracy_at_noise") or {}
-    levels = found.get("snn", {})
-    rows = [f"  {percent(float(at), 0)}: " + ", ".join(f"{NETWORKS[name]} {percent(row[at], 1)}" for name, row in found.items()) for at in levels]
-    return [f"right answers under noise ({', '.join(metrics['noise']['kinds'])}):", *rows] if rows else []
+    if not found:
+        return []
+    rows = [
+        f"  {percent(float(at), 0)}: " + ", ".join(f"{NETWORKS[name]} {percent(row[at])}" for name, row in found.items())
+        for at in found["snn"]
+    ]
+    return [f"right answers under noise ({', '.join(metrics['noise']['kinds'])}):", *rows]
 
 
 def spiking(floating: Sequence[str]) -> str:

@@ -141,7 +141,7 @@ class Config(Section):
 
     @property
     def noisy(self) -> bool:
-        """Whether a conversion is taught under noise: gates are, where somebody asks for it. What is left at its defaults asks for nothing."""
+        """Whether a conversion is taught under noise: gates are, where somebody asks for it. A section that is left out asks for nothing."""
         asked = bool(self.robustness.model_fields_set) and self.robustness.enable_noise_injection
         return asked and self.conversion.method == "logic_gated"
 
@@ -250,7 +250,8 @@ _TODO = f"every key is explained in {BASE_CONFIG}"
 
 
 def check_conversion(asked: Config) -> None:
-    """Nothing where a conversion does all that is asked; else ConfigError."""
+    """Nothing where a conversion does all that is asked; else ConfigError. Noise at its defaults asks for nothing: it is on for what trains
+    logic-gated networks."""
     if asked.robustness.enable_noise_injection and asked.robustness != RobustnessSection():
         check_noise(asked, ["robustness"])
     if asked.logic != LogicSection():
@@ -263,8 +264,7 @@ def check_conversion(asked: Config) -> None:
 
 
 def check_noise(asked: Config, given: Sequence[str]) -> None:
-    """Nothing where no noise is given, or gates are taught; else ConfigError: other conversions teach nothing. Noise at its defaults asks for
-    nothing: it is on for what trains logic-gated networks."""
+    """Nothing where no noise is given, or gates are taught; else ConfigError: other conversions teach nothing."""
     method, options = asked.conversion.method, ["--" + name.replace("_", "-") if name in NOISE else name for name in given]
     if given and method != "logic_gated":
         raise ConfigError(

@@ -157,7 +157,8 @@ def thresholds(values: Tensor, count: int) -> tuple[float, ...]:
 def _recorded(settings: Settings, program: Program, result: TrainResult) -> Program:
     options = {"bits": settings.input_bits, "gates": settings.gates, "from": settings.from_layer, "epochs": settings.gate_epochs}
     if settings.noise:
-        options |= {"noise": ", ".join(settings.noise_kinds), "noise_range": list(settings.noise_range), "consistency": settings.consistency}
+        options |= {"noise": ", ".join(settings.noise_kinds), "noise_range": list(settings.noise_range)}
+        options |= {"curriculum": settings.curriculum, "consistency": settings.consistency}
     numbers = {"held_out": result.test_accuracy, "held_out_samples": result.test_images, "losses": list(result.losses)}
     return program.recorded(Record("LogicGate", options, numbers, PAPERS, result.seconds))
 

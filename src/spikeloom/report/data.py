@@ -116,7 +116,8 @@ class Story:
     Of a network that was refined `before` holds the fidelity it had, and `metrics["before"]` what it was judged by. `history` holds the
     steps of every search and training, `run` by run: generations (the best so far, the mean of the generation; as shares of the start
     where `relative`) or epochs (held out, trained on), step 0 being the start. `front` holds networks that were there to choose from.
-    `noise` holds accuracies at rising strengths of noise. `unit` is what one sample is called in the plural. Raises ProgramError, naming the part and the row, for anything else.
+    `noise` holds accuracies by the strength of noise, 0 to 0.5. `unit` is what one sample is called in the plural. Raises ProgramError,
+    naming the part and the row, for anything else.
     """
 
     title: str

@@ -92,8 +92,8 @@ NOISES: Mapping[str, Disturb] = {
 @final
 @dataclass(frozen=True)
 class Noise:
-    """A strength from `low` to `high` for each sample, drawn evenly or by the `curriculum`, and for each sample one of `kinds`. With `bits_at`
-    a value is first cut to 1 from there on, else 0.
+    """A strength from `low` to `high` for each sample, drawn evenly or by the `curriculum`, and for each sample one of `kinds`. With
+    `bits_at` a value is first cut: to 1 from there on, else to 0.
 
     Raises ConfigError out of range.
     """

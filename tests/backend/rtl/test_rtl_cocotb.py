@@ -42,15 +42,14 @@ WORDS = {
     "given": {"data": "s_axis_tdata", "last": "s_axis_tlast", "valid": "s_axis_tvalid", "ready": "s_axis_tready"},
     "answered": {"data": "m_axis_tdata", "last": "m_axis_tlast", "valid": "m_axis_tvalid", "ready": "m_axis_tready"},
 }
-BYTES = {side: {role: f"{name}_{role}" for role in ("data", "last", "valid", "ready")} for side, name in (("given", "in"), ("answered", "out"))}
+ROLES = ("data", "last", "valid", "ready")
+BYTES = {side: {role: f"{name}_{role}" for role in ROLES} for side, name in (("given", "in"), ("answered", "out"))}
 """Ports of the network, and of the network behind pins."""
 
 
 def in_bytes(words: list[list[list[int]]], count: int) -> list[list[list[int]]]:
     """Each word as so many bytes, the lowest first; last with the last byte."""
-    return [
-        [[(word >> (8 * at)) & 255, int(last and at == count - 1)] for word, last in sample for at in range(count)] for sample in words
-    ]
+    return [[[(word >> (8 * at)) & 255, int(last and at == count - 1)] for word, last in sample for at in range(count)] for sample in words]
 
 
 def traffic(netlist: Netlist, interface: Interface, pins: bool, streamed: bool) -> dict[str, Any]:
