@@ -109,6 +109,28 @@ def test_every_option_of_convert_reaches_the_pipeline(asked: list[Any], tmp_path
     ]
 
 
+def test_gates_are_taught_under_the_noise_of_the_options(asked: list[Any]) -> None:
+    options = "--method logic_gated --noise --noise-range 0.1 0.3 --noise-kinds gaussian,dropped --no-curriculum --consistency 0.5"
+    result = run("convert", *options.split())
+    assert result.exit_code == 0, result.stderr
+    told: dict[str, Any] = {"noise_range": (0.1, 0.3), "noise_kinds": ("gaussian", "dropped"), "curriculum": False, "consistency": 0.5}
+    assert asked == [Settings(train=True, method="logic_gated", timesteps=1, noise=True, **told)]
+    result = run("convert", "--method", "if", "--noise")
+    assert (result.exit_code, result.stdout) == (2, "")
+    words = " ".join(result.stderr.split())
+    assert "error: --noise: noise is for a network that is taught, and a conversion by the method if teaches none" in words
+    assert len(asked) == 1
+
+
+def test_what_networks_bear_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"ann": {"0.0": 0.94, "0.4": 0.15}, "snn": {"0.0": 0.9, "0.4": 0.62}, "control": {"0.0": 0.2, "0.4": 0.1}}
+    metrics = METRICS | {"accuracy_at_noise": found, "noise": {"kinds": ["bit_flip"], "range": [0.0, 0.45], "samples": 100}}
+    monkeypatch.setattr(pipeline, "evaluate", lambda *_, **__: metrics)
+    printed = " ".join(run("evaluate", "f").stdout.replace("\N{NO-BREAK SPACE}", " ").split())
+    assert "right answers under noise (bit_flip): 0 %: ANN 94.0 %, SNN 90.0 %, control 20.0 %" in printed
+    assert "40 %: ANN 15.0 %, SNN 62.0 %, control 10.0 %" in printed
+
+
 def test_options_of_convert_are_settings_or_about_the_command_itself() -> None:
     own = {"config", "as_json", "debug", "allow_pickle", "resume"}
     assert set(inspect.signature(convert_command).parameters) - own <= set(OVERRIDES)

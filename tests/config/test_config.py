@@ -216,12 +216,45 @@ def test_the_template_converts_and_learns_as_it_is() -> None:
     assert template.learning().noise
 
 
-@pytest.mark.parametrize("text", ["robustness: {noise_range: [0, 0.3]}", "robustness: {noise_kinds: [gaussian]}", "logic: {hidden: [8]}"])
-def test_a_conversion_refuses_what_it_would_ignore(loaded: Load, text: str) -> None:
-    with pytest.raises(ConfigError, match="describes how `spikeloom train` trains a logic-gated network") as caught:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("robustness: {noise_range: [0, 0.3]}", "a conversion by the method scale_and_fire teaches none"),
+        ("robustness: {noise_kinds: [gaussian]}\nconversion: {method: lif}", "a conversion by the method lif teaches none"),
+        ("logic: {hidden: [8]}", "describes how `spikeloom train` trains a logic-gated network"),
+    ],
+)
+def test_a_conversion_refuses_what_it_would_ignore(loaded: Load, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
         loaded(text).settings()
     assert "spikeloom train --config" in str(caught.value)
     assert loaded(text).learning() != LogicSettings()
+
+
+def test_gates_are_taught_under_noise_where_somebody_asks_for_it(loaded: Load) -> None:
+    gates, asked = "conversion: {method: logic_gated}\n", dataclasses.replace(Config().settings(), method="logic_gated", timesteps=1)
+    assert loaded(gates).settings() == asked
+    noisy = dataclasses.replace(asked, noise=True)
+    assert loaded(gates + "robustness: {enable_noise_injection: true}").settings() == noisy
+    assert loaded(gates).settings(noise=True) == noisy
+    assert loaded(gates + "robustness: {enable_noise_injection: false, noise_range: [0, 0.3]}").settings() == asked
+    assert loaded(gates + "robustness: {noise_range: [0, 0.3]}").settings(noise=False) == asked
+    text = "robustness: {noise_range: [0.1, 0.3], noise_kinds: [gaussian, dropped], curriculum: false, consistency: 0.5}"
+    told = {"noise_range": (0.1, 0.3), "noise_kinds": ("gaussian", "dropped"), "curriculum": False, "consistency": 0.5}
+    assert loaded(gates + text).settings() == dataclasses.replace(noisy, **told)
+
+
+@pytest.mark.parametrize("options", [{"noise": True}, {"noise_range": [0.0, 0.45]}, {"noise_kinds": ["bit_flip"]}, {"consistency": 0.5}])
+def test_noise_that_is_asked_for_is_refused_where_nothing_is_taught(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(ConfigError, match="noise is for a network that is taught") as caught:
+        Config().settings(**options)
+    said = str(caught.value)
+    assert said.startswith("--" + name.replace("_", "-"))
+    assert "found: conversion.method: scale_and_fire" in said
+    assert "allowed: conversion.method: logic_gated" in said
+    assert "--method logic_gated" in said
+    assert Config().settings(noise=False, method="if").noise is False
 
 
 def test_a_conversion_bears_noise_that_is_off_or_as_it_ships(loaded: Load) -> None:

@@ -306,6 +306,7 @@ def broken_numbers() -> Story:
             {"node": "a", "threshold": math.nan, "step": math.inf, "levels": math.nan, "edges": [0.0, math.nan, 1.0], "counts": [1, 2]},
             {"node": "b", "threshold": math.inf, "step": math.nan, "levels": 3, "edges": [0.0, 0.5, 1.0], "counts": [math.nan, 2]},
         ],
+        noise=[{"noise": at, "ann": math.nan, "snn": math.inf, "control": None} for at in (0.0, 0.4, math.nan)],
         raster=[{"node": "a", "timesteps": 4, "neurons": 3, "events": [[math.nan, 0, 1], [0, math.inf, 1], [1, 1, math.nan]]}],
         energy=[
             {"network": "SNN", "compute_pj": math.nan, "memory_pj": math.inf, "total_pj": math.nan},
@@ -366,9 +367,16 @@ def swept() -> list[dict[str, Any]]:
     ]
 
 
+def noisy(**changes: Any) -> Story:
+    """A network of gates that was taught under noise."""
+    rows = [{"noise": at, "ann": 0.95 - 2 * at, "snn": 0.93 - 0.5 * at, "control": 0.4 - 0.5 * at} for at in (0.0, 0.1, 0.2, 0.3, 0.4)]
+    told = {"kinds": ["bit_flip"], "range": [0.0, 0.45], "samples": 2000}
+    return story(**{"metrics": {**(story().metrics or {}), "noise": told}, "noise": rows, **changes})
+
+
 def language(**changes: Any) -> Story:
     """A language model with its sweep."""
     measured = {"perplexity": {"ann": 4.856, "snn": 4.947, "control": 5.186}, "next_token_agreement": 0.917, "agreement": 0.917}
     metrics = {**(story().metrics or {}), **measured, "accuracy": dict.fromkeys(("ann", "snn", "control"))}
     curve = [{"timesteps": 1, "agreement": 0.917, "perplexity": measured["perplexity"]}]
-    return story(**{"metrics": metrics, "mcnemar": None, "unit": "blocks", "curve": curve, "sweep": swept(), **changes})
+    return story(**{"metrics": metrics, "mcnemar": None, "unit": "blocks", "curve": curve, "sweep": swept(), "noise": [], **changes})

@@ -47,6 +47,22 @@ def test_the_numbers_are_on_the_page() -> None:
         assert wanted in text, wanted
 
 
+def test_what_networks_bear_is_on_the_page() -> None:
+    told = Text(render(stories.noisy())).text.replace("\N{NO-BREAK SPACE}", " ")
+    for wanted in (
+        "Under noise",
+        "taught on samples with 0 % to 45 % noise",
+        "cut to black and white first",
+        "2,000 samples a level",
+        "73.0 %",
+    ):
+        assert wanted in told, wanted
+    html = render(stories.noisy())
+    drawn = html[html.index('<section id="noise">') : html.index('<section id="refined">')]
+    assert [drawn.count(f'class="mark {line}"') for line in ("ann", "snn", "control")] == [6, 6, 6]  # one in the legend
+    assert "convert --method logic_gated --noise" in Text(render(stories.story())).text
+
+
 def test_the_page_needs_nothing_else() -> None:
     made = Text(render(stories.story()))
     assert not {"img", "iframe", "object", "embed"} & set(made.tags)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from spikeloom.errors import ConfigError, DataError, NumericError, ProgramError, ResourceError, SourceError, UserError
 from spikeloom.train import TrainProgress, TrainResult, train_classifier
 from spikeloom.train import checkpoint as checkpoint_module
+from spikeloom.train.noise import Noise
 from spikeloom.train.step import logits_of
 
 SCRIPT = Path(__file__).with_name("killed.py")
@@ -118,6 +119,35 @@ def test_is_a_function_of_the_seed_and_leaves_the_global_generator_alone() -> No
 )
 def test_every_setting_acts(change: dict[str, Any]) -> None:
     assert not same(train(), train(**change))
+
+
+def test_samples_are_shown_to_the_model_as_is_said() -> None:
+    """Training on samples that are shown otherwise is training on other samples; the test samples are as the model takes them."""
+    other = [(2 * x - 1, y) for x, y in TRAIN]
+    shown = train(shown=lambda x: 2 * x - 1)
+    assert same(shown, train_classifier(small_model(), other, TEST, **SETTINGS))
+    assert not same(shown, train())
+
+
+def test_noise_comes_before_samples_are_shown_and_a_teacher_may_be_asked_about_clean_ones() -> None:
+    seen: dict[str, list[Tensor]] = {"shown": [], "taught": []}
+    samples = [((x > 0).float(), y) for x, y in TRAIN]
+
+    def shown(x: Tensor) -> Tensor:
+        seen["shown"].append(x)
+        return x + 10
+
+    def teacher(x: Tensor) -> Tensor:
+        seen["taught"].append(x)
+        return small_model()(x)
+
+    told = {**SETTINGS, "epochs": 1, "noise": Noise(low=0.3, high=0.4), "teacher": teacher, "distil": 0.5, "teaches_clean": True}
+    train_classifier(small_model(), samples, TEST, shown=shown, **told)
+    known = torch.stack([x for x, _ in samples])
+    assert all(bool((row == known).flatten(1).all(1).any()) for x in seen["taught"] for row in x - 10)
+    noisy, clean = seen["shown"][0::2], seen["shown"][1::2]
+    changed = torch.cat([(x != y).float().flatten() for x, y in zip(noisy, clean, strict=True)]).mean()
+    assert 0.25 < float(changed) < 0.45
 
 
 def test_augmentation_is_another_in_every_step() -> None:

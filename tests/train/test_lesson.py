@@ -32,6 +32,11 @@ def test_a_teacher_answers_what_the_pupil_sees() -> None:
     assert torch.allclose(loss, 0.75 * F.cross_entropy(logits, Y) + 0.25 * kl(teacher(X), logits))
 
 
+def test_a_teacher_that_knows_no_noise_answers_on_the_clean_view() -> None:
+    loss, logits = Lesson(distil=0.25, teacher=teacher, teaches_clean=True).loss(MODEL, X, CLEAN, Y)
+    assert torch.allclose(loss, 0.75 * F.cross_entropy(logits, Y) + 0.25 * kl(teacher(CLEAN), logits))
+
+
 def test_with_consistency_the_clean_view_is_taught_and_followed() -> None:
     loss, logits = Lesson(consistency=2.0).loss(MODEL, X, CLEAN, Y)
     clean = MODEL(CLEAN)

@@ -128,3 +128,12 @@ def test_noise_that_cannot_be_is_refused(options: dict[str, object], said: str) 
     with pytest.raises(ConfigError) as caught:
         Noise(**options)  # pyright: ignore[reportArgumentType]
     assert said in str(caught.value)
+
+
+def test_values_are_cut_to_bits_before_noise() -> None:
+    x = torch.rand(4, 50)
+    noise = Noise(("bit_flip",), bits_at=0.3)
+    strengths = torch.tensor([0.0, 0.1, 0.3, 0.45])
+    wanted = NOISES["bit_flip"]((x >= 0.3).float(), strengths, generator())
+    assert torch.equal(noise.disturbed(x, strengths, generator()), wanted)
+    assert torch.equal(wanted[0], (x[0] >= 0.3).float())

@@ -25,6 +25,11 @@ def numbers(name: str, text: str | None) -> list[int] | None:
     return list(map(int, parts))
 
 
+def words(text: str | None) -> list[str] | None:
+    """The words between commas."""
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
 def counted(text: str | None) -> int | str | None:
     """A whole number as one; any other word is the configuration's to take or refuse."""
     return int(text) if text is not None and text.isdecimal() else text
@@ -37,7 +42,7 @@ def convert(
     dataset: Annotated[str | None, option("NAME", DATASETS)] = None,
     data_root: DataRoot = None,
     config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
-    method: Annotated[str | None, option("WORD", "scale_and_fire, if or lif.")] = None,
+    method: Annotated[str | None, option("WORD", "scale_and_fire, if, lif or logic_gated.")] = None,
     timesteps: Annotated[str | None, option("T", "T, the steps it runs, or auto; 4 by default, and 1 is enough for transformers.")] = None,
     levels: Annotated[str | None, option("N", "N, the levels of a scale_and_fire neuron at a step, or auto; 15 by default.")] = None,
     budget: Annotated[str | None, option("WORD", "What auto chooses by: accuracy=0.5 (points), energy=… (pJ), latency=… (steps).")] = None,
@@ -73,6 +78,17 @@ def convert(
     gates: Annotated[int | None, option("G", "logic_gated: gates in the place of a neuron; 1 by default.")] = None,
     from_layer: Annotated[str | None, option("NAME", "logic_gated: the layer from which on; the whole network by default.")] = None,
     gate_epochs: Annotated[int | None, option("E", "logic_gated: epochs of teaching; 20 by default.")] = None,
+    noise: Annotated[bool | None, flag("--noise/--no-noise", "logic_gated: teach under noise; the ANN sees the clean samples.")] = None,
+    noise_range: Annotated[tuple[float, float] | None, option("LOW HIGH", "logic_gated: the noise of a sample; 0 0.45 by default.")] = None,
+    noise_kinds: Annotated[
+        str | None, option("WORD,WORD", "logic_gated: bit_flip, salt_and_pepper, gaussian, occlusion, dropped, jitter: one a sample.")
+    ] = None,
+    curriculum: Annotated[
+        bool | None, flag("--curriculum/--no-curriculum", "logic_gated: open the range as the network survives it.")
+    ] = None,
+    consistency: Annotated[
+        float | None, option("W", "logic_gated: how much it weighs that clean and noisy views are answered alike.")
+    ] = None,
     sweep_levels: Annotated[str | None, option("N,N", "Levels of --sweep, each a conversion; 7,15,31,63 by default.")] = None,
     sweep_timesteps: Annotated[str | None, option("T,T", "Steps of --sweep; 1,2,4 by default.")] = None,
     sweep_jobs: Annotated[int | None, option("J", "Conversions of --sweep that run at once, each with a model in memory.")] = None,
@@ -114,6 +130,11 @@ def convert(
         gates=gates,
         from_layer=from_layer,
         gate_epochs=gate_epochs,
+        noise=noise,
+        noise_range=None if noise_range is None else list(noise_range),
+        noise_kinds=words(noise_kinds),
+        curriculum=curriculum,
+        consistency=consistency,
         bio_calibration=bio_calibration,
         population_size=population_size,
         generations=generations,

@@ -42,6 +42,18 @@ def beside(metrics: Mapping[str, Any]) -> list[tuple[str, tuple[str, str, str]]]
     return rows
 
 
+def noisy(metrics: Mapping[str, Any]) -> list[str]:
+    """How the networks bear noise, a line a level; nothing where that was not measured."""
+    found: Mapping[str, Mapping[str, float]] = metrics.get("accuracy_at_noise") or {}
+    if not found:
+        return []
+    rows = [
+        f"  {percent(float(at), 0)}: " + ", ".join(f"{NETWORKS[name]} {percent(row[at])}" for name, row in found.items())
+        for at in found["snn"]
+    ]
+    return [f"right answers under noise ({', '.join(metrics['noise']['kinds'])}):", *rows]
+
+
 def spiking(floating: Sequence[str]) -> str:
     """Whether everything that is not linear is computed by neurons."""
     return f"floating point stay: {', '.join(floating)}" if floating else "every nonlinear operation is computed by neurons"
@@ -75,6 +87,7 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
     if signs := metrics.get("sign_test"):
         better, worse = signs["snn_better"], signs["control_better"]
         said.append(f"nearer to what it should be: SNN on {better} {signs['unit']}, control on {worse} ({probability(signs['p'])})")
+    said += noisy(metrics)
     if early is not None:
         said.append(f"early exit: {early['mean_timesteps']:.2f} steps on average")
     said.extend(f"{NETWORKS.get(name, name)} not measured: {reason}" for name, reason in (metrics.get("reasons") or {}).items())

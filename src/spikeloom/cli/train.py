@@ -5,7 +5,7 @@ from typing import Annotated
 
 from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import emit, output, say
-from spikeloom.cli.convert import numbers
+from spikeloom.cli.convert import numbers, words
 from spikeloom.cli.options import EXIT_CODES, DataRoot, Debug, Json, flag, option
 from spikeloom.cli.progress import shown
 from spikeloom.errors import ConfigError
@@ -28,11 +28,6 @@ def fractions(name: str, text: str | None) -> list[float] | None:
 def widths(name: str, text: str | None) -> list[int] | None:
     """As `numbers`; 'none' is the empty list."""
     return [] if text == "none" else numbers(name, text)
-
-
-def words(text: str | None) -> list[str] | None:
-    """The words between commas."""
-    return None if text is None else [part.strip() for part in text.split(",")]
 
 
 @guarded(stopped="; the same command with --resume goes on from the last checkpoint")

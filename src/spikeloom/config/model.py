@@ -8,7 +8,7 @@ The configuration of a conversion: checked sections, read from one YAML, laid ov
 
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, final
 
@@ -87,13 +87,16 @@ class Config(Section):
             target[key] = value
         options = {places[name]: "--" + name.replace("_", "-") for name in given}
         try:
-            return Config.model_validate(body)
+            made = Config.model_validate(body)
         except ValidationError as error:
             problems = [
                 _problem(detail, options.get(".".join(key for key in detail["loc"] if isinstance(key, str)), ""))
                 for detail in error.errors()
             ]
             raise Problem.error("", problems, _TODO) from error
+        if names is None:
+            check_noise(made, [name for name in NOISE if given.get(name) not in (None, False)])
+        return made
 
     def settings(self, *, allow_pickle: bool = False, resume: bool = False, **overrides: Any) -> "spikeloom.pipeline.Settings":
         """The settings of a conversion, with `overrides` on top as in `overridden`; the built-in default is always trained.
@@ -105,6 +108,8 @@ class Config(Section):
 
         check_conversion(asked)
         values = asked.values_at(OVERRIDES)
+        if not asked.noisy:
+            values |= {name: getattr(Settings, name) for name in NOISE}
         if asked.conversion.method == "logic_gated" and "target_timesteps" not in asked.conversion.model_fields_set:
             values["timesteps"] = 1  # it has no other
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
@@ -133,6 +138,12 @@ class Config(Section):
                 value = value[key]
             values[name] = tuple(value) if isinstance(value, list) else value
         return values
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a conversion is taught under noise: gates are, where somebody asks for it. A section that is left out asks for nothing."""
+        asked = bool(self.robustness.model_fields_set) and self.robustness.enable_noise_injection
+        return asked and self.conversion.method == "logic_gated"
 
     @property
     def prepared(self) -> dict[str, Any] | None:
@@ -175,6 +186,11 @@ OVERRIDES = {
     "gates": "logic_gated.gates",
     "from_layer": "logic_gated.from_layer",
     "gate_epochs": "logic_gated.epochs",
+    "noise": "robustness.enable_noise_injection",
+    "noise_range": "robustness.noise_range",
+    "noise_kinds": "robustness.noise_kinds",
+    "curriculum": "robustness.curriculum",
+    "consistency": "robustness.consistency",
     "bio_calibration": "conversion.enable_bio_calibration",
     "population_size": "bio_calibration.population_size",
     "generations": "bio_calibration.generations",
@@ -195,6 +211,9 @@ OVERRIDES = {
     "length": "text.length",
 }
 """The pipeline's name of a setting (and, with hyphens, its option on the command line), and its place in the YAML."""
+
+NOISE = ("noise", "noise_range", "noise_kinds", "curriculum", "consistency")
+"""Of these what a conversion teaches gates under."""
 
 LEARNING = {
     "dataset": "dataset",
@@ -233,15 +252,27 @@ _TODO = f"every key is explained in {BASE_CONFIG}"
 def check_conversion(asked: Config) -> None:
     """Nothing where a conversion does all that is asked; else ConfigError. Noise at its defaults asks for nothing: it is on for what trains
     logic-gated networks."""
-    noisy = asked.robustness.enable_noise_injection and asked.robustness != RobustnessSection()
-    for key, described in (("robustness", noisy), ("logic", asked.logic != LogicSection())):
-        if described:
-            raise ConfigError(
-                f"{key} describes how `spikeloom train` trains a logic-gated network; a conversion does not",
-                found=f"conversion.method: {asked.conversion.method}",
-                allowed=f"{key} at its defaults" + (", or enable_noise_injection: false" if key == "robustness" else ""),
-                todo="train one with `spikeloom train --config`, or leave the section out",
-            )
+    if asked.robustness.enable_noise_injection and asked.robustness != RobustnessSection():
+        check_noise(asked, ["robustness"])
+    if asked.logic != LogicSection():
+        raise ConfigError(
+            "logic describes how `spikeloom train` trains a logic-gated network; a conversion does not",
+            found=f"conversion.method: {asked.conversion.method}",
+            allowed="logic at its defaults",
+            todo="train one with `spikeloom train --config`, or leave the section out",
+        )
+
+
+def check_noise(asked: Config, given: Sequence[str]) -> None:
+    """Nothing where no noise is given, or gates are taught; else ConfigError: other conversions teach nothing."""
+    method, options = asked.conversion.method, ["--" + name.replace("_", "-") if name in NOISE else name for name in given]
+    if given and method != "logic_gated":
+        raise ConfigError(
+            f"{', '.join(options)}: noise is for a network that is taught, and a conversion by the method {method} teaches none",
+            found=f"conversion.method: {method}",
+            allowed="conversion.method: logic_gated; else robustness at its defaults, or enable_noise_injection: false",
+            todo="choose --method logic_gated, train a network with `spikeloom train --config`, or leave noise out",
+        )
 
 
 def check_learning(asked: Config) -> None:

@@ -196,7 +196,8 @@ class BioCalibrationSection(Section):
 
 @final
 class RobustnessSection(Section):
-    """Input noise in the training of logic-gated networks: of each sample one of the kinds, its strength from the range."""
+    """Input noise in the training of logic-gated networks, and in their teaching: of each sample one of the kinds, its strength from the
+    range."""
 
     enable_noise_injection: bool = True
     noise_range: Range = (0.0, 0.45)

@@ -20,6 +20,7 @@ from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
 from spikeloom.pipeline.evaluation import evaluate
+from spikeloom.pipeline.gated_noise import check_noise, with_noise
 from spikeloom.pipeline.grounding import grounded_program, kept_whole
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.logic_gated import check_gated, logic_gated
@@ -67,6 +68,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     check_auto(settings)
     check_compression(settings)
     check_gated(settings)
+    check_noise(settings)
     if settings.chip is not None:
         raise ConfigError("a chip is for calibrate", found="chip.enable: true", todo="convert without, then `spikeloom calibrate --config`")
     check_folder(folder)
@@ -101,6 +103,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
         found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))
     if chosen is not None:
         found = with_choice(found, chosen)
+    if settings.noise:
+        found = with_noise(found, snn, settings, progress)
     snn.save(folder)
     publish(folder, found, rows)
     return Conversion(folder, found["metrics"], snn)

@@ -17,6 +17,7 @@ from spikeloom.errors import ConfigError
 from spikeloom.ir import Context, Program, Progress, silent
 from spikeloom.pipeline.conversion import control_program, converted
 from spikeloom.pipeline.evaluation import Batch, evaluate
+from spikeloom.pipeline.gated_noise import check_noise
 from spikeloom.pipeline.grounding import kept_whole
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
@@ -49,6 +50,7 @@ def convert_model(
         raise ConfigError(
             "levels and steps are chosen for networks with an address", found=", ".join(settings.auto) or "a budget", todo=todo
         )
+    check_noise(settings)
     calibration = readable(calibration, settings.calibration_samples)
     source = resolve(model, example=example if example is not None else example_of(model, calibration))
     facts = task_of(source.settings).facts(source.settings, settings) if isinstance(calibration, str) else {}

@@ -4,7 +4,8 @@ The method `logic_gated`: an ANN's layers become ternary ones that count, its ac
     whole            the input becomes bits, everything after it counts and compares
     from a layer     what comes before it is converted by Scale-and-Fire neurons first, and the layer's input becomes bits
 
-The network learns on training samples, from the ANN's answers and from labels; a tenth of them is held out and says how well.
+The network learns on training samples, from the ANN's answers and from labels; a tenth of them is held out and says how well. With noise
+the network sees disturbed pictures, and the ANN answers what the clean ones are.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from torch import Tensor
 from spikeloom.errors import ConfigError
 from spikeloom.ir import Context, Program, Progress, Record, run, verify
 from spikeloom.logic import freeze, turned
+from spikeloom.pipeline.gated_noise import Inputs, inputs_of, noise_of, pictures_of
 from spikeloom.pipeline.grafting import cut_before, grafted
 from spikeloom.pipeline.passes import passes_of
 from spikeloom.pipeline.pictures import load_data
@@ -103,6 +105,9 @@ def _learnt(
     rows, held = torch.arange(len(data)), torch.arange(len(data)) % HELD_OUT == HELD_OUT - 1
     learn, judge = Rows(data, rows[~held], front), Rows(data, rows[held], front)
     looked, _ = learn.gather(torch.arange(min(LOOKED_AT, len(learn))))
+    noise, shown = noise_of(settings), None
+    if noise is not None:
+        learn, shown = Rows(pictures_of(data), rows[~held]), _through(inputs_of(data), front)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
         network = turned(ann, thresholds(looked, settings.input_bits), settings.gates)
@@ -122,8 +127,22 @@ def _learnt(
         weight_decay=0.0,
         teacher=ann.module().to(settings.device),
         distil=DISTIL,
+        noise=noise,
+        consistency=settings.consistency if noise is not None else 0.0,
+        teaches_clean=noise is not None,
+        shown=shown,
     )
     return freeze(result.model.to("cpu"), looked[:2], ann.settings), result
+
+
+def _through(inputs: Inputs, front: torch.nn.Module | None) -> Inputs:
+    """What the gates take of a picture."""
+
+    def shown(pictures: Tensor) -> Tensor:
+        with torch.no_grad():
+            return inputs(pictures) if front is None else front(inputs(pictures))
+
+    return shown
 
 
 def thresholds(values: Tensor, count: int) -> tuple[float, ...]:
@@ -137,12 +156,16 @@ def thresholds(values: Tensor, count: int) -> tuple[float, ...]:
 
 def _recorded(settings: Settings, program: Program, result: TrainResult) -> Program:
     options = {"bits": settings.input_bits, "gates": settings.gates, "from": settings.from_layer, "epochs": settings.gate_epochs}
+    if settings.noise:
+        options |= {"noise": ", ".join(settings.noise_kinds), "noise_range": list(settings.noise_range)}
+        options |= {"curriculum": settings.curriculum, "consistency": settings.consistency}
     numbers = {"held_out": result.test_accuracy, "held_out_samples": result.test_images, "losses": list(result.losses)}
     return program.recorded(Record("LogicGate", options, numbers, PAPERS, result.seconds))
 
 
 def _shown(progress: Progress) -> Any:
     def show(now: TrainProgress) -> None:
-        progress(f"teaching gates: epoch {now.epoch}/{now.epochs}, accuracy {now.accuracy:.1%}", now.step, now.steps)
+        opened = "" if now.noise is None else f", noise up to {now.noise:.0%}"
+        progress(f"teaching gates: epoch {now.epoch}/{now.epochs}{opened}, accuracy {now.accuracy:.1%}", now.step, now.steps)
 
     return show

@@ -25,7 +25,8 @@ class Settings:
     for a `budget` (`budget`; None: 0.5 points of accuracy); `bio_calibration` learns and evolves after compensation (`bio`),
     `bio_when` "always" or "worthwhile". A
     `logic_gated` network compares its input with `input_bits` thresholds, has `gates` gates for each neuron of the ANN, from the
-    layer `from_layer` on (None: whole), and is taught for `gate_epochs`.
+    layer `from_layer` on (None: whole), and is taught for `gate_epochs`; with `noise` on disturbed samples, one of `noise_kinds` each, its
+    strength within `noise_range`, by a `curriculum` or evenly, clean and disturbed views answered alike as `consistency` weighs it.
     """
 
     source: str = "zoo:digits-cnn"
@@ -74,6 +75,11 @@ class Settings:
     gates: int = 1
     from_layer: str | None = None
     gate_epochs: int = 20
+    noise: bool = False
+    noise_kinds: tuple[str, ...] = ("bit_flip",)
+    noise_range: tuple[float, float] = (0.0, 0.45)
+    curriculum: bool = True
+    consistency: float = 0.0
     sweep: bool = False
     sweep_levels: tuple[int, ...] = (7, 15, 31, 63)
     sweep_timesteps: tuple[int, ...] = (1, 2, 4)

@@ -29,6 +29,7 @@ SCHEMA: dict[str, dict[str, str]] = {
         "ann": "fraction", "perplexity": "quantities", "kl_nats": "number", "cosine": "quantities", "rank_agreement": "quantities",
         "control_agreement": "fraction", "samples": "number",
     },
+    "noise": {"noise!": "fraction", "ann": "fraction", "snn": "fraction", "control": "fraction"},
     "fidelity": {
         "node!": "text", "source": "text", "function": "text", "sqnr_db": "number", "cosine": "number", "firing_rate": "number",
         "saturation": "number", "silent": "number", "events": "number",
@@ -52,7 +53,7 @@ METRICS: dict[str, str] = {
     "reasons": "table", "floating_operations": "texts", "perplexity": "quantities", "bits_per_token": "quantities",
     "next_token_accuracy": "fractions", "next_token_agreement": "fraction", "kl_nats": "number", "of_control": "quantities",
     "cosine": "quantities", "rank_agreement": "quantities", "sign_test": "table", "tokens": "number",
-    "before": "table", "chosen": "table", "chips": "table",
+    "before": "table", "chosen": "table", "chips": "table", "accuracy_at_noise": "table", "accuracy_by_kind": "table", "noise": "table",
 }  # fmt: skip
 MCNEMAR = {"snn_only_right": "number", "control_only_right": "number", "p": "fraction"}
 FIELDS = {
@@ -115,7 +116,8 @@ class Story:
     Of a network that was refined `before` holds the fidelity it had, and `metrics["before"]` what it was judged by. `history` holds the
     steps of every search and training, `run` by run: generations (the best so far, the mean of the generation; as shares of the start
     where `relative`) or epochs (held out, trained on), step 0 being the start. `front` holds networks that were there to choose from.
-    `unit` is what one sample is called in the plural. Raises ProgramError, naming the part and the row, for anything else.
+    `noise` holds accuracies by the strength of noise, 0 to 0.5. `unit` is what one sample is called in the plural. Raises ProgramError,
+    naming the part and the row, for anything else.
     """
 
     title: str
@@ -129,6 +131,7 @@ class Story:
     spike_share: int | float | None = None
     curve: Sequence[Row] = ()
     sweep: Sequence[Row] = ()
+    noise: Sequence[Row] = ()
     history: Sequence[Row] = ()
     front: Sequence[Row] = ()
     before: Sequence[Row] = ()

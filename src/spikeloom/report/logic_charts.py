@@ -1,17 +1,17 @@
 """
-The charts and pictures of a logic-gated network's page, each a pure function. What cannot be drawn leaves a gap, never a wrong mark.
+The charts and pictures of a logic-gated network, each a pure function. What cannot be drawn leaves a gap, never a wrong mark.
 """
 
 import base64
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from spikeloom.report.charts import Line, wilson
+from spikeloom.report.charts import ANN, CONTROL, SNN, Line, wilson
 from spikeloom.report.data import Row
 from spikeloom.report.measure import ACCURACY, share_ticks
 from spikeloom.report.numerals import Number, finite, percent
@@ -22,27 +22,29 @@ BAYES = Line("agreement", "Bayes limit", "circle")
 TWIN_NOISE = Line("ann", "Floating twin, trained with noise", "diamond")
 TWIN_CLEAN = Line("control", "Floating twin, trained without", "square")
 DRAWN: dict[str, Line] = {"bayes": BAYES, "twin_noise": TWIN_NOISE, "twin_clean": TWIN_CLEAN, "network": NETWORK}
-"""By key in the rows of the curve; the network is drawn last, over the others."""
+"""By key in the rows of the curve; the network is drawn last, over the others, and has the band."""
+CONVERTED: dict[str, Line] = {"control": CONTROL, "ann": ANN, "snn": SNN}
+"""The same of a network that was converted."""
 
 POSITIVE, NEGATIVE = (11, 99, 165), (168, 84, 0)
 SHADES = 6
 
 
-def lines_of(curve: Sequence[Row]) -> list[tuple[str, Line]]:
+def lines_of(curve: Sequence[Row], lines: Mapping[str, Line] = DRAWN) -> list[tuple[str, Line]]:
     """The lines for which anything was measured."""
-    return [(key, line) for key, line in DRAWN.items() if any(finite(row.get(key)) for row in curve)]
+    return [(key, line) for key, line in lines.items() if any(finite(row.get(key)) for row in curve)]
 
 
-def noise_chart(curve: Sequence[Row], samples: object, height: Number = 280.0) -> Markup:
-    """Accuracy over noise, with the network's 95 % band; empty where fewer than two levels were measured."""
+def noise_chart(curve: Sequence[Row], samples: object, height: Number = 280.0, lines: Mapping[str, Line] = DRAWN) -> Markup:
+    """Accuracy over noise, with the last line's 95 % band; empty where fewer than two levels were measured."""
     rows = sorted((row for row in curve if finite(row["noise"])), key=lambda row: row["noise"])
-    drawn = lines_of(rows)
+    drawn = lines_of(rows, lines)
     values = [row[key] for key, _ in drawn for row in rows if finite(row.get(key))]
     if len({row["noise"] for row in rows}) < 2 or not values:
         return Markup("")
     marks = share_ticks([0.0, *values])
     x, y = Scale(rows[0]["noise"], rows[-1]["noise"]), Scale(marks[0], marks[-1], height, flip=True)
-    shapes = [_band(rows, samples, x, y, height)]
+    shapes = [_band(rows, list(lines)[-1], samples, x, y, height)]
     for key, line in drawn:
         shapes += _series(rows, key, line, x, y, height)
     said = "; ".join(
@@ -57,10 +59,10 @@ def noise_chart(curve: Sequence[Row], samples: object, height: Number = 280.0) -
     )
 
 
-def _band(rows: Sequence[Row], samples: object, x: Scale, y: Scale, height: Number) -> Markup:
+def _band(rows: Sequence[Row], key: str, samples: object, x: Scale, y: Scale, height: Number) -> Markup:
     if not finite(samples) or samples <= 0:
         return Markup("")
-    ends = [(row["noise"], *wilson(row["network"], samples)) for row in rows if finite(row.get("network"))]
+    ends = [(row["noise"], *wilson(row[key], samples)) for row in rows if finite(row.get(key))]
     outline: list[Point] = [(x(at), y(high)) for at, _, high in ends] + [(x(at), y(low)) for at, low, _ in reversed(ends)]
     return stretched(height, element("path", d=f"{path(outline)}Z", class_="band")) if ends else Markup("")
 

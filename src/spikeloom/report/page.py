@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from spikeloom.ir import write_bytes
-from spikeloom.report import charts, measure, numerals, populations, refined, search, sweep, verdict
+from spikeloom.report import charts, logic_charts, measure, numerals, populations, refined, search, sweep, verdict
 from spikeloom.report.data import STATUSES, Row, Story
 
 SIGNS = {"exact": "=", "approximate": "≈", "floating": "~", "unsupported": "✕"}
@@ -23,6 +23,7 @@ ABSENT = {
     "metrics": "nothing was evaluated in this run.",
     "curve": "accuracy was not measured at several numbers of steps.",
     "sweep": "other numbers of levels and steps were not measured; `spikeloom convert` does it with --sweep.",
+    "noise": "inputs were not disturbed in this run; `spikeloom convert --method logic_gated --noise` does it.",
     "search": "nothing was searched, trained or chosen from; `spikeloom tune` and `finetune` do, and `convert --levels auto`.",
     "refined": "the network is as it was converted; `spikeloom compress`, `calibrate`, `tune` and `finetune` change that.",
     "fidelity": "the layers were not compared with the ANN in this run.",
@@ -147,7 +148,7 @@ def environment() -> Environment:
     loader = PackageLoader("spikeloom.report", "template")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     modules: dict[str, Any] = {"charts": charts, "populations": populations, "numerals": numerals, "sweep": sweep, "verdict": verdict}
-    modules |= {"refined": refined, "search": search}
+    modules |= {"refined": refined, "search": search, "noise": logic_charts}
     functions: dict[str, Any] = {"signs": SIGNS, "why": why, "shares": shares, "same_name": same_name}
     made.globals.update(modules | functions)
     made.filters.update({"prose": prose, "breakable": breakable})

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.train.augmentation import Augment
@@ -88,6 +88,8 @@ def train_classifier(
     consistency: float = 0.0,
     teacher: Teacher | None = None,
     distil: float = 0.0,
+    teaches_clean: bool = False,
+    shown: Callable[[Tensor], Tensor] | None = None,
     patience: int | None = None,
     precision: str = "float32",
 ) -> TrainResult:
@@ -96,7 +98,8 @@ def train_classifier(
 
     The training set is taken in batches of `batch_size` in a new order every epoch; what is left over when it is divided rests that epoch.
     `progress` is called after every step. With `checkpoint`, a file that is replaced as training goes on; with `resume` too, training goes
-    on from that file where it exists. The other arguments are those of `Recipe`.
+    on from that file where it exists. With `shown`, training samples become what it makes of them, after noise, before the model sees them;
+    test samples are as the model takes them. The other arguments are those of `Recipe` and `Lesson`.
 
     DataError: empty sets, NaN or infinite samples, labels beyond the model's classes. ConfigError: a number out of range, or a checkpoint
     of other settings or data. ProgramError: a damaged checkpoint. NumericError: training diverged. ResourceError: disk or memory ran out.
@@ -118,7 +121,7 @@ def train_classifier(
         patience,
         precision,
     )
-    lesson = Lesson(label_smoothing, consistency, distil, teacher)
+    lesson = Lesson(label_smoothing, consistency, distil, teacher, teaches_clean)
     if resume and checkpoint is None:
         raise ConfigError("training cannot be resumed without a checkpoint", found="resume, no checkpoint", todo="name the file")
     if len(train_set) < 2 or len(test_set) == 0:
@@ -126,7 +129,7 @@ def train_classifier(
         raise DataError("there is too little to train or test with", found=found, allowed="2 or more to train, 1 or more to test")
     began, place = time.monotonic(), torch.device(device)
     trained = copy.deepcopy(model).to(place).train()
-    training = Training(trained, make_optimiser(trained, recipe), train_set, recipe, place, Position(), lesson)
+    training = Training(trained, make_optimiser(trained, recipe), train_set, recipe, place, Position(), lesson, shown)
     settings = {**json.loads(json.dumps(asdict(recipe))), "samples": len(train_set), "data": data_digest(train_set)}
     if checkpoint is not None and resume and checkpoint.exists():
         training.position = Position.from_json(load_checkpoint(checkpoint, trained, training.optimiser, settings))

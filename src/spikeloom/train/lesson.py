@@ -3,7 +3,8 @@ What a classifier is taught with: its labels, a teacher, and that noise must not
 
     loss = (1 - d)·CE(z, y) + d·KL(teacher(x) ‖ z) + c·KL(z(clean) ‖ z)            z: logits of the disturbed samples          (1)
 
-With c the clean view runs beside the disturbed one and is taught its labels too.
+With c the clean view runs beside the disturbed one and is taught its labels too. A teacher that was not trained under the noise is better
+asked about the clean view, teacher(clean): what it says of the disturbed one is wrong.
 
 Sources: Hinton et al. 2015, arXiv:1503.02531 (teacher); Xie et al. 2020, arXiv:1904.12848 (consistency).
 """
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from spikeloom.errors import ConfigError, DataError
 
 Teacher = Callable[[Tensor], Tensor]
-"""Inputs, as the pupil sees them, to logits."""
+"""Inputs, as the pupil sees them (or would without noise), to logits."""
 
 
 def logits_of(output: Any) -> Float[Tensor, "b classes"]:
@@ -43,12 +44,14 @@ def check_labels(y: Int64[Tensor, " b"], classes: int) -> None:
 @final
 @dataclass(frozen=True)
 class Lesson:
-    """The weights of (1): `distil` d (with a `teacher`), `consistency` c. ConfigError out of range."""
+    """The weights of (1): `distil` d (with a `teacher`, which with `teaches_clean` is asked about the clean view), `consistency` c.
+    ConfigError out of range."""
 
     label_smoothing: float = 0.0
     consistency: float = 0.0
     distil: float = 0.0
     teacher: Teacher | None = None
+    teaches_clean: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.distil <= 1 or (self.distil > 0) != (self.teacher is not None):
@@ -69,7 +72,7 @@ class Lesson:
         loss = F.cross_entropy(seen, y, label_smoothing=self.label_smoothing)
         if self.teacher is not None:
             with torch.no_grad():
-                answer = self.teacher(x).float()
+                answer = self.teacher(clean if self.teaches_clean else x).float()
             loss = (1 - self.distil) * loss + self.distil * _divergence(answer, seen)
         if plain is not None:
             taught = F.cross_entropy(plain, y, label_smoothing=self.label_smoothing)

@@ -92,7 +92,8 @@ NOISES: Mapping[str, Disturb] = {
 @final
 @dataclass(frozen=True)
 class Noise:
-    """A strength from `low` to `high` for each sample, drawn evenly or by the `curriculum`, and for each sample one of `kinds`.
+    """A strength from `low` to `high` for each sample, drawn evenly or by the `curriculum`, and for each sample one of `kinds`. With
+    `bits_at` a value is first cut: to 1 from there on, else to 0.
 
     Raises ConfigError out of range.
     """
@@ -101,6 +102,7 @@ class Noise:
     low: float = 0.0
     high: float = 0.45
     curriculum: bool = True
+    bits_at: float | None = None
 
     def __post_init__(self) -> None:
         if not self.kinds or not set(self.kinds) <= set(NOISES):
@@ -117,6 +119,8 @@ class Noise:
         self, x: Float[Tensor, "b *rest"], strengths: Float[Tensor, " b"], generator: torch.Generator
     ) -> Float[Tensor, "b *rest"]:
         """Each sample with noise of its strength. DataError as `bit_flip`."""
+        if self.bits_at is not None:
+            x = (x >= self.bits_at).to(x.dtype)
         if len(self.kinds) == 1:
             return NOISES[self.kinds[0]](x, strengths, generator)
         which, found = torch.randint(len(self.kinds), (len(x),), generator=generator), x.clone()

@@ -1,5 +1,6 @@
 """A training under way: the model and the optimiser, which each step changes, and the position, which says what the next step takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -20,7 +21,7 @@ from spikeloom.train.step import memory_guard, own_randomness, train_step
 @final
 @dataclass
 class Training:
-    """See the module."""
+    """See the module. `shown` is what samples become, after noise, before model and teacher see them."""
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
@@ -29,6 +30,7 @@ class Training:
     device: torch.device
     position: Position
     lesson: Lesson
+    shown: Callable[[Tensor], Tensor] | None = None
 
     @property
     def steps_in_epoch(self) -> int:
@@ -51,6 +53,7 @@ class Training:
         clean, y = gather(self.samples, self.rows())
         clean = augmented(clean, recipe.augment, generator_for(recipe.seed, AUGMENT, done))
         x, places = self.disturbed(clean)
+        x, clean = (x, clean) if self.shown is None else (self.shown(x), self.shown(clean))
         lr = learning_rate(done, self.steps, recipe.lr, recipe.schedule)
         with memory_guard(recipe.batch_size), own_randomness(recipe.seed, done, self.device):
             x, clean, y = x.to(self.device), clean.to(self.device), y.to(self.device)
