@@ -49,8 +49,12 @@ def keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
 # --- defaults and the template -------------------------------------------------------------------------------------------
 
 
+WORTHWHILE: dict[str, Any] = {"bio_calibration": True, "bio_when": "worthwhile"}
+"""A configuration asks for Deep Bio-Calibration where it is worthwhile; code asks for nothing that it does not name."""
+
+
 def test_defaults_are_those_of_the_pipeline_and_the_built_in_is_trained() -> None:
-    assert Config().settings() == dataclasses.replace(Settings(), train=True)
+    assert Config().settings() == dataclasses.replace(Settings(), train=True, **WORTHWHILE)
 
 
 def test_every_setting_of_the_pipeline_can_be_configured() -> None:
@@ -79,7 +83,7 @@ def test_the_template_holds_every_key_at_its_default() -> None:
 def test_the_template_holds_what_the_design_asks_for() -> None:
     found = yaml.safe_load(BASE_CONFIG.read_text())
     asked = {
-        "conversion": {"method": "scale_and_fire", "target_timesteps": 4},
+        "conversion": {"method": "scale_and_fire", "target_timesteps": 4, "enable_bio_calibration": True},
         "bio_calibration": {"algorithm": "hseo", "population_size": 20, "generations": 10},
         "robustness": {"enable_noise_injection": True, "noise_range": [0.0, 0.45]},
     }
@@ -114,6 +118,7 @@ def test_values_reach_the_settings(loaded: Load) -> None:
         preprocessing: {mean: [0.5], std: [0.25], size: [28, 28], scale: 3.0e-3}
     """).settings()
     assert found == Settings(
+        **WORTHWHILE,
         source="zoo:lenet",
         weights=Path.home() / "w.safetensors",
         dataset="mnist",
@@ -232,7 +237,8 @@ def test_a_conversion_refuses_what_it_would_ignore(loaded: Load, text: str, said
 
 
 def test_gates_are_taught_under_noise_where_somebody_asks_for_it(loaded: Load) -> None:
-    gates, asked = "conversion: {method: logic_gated}\n", dataclasses.replace(Config().settings(), method="logic_gated", timesteps=1)
+    gates = "conversion: {method: logic_gated}\n"
+    asked = dataclasses.replace(Config().settings(), method="logic_gated", timesteps=1, bio_calibration=False)
     assert loaded(gates).settings() == asked
     noisy = dataclasses.replace(asked, noise=True)
     assert loaded(gates + "robustness: {enable_noise_injection: true}").settings() == noisy
@@ -267,7 +273,7 @@ def test_a_conversion_bears_noise_that_is_off_or_as_it_ships(loaded: Load) -> No
     [
         "source: zoo:lenet",
         "weights: w.safetensors",
-        "conversion: {enable_bio_calibration: true}",
+        "bio_calibration: {when: always}",
         "compression: {weights: 4}",
         "compression: {sparsity: 0.5}",
         "chip: {enable: true}",
@@ -293,6 +299,7 @@ REFUSED = [
     ("conversion: {target_timesteps: 5000}\n", "conversion.target_timesteps", "found: 5000", "from 1 to 4096"),
     ("conversion: {method: lifs}\n", "conversion.method", "did you mean lif?", "allowed: scale_and_fire, if, lif"),
     ("logic_gated: {gates: 0}\n", "logic_gated.gates", "", "1"),
+    ("bio_calibration: {when: never}\n", "bio_calibration.when", "found: 'never'", "allowed: worthwhile, always"),
     ("conversion: {enable_bio_calibration: 1}\n", "conversion.enable_bio_calibration", "found: 1", "true or false"),
     ("conversion: {method: if, placement: density}\n", "conversion.placement", "found: 'density'", "allowed: uniform"),
     ("conversion: {method: lif, placement: auto}\n", "conversion.placement", "found: 'auto'", "allowed: uniform"),

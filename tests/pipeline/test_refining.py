@@ -13,6 +13,7 @@ from spikeloom.errors import ConfigError, ProgramError, UserError
 from spikeloom.evolve import Evolve
 from spikeloom.ir import bytes_of, calls, kwargs_of, load, note, weighted, weights_of
 from spikeloom.pipeline import Settings, calibrate, compress, convert, evaluate, finetune, tune
+from spikeloom.pipeline.bio import NEAR
 from spikeloom.train import FineTune
 
 
@@ -194,6 +195,28 @@ def test_bio_calibration_in_a_conversion_resumes_to_the_same(tmp_path: Path) -> 
     again = convert(dataclasses.replace(asked_for, resume=True))
     assert again.metrics["accuracy"] == made.metrics["accuracy"]
     assert (tmp_path / "out" / "phases" / "3_calibrated" / "phase.json").is_file()
+
+
+@pytest.mark.parametrize(("near", "done"), [(1e-6, True), (0.1, False)])
+def test_bio_calibration_is_done_where_it_is_worthwhile(tmp_path: Path, near: float, done: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NEAR, "kl", near)
+    asked_for = dataclasses.replace(settings(tmp_path), population_size=5, generations=1)
+    made = convert(dataclasses.replace(asked_for, bio_calibration=True, bio_when="worthwhile"))
+    last = made.snn.program.records[-1]
+    assert last.name == ("Evolve" if done else "BioCalibration")
+    assert ("before" in made.metrics) == done
+    if not done:
+        assert "of its ANN, less than 0.1" in last.numbers["left_out"]
+        plain = convert(dataclasses.replace(asked_for, output_dir=tmp_path / "plain"))
+        assert plain.metrics["accuracy"] == made.metrics["accuracy"]
+
+
+def test_a_search_that_takes_long_is_left_to_who_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeloom.pipeline.bio.MOST", 1e6)
+    asked_for = dataclasses.replace(settings(tmp_path), timesteps=1, levels=1, bio_calibration=True, bio_when="worthwhile")
+    left_out = convert(asked_for).snn.program.records[-1].numbers["left_out"]
+    assert "200 evaluations" in left_out
+    assert "--bio-calibration asks for it all the same" in left_out
 
 
 def test_a_chip_is_refused_where_it_would_be_ignored(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def convert(
     prune_by: Annotated[str | None, option("WORD", "What leaves: least by its spikes, or by magnitude.")] = None,
     thresholds: Annotated[str | None, option("WORD", "How thresholds are chosen: mse, maximum, percentile or hmt.")] = None,
     compensate: Annotated[bool | None, flag("--compensate/--no-compensate", "Compensate the error of earlier layers.")] = None,
-    bio_calibration: Annotated[bool | None, flag("--bio-calibration/--no-bio-calibration", "Then learn and evolve its neurons.")] = None,
+    bio_calibration: Annotated[
+        bool | None, flag("--bio-calibration/--no-bio-calibration", "Then learn and evolve its neurons; by default where it is worthwhile.")
+    ] = None,
     population_size: Annotated[int | None, option("K", "Candidates in a generation of --bio-calibration; 20 by default.")] = None,
     generations: Annotated[int | None, option("G", "Generations of --bio-calibration; 10 by default.")] = None,
     calibration_samples: Annotated[int | None, option("K", "Training samples (of a text: blocks) to calibrate on; 512 by default.")] = None,
@@ -136,6 +138,7 @@ def convert(
         curriculum=curriculum,
         consistency=consistency,
         bio_calibration=bio_calibration,
+        bio_when="always" if bio_calibration else None,
         population_size=population_size,
         generations=generations,
         calibration_samples=calibration_samples,

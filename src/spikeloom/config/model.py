@@ -110,8 +110,10 @@ class Config(Section):
         values = asked.values_at(OVERRIDES)
         if not asked.noisy:
             values |= {name: getattr(Settings, name) for name in NOISE}
-        if asked.conversion.method == "logic_gated" and "target_timesteps" not in asked.conversion.model_fields_set:
-            values["timesteps"] = 1  # it has no other
+        if asked.conversion.method == "logic_gated":
+            values["bio_calibration"] &= asked.bio_calibration.when == "always"  # of gates it never is worthwhile
+            if "target_timesteps" not in asked.conversion.model_fields_set:
+                values["timesteps"] = 1  # it has no other
         values["train"] |= (asked.source, asked.dataset) == BUILT_IN and asked.weights is None
         auto = tuple(name for name in ("levels", "timesteps") if values[name] == "auto")
         values |= {name: getattr(Settings, name) for name in auto}
@@ -141,7 +143,7 @@ class Config(Section):
 
     @property
     def noisy(self) -> bool:
-        """Whether a conversion is taught under noise: gates are, where somebody asks for it. A section that is left out asks for nothing."""
+        """Whether a conversion is taught under noise: gates are, where somebody asks for it. A section left out asks for nothing."""
         asked = bool(self.robustness.model_fields_set) and self.robustness.enable_noise_injection
         return asked and self.conversion.method == "logic_gated"
 
@@ -192,6 +194,7 @@ OVERRIDES = {
     "curriculum": "robustness.curriculum",
     "consistency": "robustness.consistency",
     "bio_calibration": "conversion.enable_bio_calibration",
+    "bio_when": "bio_calibration.when",
     "population_size": "bio_calibration.population_size",
     "generations": "bio_calibration.generations",
     "thresholds": "calibration.thresholds",
@@ -280,7 +283,7 @@ def check_learning(asked: Config) -> None:
     switched = (
         ("source", asked.source != BUILT_IN[0]),
         ("weights", asked.weights is not None),
-        ("conversion.enable_bio_calibration", asked.conversion.enable_bio_calibration),
+        ("bio_calibration.when: always", asked.bio_calibration.when == "always"),
         ("compression.weights", asked.compression.weights != "none"),
         ("compression.sparsity", asked.compression.sparsity > 0),
         ("chip.enable", asked.chip.enable),

@@ -124,7 +124,7 @@ class ConversionSection(Section):
     whole_numbers: bool = False
     tau_mem_ms: Positive = 20.0
     dt_ms: Positive = 1.0
-    enable_bio_calibration: bool = False
+    enable_bio_calibration: bool = True
 
     @field_validator("dual_threshold")
     @classmethod
@@ -190,6 +190,7 @@ class BioCalibrationSection(Section):
     """The search of Deep Bio-Calibration, when `conversion.enable_bio_calibration` is on."""
 
     algorithm: Literal["hseo"] = "hseo"
+    when: Literal["worthwhile", "always"] = "worthwhile"
     population_size: Annotated[int, Field(ge=5)] = 20
     generations: Count = 10
 
