@@ -1,4 +1,4 @@
-"""`convert --method logic_gated --noise`: gates taught on disturbed pictures by an ANN that sees the clean ones, and how all three bear it."""
+"""`convert --method logic_gated --noise`: gates taught on disturbed pictures by an ANN that sees clean ones, and how all three bear it."""
 
 import dataclasses
 import json

@@ -141,7 +141,7 @@ class Config(Section):
 
     @property
     def noisy(self) -> bool:
-        """Whether a conversion is taught under noise: gates are, where somebody asks for it. A section that is left out asks for nothing."""
+        """Whether a conversion is taught under noise: gates are, where somebody asks for it. A section left out asks for nothing."""
         asked = bool(self.robustness.model_fields_set) and self.robustness.enable_noise_injection
         return asked and self.conversion.method == "logic_gated"
 
