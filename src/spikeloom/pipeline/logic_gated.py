@@ -5,7 +5,8 @@ The method `logic_gated`: an ANN's layers become ternary ones that count, its ac
     from a layer     what comes before it is converted by Scale-and-Fire neurons first, and the layer's input becomes bits
 
 The network learns on training samples, from the ANN's answers and from labels; a tenth of them is held out and says how well. With noise
-the network sees disturbed pictures, and the ANN answers what the clean ones are.
+the network sees disturbed pictures, and the ANN answers what the clean ones are: asked about the disturbed ones, which it does not know, it
+teaches its own mistakes (digits CNN, 20 % of the bits turned over, two seeds: 57 and 58 % right; so asked 38 and 21 %).
 """
 
 import dataclasses
