@@ -1,6 +1,5 @@
 """The commands: what each option asks of the pipeline, and what is printed; the pipeline is a stand-in here."""
 
-import dataclasses
 import inspect
 import json
 import subprocess
@@ -67,7 +66,7 @@ def run(*arguments: str) -> Any:
 def test_convert_without_arguments_trains_the_built_in_default(asked: list[Any]) -> None:
     result = run("convert")
     assert result.exit_code == 0, result.stderr
-    assert asked == [dataclasses.replace(Settings(), train=True)]
+    assert asked == [Settings(train=True, bio_calibration=True, bio_when="worthwhile")]
 
 
 def test_every_option_of_convert_reaches_the_pipeline(asked: list[Any], tmp_path: Path) -> None:
@@ -80,6 +79,8 @@ def test_every_option_of_convert_reaches_the_pipeline(asked: list[Any], tmp_path
     assert result.exit_code == 0, result.stderr
     assert asked == [
         Settings(
+            bio_calibration=True,
+            bio_when="worthwhile",
             source="zoo:lenet",
             weights=Path("w.pt"),
             dataset="mnist",
@@ -114,7 +115,7 @@ def test_gates_are_taught_under_the_noise_of_the_options(asked: list[Any]) -> No
     result = run("convert", *options.split())
     assert result.exit_code == 0, result.stderr
     told: dict[str, Any] = {"noise_range": (0.1, 0.3), "noise_kinds": ("gaussian", "dropped"), "curriculum": False, "consistency": 0.5}
-    assert asked == [Settings(train=True, method="logic_gated", timesteps=1, noise=True, **told)]
+    assert asked == [Settings(train=True, method="logic_gated", timesteps=1, noise=True, bio_when="worthwhile", **told)]
     result = run("convert", "--method", "if", "--noise")
     assert (result.exit_code, result.stdout) == (2, "")
     words = " ".join(result.stderr.split())

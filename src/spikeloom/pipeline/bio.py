@@ -61,6 +61,11 @@ def left_out(settings: Settings, program: Program, aimed: Context) -> str | None
     return f"the network is within {start.divergence:.2g} {unit} of its ANN, less than {NEAR[objective]:g}"
 
 
+def why_left_out(program: Program) -> str | None:
+    """Why a conversion left it out; None where it did not."""
+    return next((str(record.numbers["left_out"]) for record in program.records if record.name == SKIPPED), None)
+
+
 def is_calibrated(program: Program) -> bool:
     """Whether Deep Bio-Calibration changed, or could have changed, a program."""
     return any(record.name == "Evolve" for record in program.records)

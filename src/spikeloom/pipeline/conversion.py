@@ -15,7 +15,7 @@ import torch
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
 from spikeloom.pipeline.auto import Afforded, afforded, check_auto
-from spikeloom.pipeline.bio import bio_calibrated, is_calibrated
+from spikeloom.pipeline.bio import bio_calibrated, is_calibrated, why_left_out
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -103,6 +103,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
         found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))
     if chosen is not None:
         found = with_choice(found, chosen)
+    if (why := why_left_out(spiking)) is not None:
+        found = {**found, "metrics": {**found["metrics"], "bio_calibration": {"left_out": why}}}
     if settings.noise:
         found = with_noise(found, snn, settings, progress)
     snn.save(folder)
