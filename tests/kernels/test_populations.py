@@ -223,10 +223,51 @@ def test_the_operator_keeps_what_torch_asks_of_operators(moved: bool, monkeypatc
     floats, codes, place, *_ = one_table(4)
     x = torch.randn(2, 6, 4).transpose(0, 1) if moved else torch.randn(2, 6, 4)
     arguments = (x, floats, codes, list(place), [2], [], torch.rand(*x.shape[:2], 1) + 1)
-    checked = torch.library.opcheck(torch.ops.spikeloom.look_up.default, arguments, test_utils=("test_schema", "test_faketensor"))
-    assert set(checked.values()) == {"SUCCESS"}
-    o = torch.ops.spikeloom.look_up(*arguments)
-    assert torch.equal(o, read_bank(x, arguments[-1], floats, codes, place=place, axis=2))
+    for operator in (torch.ops.spikeloom.look_up, torch.ops.spikeloom.read):
+        checked = torch.library.opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))
+        assert set(checked.values()) == {"SUCCESS"}
+        assert torch.equal(operator(*arguments), read_bank(x, arguments[-1], floats, codes, place=place, axis=2))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_small_look_ups_are_written_out_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.utils import run_and_get_code
+
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
+    made = [one_table(channels, kind) for channels, kind in ((1, "grid"), (24, "free"), (24, "padded"), (300, "large"))]
+    places = [(2, 0, False), (2, 1, False), ((1, 3), 2, True), ((1, 3), 1, True)]
+    shapes = [(3, 5, 24), (3, 5, 24), (2, 4, 5, 6), (2, 30, 3, 10)]
+    assert [each[2].codes != kernels.NOWHERE for each in made] == [False, False, False, True]
+    assert [each[2].splits != kernels.NOWHERE for each in made] == [False, True, True, False]
+
+    def read(given: list[tuple[Tensor, list[Tensor], Tensor]]) -> list[Tensor]:
+        told = zip(given, made, places, strict=True)
+        return [
+            read_bank(x, gain if divided else None, *table[:2], place=table[2], axis=axis, less=tuple(less[:count]))
+            for (x, less, gain), table, (axis, count, divided) in told
+        ]
+
+    def inputs() -> list[tuple[Tensor, list[Tensor], Tensor]]:
+        rows = [(*shape[:-1], 1) for shape in shapes]
+        edges = torch.tensor([torch.inf, -torch.inf, 1e30, -1e30])
+        given = [
+            (torch.randn(shape), [torch.randn(row), torch.randn(row)], torch.rand(row) + 1) for shape, row in zip(shapes, rows, strict=True)
+        ]
+        for x, *_ in given:
+            x.view(-1)[-4:] = edges  # the last number of the last rank, of the last table too
+        return given
+
+    torch._dynamo.reset()
+    written = torch.compile(read, fullgraph=True, dynamic=False)
+    with torch.no_grad():
+        given = inputs()
+        found, (code,) = run_and_get_code(written, given)
+        assert all(same(a, b) for a, b in zip(found, read(given), strict=True))
+        assert "spikeloom" not in code and "TORCH_CHECK" not in code  # noqa: PT018
+        given = [(x.fill_(torch.nan), *beside) for x, *beside in inputs()]
+        assert all(bool(o.isnan().all()) for o in written(given))
 
 
 def test_kernels_are_compiled_where_there_is_no_place_to_keep_them() -> None:

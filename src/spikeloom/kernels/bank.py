@@ -4,9 +4,9 @@ A bank: the tables of many function staircases in two stretches of memory, one o
 A network that holds its tables like this hands two tensors to every look-up instead of several of its own: there is less to check
 before each call, for torch.compile most of all. Where a table lies is told by whole numbers.
 
-    constants  shift [C], then width [C], of the grid                                        (`neuron.grid.Lookup`, `neuron.grid.Ranks`)
+    constants  shift [C], then 1/width [C], of the grid                                      (`neuron.grid.Lookup`, `neuron.grid.Ranks`)
     heights    [C, G], or [C, G, 2] with splits [C, G]; only where the table is read by cells
-    levels     [C, R, 2]: thresholds and values
+    levels     [C, R, 2]: thresholds and values, and two numbers more: the value after the last rank may be read, though it is none
     codes      [C, G], only where the table is read by ranks
 """
 
@@ -55,10 +55,11 @@ def bank_of(
     read = heights if codes is None else codes
     if read is None:
         raise ValueError("a table is read by cells or by ranks")
-    parts, starts = [shift, width], list[int]()
+    parts, starts = [shift, 1 / width], list[int]()
     for part in (heights, splits, levels):
         starts.append(NOWHERE if part is None else sum(each.numel() for each in parts))
         parts += [] if part is None else [part]
+    parts.append(levels.new_zeros(2))
     place = Place._make([len(shift), read.shape[1], levels.shape[1], 0, *starts, NOWHERE if codes is None else 0])
     empty = torch.zeros(0, dtype=torch.uint8, device=shift.device)
     return Bank(torch.cat([part.flatten() for part in parts]), empty if codes is None else codes.flatten(), (place,))

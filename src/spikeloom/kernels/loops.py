@@ -177,14 +177,6 @@ def _place(x, start, less, lesser, place, size, shift, per_width, top):
 
 @inlined
 @no_type_check
-def _invert(width, size):
-    """1/width; exact, for widths are powers of two."""
-    for i in range(size):
-        width[i] = np.float32(1.0) / width[i]
-
-
-@inlined
-@no_type_check
 def _drive(h, x, start, size, less, lesser, gain):
     """(x - less - lesser)/gain"""
     for i in range(size):
@@ -240,7 +232,7 @@ def look_up(x_at, o_at, less_at, lesser_at, gain_at, floats_at, codes_at, plan_a
     x, o, gain = _floats(x_at, count), _floats(o_at, count), _floats(gain_at, count)
     less, lesser = _floats(less_at, count), _floats(lesser_at, count)
     shift_of = _floats(floats_at + plan[10] * FOUR, channels)
-    width_of = _floats(floats_at + (plan[10] + channels) * FOUR, channels)
+    per_width_of = _floats(floats_at + (plan[10] + channels) * FOUR, channels)
     heights, splits = _floats(floats_at + plan[11] * FOUR, channels * cells << ONE), _floats(floats_at + plan[12] * FOUR, channels * cells)
     levels, codes = _floats(floats_at + plan[13] * FOUR, channels * ranks << ONE), _bytes(codes_at + plan[14], channels * cells)
     h, shift, per_width = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32), np.ones(PIECE, np.float32)
@@ -259,8 +251,7 @@ def look_up(x_at, o_at, less_at, lesser_at, gain_at, floats_at, codes_at, plan_a
         if channel != held:
             span = size if together else min(PIECE, length)
             _load(shift, shift_of, channel, span, together)
-            _load(per_width, width_of, channel, span, together)
-            _invert(per_width, span)
+            _load(per_width, per_width_of, channel, span, together)
             held = channel
         a = less[row // shared] if less_at != ZERO else NOTHING
         b = lesser[row // shared] if lesser_at != ZERO else NOTHING

@@ -1,5 +1,9 @@
 """
-The kernels as operators of torch, `torch.ops.spikeloom.*`: a compiled graph holds each as one call.
+The kernels as operators of torch, `torch.ops.spikeloom.*`.
+
+    look_up    what a table gives; a compiled graph holds it as one call
+    look_up_   the same written over x
+    read       the same as `look_up`, but inductor writes it out (`inductor`)
 
 They are for float32 on a CPU; other devices may add implementations of their own under the same names.
 """
@@ -8,10 +12,12 @@ import torch
 from torch import Tensor
 
 from spikeloom.kernels.bank import Place
+from spikeloom.kernels.inductor import teach
 from spikeloom.kernels.populations import look_up
 
 LIBRARY = torch.library.Library("spikeloom", "DEF")
-LIBRARY.define("look_up(Tensor x, Tensor floats, Tensor codes, int[] place, int[] axes, Tensor[] less, Tensor? gain) -> Tensor")
+for name in ("look_up", "read"):
+    LIBRARY.define(f"{name}(Tensor x, Tensor floats, Tensor codes, int[] place, int[] axes, Tensor[] less, Tensor? gain) -> Tensor")
 LIBRARY.define("look_up_(Tensor(a!) x, Tensor floats, Tensor codes, int[] place, int[] axes, Tensor[] less, Tensor? gain) -> ()")
 
 
@@ -57,11 +63,18 @@ def _alike(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(x)
 
 
+def _alike_written_out(x: Tensor, *_: object) -> Tensor:
+    teach()
+    return torch.empty_like(x)
+
+
 def _nothing(*_: object) -> None:
     return None
 
 
 LIBRARY.impl("look_up", look_up_on_cpu, "CPU")
+LIBRARY.impl("read", look_up_on_cpu, "CPU")
 LIBRARY.impl("look_up_", look_up_over, "CPU")
 torch.library.register_fake("spikeloom::look_up", _alike, lib=LIBRARY)
+torch.library.register_fake("spikeloom::read", _alike_written_out, lib=LIBRARY)
 torch.library.register_fake("spikeloom::look_up_", _nothing, lib=LIBRARY)

@@ -2,8 +2,9 @@
 What runs a population: a kernel where one serves it (float32, no gradients; on a CPU, or on a GPU where Triton is installed), the functions
 of `neuron` elsewhere.
 
-The numbers are the same, bit for bit. In a graph that torch.compile takes, the functions of `neuron` stand, which it fuses with what
-is beside them.
+The numbers are the same, bit for bit. In a graph that torch.compile takes, small look-ups on a CPU are written out and fused with what is
+beside them (`kernels.inductor`; NaN gives NaN there, where a call raises IndexError), and so are the functions of `neuron` where no kernel
+serves.
 """
 
 from typing import Any, cast
@@ -16,8 +17,8 @@ from spikeloom import kernels
 from spikeloom.kernels import NOWHERE, Bank, Place, bank_of
 from spikeloom.neuron import Axis, Lookup, Parameter, Ranks, Reset, index_table, level_table, look_up, rank_table, read_table, run_uniform
 
-FEW = 1 << 13
-"""Fewer inputs than this are read faster inside of what torch.compile makes than by a call."""
+FEW, FEW_BY_RANKS = 1 << 15, 1 << 13
+"""Fewer inputs than this are read faster inside of what torch.compile makes than by a call: by cells, and by ranks."""
 LARGE = 1 << 15
 """Tables of more bytes than this leave a processor's first cache: they are read by ranks."""
 
@@ -66,10 +67,12 @@ def read_bank(
             o = kernels.look_up(x, floats, codes, place, _axes(axis), less=less, gain=gain, out=out)
             if o is not None:
                 return o
-        elif x.numel() >= FEW and out is not None:
+        elif x.numel() < (FEW if place.codes == NOWHERE else FEW_BY_RANKS):
+            return torch.ops.spikeloom.read(x, floats, codes, place, _axes(axis), less, gain)
+        elif out is not None:
             torch.ops.spikeloom.look_up_(x, floats, codes, place, _axes(axis), less, gain)
             return x
-        elif x.numel() >= FEW:
+        else:
             return torch.ops.spikeloom.look_up(x, floats, codes, place, _axes(axis), less, gain)
     h = kernels.driven(x, less, gain)
     if torch.is_grad_enabled() and h.requires_grad:
@@ -92,7 +95,8 @@ def bank_of_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c
 def table_at(floats: Float[Tensor, " f"], codes: UInt8[Tensor, " b"], place: Place) -> Lookup | Ranks:
     """The table that lies at a place of a bank."""
     channels, cells = place.channels, place.cells
-    shift, width = (floats.narrow(0, place.constants + part * channels, channels) for part in (0, 1))
+    shift, per_width = (floats.narrow(0, place.constants + part * channels, channels) for part in (0, 1))
+    width = 1 / per_width  # exact, for widths are powers of two
     if place.codes != NOWHERE:
         return Ranks(shift, width, codes.narrow(0, place.codes, channels * cells).view(channels, cells), _levels(floats, place))
     parted = place.splits != NOWHERE

@@ -1,0 +1,79 @@
+"""
+How torch.compile writes small look-ups into the code it makes for a CPU, fused with what stands around them: `torch.ops.spikeloom.read`.
+
+To call a kernel costs more than to run a small population. Inductor's own code for `neuron.look_up` checks every index and holds it in 64
+bits, which costs more than the look-up; here a place is in range by its clip, (1) of `neuron.grid`, also where h is not a number.
+
+torch keeps on disk what it made, by the names of operators: whoever changes what is made here gives the operator another name.
+"""
+
+from functools import cache
+from typing import Any, cast
+
+import torch
+
+from spikeloom.kernels.bank import NOWHERE, Place
+
+
+@cache
+def teach() -> None:
+    """Tell inductor, once. Importing it takes seconds, so nothing does before a look-up is traced."""
+    from torch._inductor.lowering import register_lowering
+
+    cast(Any, register_lowering)(torch.ops.spikeloom.read, type_promotion_kind=None)(_read)
+
+
+def _read(x: Any, floats: Any, codes: Any, place: list[int], axes: list[int], less: list[Any], gain: Any) -> Any:
+    """The look-up as a loop over inductor's values of tensors; computed once, however many read it."""
+    from torch._inductor import ir
+    from torch._inductor.lowering import expand
+    from torch._inductor.virtualized import ops
+
+    sizes, where = list(x.get_size()), Place(*place)
+    load_floats, load_codes = (bank.make_loader() for bank in (floats, codes))
+    load, *loads = (each.make_loader() for each in (x, *(expand(each, sizes) for each in less)))
+    load_gain = None if gain is None else expand(gain, sizes).make_loader()
+
+    def value(index: Any) -> Any:
+        h = load(index)
+        for each in loads:
+            h = ops.sub(h, each(index))
+        if load_gain is not None:
+            h = ops.truediv(h, load_gain(index))
+        o = _value_at(h, _channel(index, sizes, axes) if where.channels > 1 else 0, where, load_floats, load_codes)
+        return ops.where(ops.eq(h, h), o, h)
+
+    o = cast(Any, ir.Pointwise).create(device=x.get_device(), dtype=x.get_dtype(), inner_fn=value, ranges=sizes)
+    o.realize()
+    return o
+
+
+def _channel(index: Any, sizes: list[Any], axes: list[int]) -> Any:
+    """Which channel a number is of, counted over the axes in their order."""
+    channel: Any = 0
+    for axis in sorted(axis % len(sizes) for axis in axes):
+        channel = channel * sizes[axis] + index[axis]
+    return channel
+
+
+def _value_at(h: Any, channel: Any, where: Place, load_floats: Any, load_codes: Any) -> Any:
+    """The table's value at h, as `loops.look_up` reads it; any where h is not a number."""
+    from torch._inductor.virtualized import ops
+
+    def at(start: Any) -> Any:
+        return load_floats([start])
+
+    def chosen(number: Any, bound: Any) -> Any:
+        return ops.indirect_indexing(ops.to_dtype(number, torch.int32), bound, check=False, wrap_neg=False)
+
+    lowest, highest = (ops.constant(bound, torch.float32) for bound in (0.0, where.cells - 1.0))
+    z = ops.add(at(where.constants + channel), ops.mul(h, at(where.constants + where.channels + channel)))
+    z = ops.where(ops.gt(z, lowest), z, lowest)
+    cell = channel * where.cells + chosen(ops.where(ops.lt(z, highest), z, highest), where.cells)
+    if where.codes != NOWHERE:
+        level = where.levels + 2 * (channel * where.ranks + chosen(load_codes([where.codes + cell]), where.ranks))
+        return ops.where(ops.ge(h, at(level)), at(level + 3), at(level + 1))
+    if where.splits != NOWHERE:
+        pair = where.heights + 2 * cell
+        return ops.where(ops.ge(h, at(where.splits + cell)), at(pair + 1), at(pair))
+    return at(where.heights + cell)
