@@ -159,6 +159,11 @@ def test_large_tables_are_read_by_ranks_and_small_ones_by_cells() -> None:
     assert one_table(1, "large")[2].codes == kernels.NOWHERE
 
 
+def test_the_value_after_the_last_rank_lies_within_the_bank() -> None:
+    floats, _, place, *_ = one_table(300, "large")
+    assert place.levels + 2 * place.channels * place.ranks + 2 <= len(floats)
+
+
 @pytest.mark.parametrize("channels", [1, 4, 300])
 def test_what_is_not_a_number_has_no_place(channels: int) -> None:
     floats, codes, place, *_ = one_table(channels, "large")
@@ -259,14 +264,14 @@ def test_small_look_ups_are_written_out_and_give_the_same(monkeypatch: pytest.Mo
             x.view(-1)[-4:] = edges  # the last number of the last rank, of the last table too
         return given
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
     written = torch.compile(read, fullgraph=True, dynamic=False)
     with torch.no_grad():
         given = inputs()
         found, (code,) = run_and_get_code(written, given)
         assert all(same(a, b) for a, b in zip(found, read(given), strict=True))
         assert "spikeloom" not in code and "TORCH_CHECK" not in code  # noqa: PT018
-        given = [(x.fill_(torch.nan), *beside) for x, *beside in inputs()]
+        given = [(torch.full_like(x, torch.nan), less, gain) for x, less, gain in given]
         assert all(bool(o.isnan().all()) for o in written(given))
 
 
