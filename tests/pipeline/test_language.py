@@ -224,6 +224,7 @@ def test_the_page_the_card_and_the_summary_say_the_perplexity(converted: tuple[P
 def test_a_stopped_conversion_resumes_to_the_same_result(converted: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path) -> None:
     models = {"source": f"hf:{folder / 'llama'}", "dataset": f"text:{folder / 'book.txt'}", "output_dir": tmp_path / "out"}
     small: dict[str, Any] = {"levels": 15, "timesteps": 2, "placement": "density", "calibration_samples": 24, "length": 12, "batch_size": 8}
+    small |= {"bio_calibration": True, "bio_when": "worthwhile"}  # as the command line has it
     for phase in ("quantising", "counting"):
         with pytest.raises(KeyboardInterrupt):
             convert(Settings(**models, **small, resume=phase == "counting"), progress=stopping(phase))

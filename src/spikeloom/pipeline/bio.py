@@ -62,8 +62,9 @@ def left_out(settings: Settings, program: Program, aimed: Context) -> str | None
 
 
 def why_left_out(program: Program) -> str | None:
-    """Why a conversion left it out; None where it did not."""
-    return next((str(record.numbers["left_out"]) for record in program.records if record.name == SKIPPED), None)
+    """Why a conversion left it out; None where it did not, or where a search came later."""
+    last = next((record for record in reversed(program.records) if record.name in (SKIPPED, "Evolve")), None)
+    return str(last.numbers["left_out"]) if last is not None and last.name == SKIPPED else None
 
 
 def is_calibrated(program: Program) -> bool:

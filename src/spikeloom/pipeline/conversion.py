@@ -103,8 +103,6 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
         found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))
     if chosen is not None:
         found = with_choice(found, chosen)
-    if (why := why_left_out(spiking)) is not None:
-        found = {**found, "metrics": {**found["metrics"], "bio_calibration": {"left_out": why}}}
     if settings.noise:
         found = with_noise(found, snn, settings, progress)
     snn.save(folder)
@@ -228,6 +226,8 @@ def judged(
     counts = beside_ann(counter.counts(), program, snn.ann, sample[0])
     floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
+    if (why := why_left_out(program)) is not None:
+        metrics["bio_calibration"] = {"left_out": why}
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
