@@ -62,11 +62,11 @@ class Run:
 
 
 RUNS = (
-    Run("8", 15),
+    Run("8", 15, most=0.2),
     Run("8", 15, most=0.2, then=EVOLVED),
-    Run("8", 15, then=TUNED),
-    Run("8", 7),
-    Run("8", 7, then=EVOLVED),
+    Run("8", 15, most=0.2, then=TUNED),
+    Run("8", 7, most=1.0),
+    Run("8", 7, most=1.0, then=EVOLVED),
     Run("8", 7, most=1.0, then=TUNED),
     Run("4", 15, most=0.7),
     Run("4", 15, group=16),
