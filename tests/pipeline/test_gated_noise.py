@@ -93,6 +93,7 @@ def test_the_gates_see_noise_and_the_ann_answers_on_clean_pictures(ann: Program,
     assert torch.equal(seen["shown"](pictures), (pictures - 0.5) / 0.25)
 
 
+@pytest.mark.slow
 def test_noise_is_worth_it(ann: Program, tmp_path: Path) -> None:
     """At 20 % the network that knows noise is ahead of the one that does not, and of the ANN; without noise little behind."""
     reached: dict[bool, dict[str, float]] = {}
