@@ -11,9 +11,9 @@ from tests.pipeline.cases import settings
 from spikeloom.compress import bits_kept, quantised_layers
 from spikeloom.errors import ConfigError, ProgramError, UserError
 from spikeloom.evolve import Evolve
-from spikeloom.ir import bytes_of, calls, kwargs_of, load, note, weighted, weights_of
+from spikeloom.ir import Record, bytes_of, calls, kwargs_of, load, note, weighted, weights_of
 from spikeloom.pipeline import Settings, calibrate, compress, convert, evaluate, finetune, tune
-from spikeloom.pipeline.bio import NEAR
+from spikeloom.pipeline.bio import NEAR, said_of
 from spikeloom.train import FineTune
 
 
@@ -209,6 +209,14 @@ def test_bio_calibration_is_done_where_it_is_worthwhile(tmp_path: Path, near: fl
         assert "of its ANN, less than 0.1" in made.metrics["bio_calibration"]["left_out"]
         plain = convert(dataclasses.replace(asked_for, output_dir=tmp_path / "plain"))
         assert plain.metrics["accuracy"] == made.metrics["accuracy"]
+
+
+def test_a_search_that_found_nothing_that_holds_says_so(converted: Path) -> None:
+    program = load(converted)
+    assert said_of(program) is None
+    for kept in (False, True):
+        searched = program.recorded(Record("Evolve", {}, {"judged": {"kept": kept, "samples": 9}}))
+        assert said_of(searched) == (None if kept else {"discarded": "what HSEO found is no better on 9 samples that it did not search on"})
 
 
 def test_a_search_that_takes_long_is_left_to_who_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,8 +88,8 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         better, worse = signs["snn_better"], signs["control_better"]
         said.append(f"nearer to what it should be: SNN on {better} {signs['unit']}, control on {worse} ({probability(signs['p'])})")
     said += noisy(metrics)
-    if searched := metrics.get("bio_calibration"):
-        said.append(f"Deep Bio-Calibration is left out: {searched['left_out']}")
+    searched: Mapping[str, str] = metrics.get("bio_calibration") or {}
+    said += [f"Deep Bio-Calibration is {what.replace('_', ' ')}: {why}" for what, why in searched.items()]
     if early is not None:
         said.append(f"early exit: {early['mean_timesteps']:.2f} steps on average")
     said.extend(f"{NETWORKS.get(name, name)} not measured: {reason}" for name, reason in (metrics.get("reasons") or {}).items())

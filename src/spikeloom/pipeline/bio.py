@@ -61,10 +61,17 @@ def left_out(settings: Settings, program: Program, aimed: Context) -> str | None
     return f"the network is within {start.divergence:.2g} {unit} of its ANN, less than {NEAR[objective]:g}"
 
 
-def why_left_out(program: Program) -> str | None:
-    """Why a conversion left it out; None where it did not, or where a search came later."""
+def said_of(program: Program) -> dict[str, str] | None:
+    """Why it, or a search on its own, left the network as it was: {"left_out": why} or {"discarded": why}; None where it did not."""
     last = next((record for record in reversed(program.records) if record.name in (SKIPPED, "Evolve")), None)
-    return str(last.numbers["left_out"]) if last is not None and last.name == SKIPPED else None
+    if last is None:
+        return None
+    if last.name == SKIPPED:
+        return {"left_out": str(last.numbers["left_out"])}
+    judged = last.numbers.get("judged")
+    if judged is None or judged["kept"]:
+        return None
+    return {"discarded": f"what HSEO found is no better on {judged['samples']} samples that it did not search on"}
 
 
 def is_calibrated(program: Program) -> bool:

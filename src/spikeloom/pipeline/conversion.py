@@ -15,7 +15,7 @@ import torch
 from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
 from spikeloom.pipeline.auto import Afforded, afforded, check_auto
-from spikeloom.pipeline.bio import bio_calibrated, is_calibrated, why_left_out
+from spikeloom.pipeline.bio import bio_calibrated, is_calibrated, said_of
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -226,8 +226,8 @@ def judged(
     counts = beside_ann(counter.counts(), program, snn.ann, sample[0])
     floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
-    if (why := why_left_out(program)) is not None:
-        metrics["bio_calibration"] = {"left_out": why}
+    if (said := said_of(program)) is not None:
+        metrics["bio_calibration"] = said
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
 
 
