@@ -72,7 +72,7 @@ FULL = Form("fully connected 784-2048-2048-10", lambda: fully_connected(784, (20
 CONV = Form(
     "convolutional 64-64-128-128, fp32 32-32-64-64",
     stages((64, 128), 1024),
-    *(8, 12, 128, 0.01, 2e-3, 99.2),
+    *(8, 8, 128, 0.01, 2e-3, 99.2),
     "-convolutional",
     stages((32, 64), 512),
 )
