@@ -36,6 +36,7 @@ METRICS: dict[str, Any] = {
     "energy_pj": {"ann_fp32": 114564.0, "ann_int8": 12177.0, "snn": 4500.0},
     "samples": 20000,
     "dataset": "prototypes:784x10/0",
+    "cut_to_bits_at": None,
     "noise": {"kinds": ["bit_flip"]},
     "training": {"network": {"epochs": 20, "seconds": 12.0}},
     "seconds": 31.0,
@@ -78,7 +79,7 @@ def test_without_options_it_is_the_seed_experiment(asked: list[LogicSettings]) -
 def test_every_option_reaches_the_settings(asked: list[LogicSettings]) -> None:
     command = """
         --dataset mnist --test-dataset x --data-root d --network convolutional --hidden 64
-        --channels 8,16 --residual --thermometer 0.2,0.6 --share 0.5
+        --channels 8,16 --residual --thermometer 0.2,0.6 --rate-code 3 --learnt-bits --share 0.5
         --noise --noise-range 0.1 0.3 --noise-kinds gaussian,occlusion --no-curriculum --consistency 0.5 --controls --distil 0.25
         --epochs 2 --batch-size 32 --learning-rate 0.001 --patience 3 --precision bfloat16 --measured-at 0,0.3 --samples 11
         --device cpu --seed 7 --output-dir here --resume --json
@@ -94,6 +95,8 @@ def test_every_option_reaches_the_settings(asked: list[LogicSettings]) -> None:
             channels=(8, 16),
             residual=True,
             thermometer=(0.2, 0.6),
+            rate_code=3,
+            learnt_bits=True,
             share=0.5,
             noise_range=(0.1, 0.3),
             noise_kinds=("gaussian", "occlusion"),

@@ -174,7 +174,7 @@ def test_values_reach_the_settings_of_learning(loaded: Load) -> None:
         seed: 7
         robustness: {noise_range: [0.1, 0.3], noise_kinds: [gaussian, occlusion], curriculum: false, consistency: 0.5}
         logic: {test_dataset: mnist@test, network: convolutional, hidden: [64], channels: [8, 16], residual: true,
-                thermometer: [0.2, 0.6], share: 0.5,
+                thermometer: [0.2, 0.6], rate_code: 3, learnt_bits: true, share: 0.5,
                 batch_size: 32, learning_rate: 1e-3, patience: 3, controls: true, distil: 0.25, measured_at: [0, 0.3]}
         evaluation: {samples: 11}
         training: {epochs: 2}
@@ -194,6 +194,8 @@ def test_values_reach_the_settings_of_learning(loaded: Load) -> None:
         channels=(8, 16),
         residual=True,
         thermometer=(0.2, 0.6),
+        rate_code=3,
+        learnt_bits=True,
         share=0.5,
         batch_size=32,
         learning_rate=1e-3,

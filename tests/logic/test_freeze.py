@@ -122,8 +122,14 @@ def test_freezing_leaves_the_network_in_its_mode() -> None:
 def test_a_layer_whose_weights_all_became_zero_is_named() -> None:
     network, x = trained("fully connected", 1)
     network[4].latent.data.zero_()
-    with pytest.raises(NumericError, match="all weights of a ternary layer are 0\n  found: 4"):
+    with pytest.raises(NumericError) as caught:
         freeze(network, x[:2])
+    assert str(caught.value).splitlines() == [
+        "all weights of a ternary layer are 0",
+        "  found: 4 (below a share of 0.7 of the mean)",
+        "  allowed: a weight or more that is not 0",
+        "  what to do: give a smaller share, such as 0.7; at that share train with a lower learning rate, or from another seed",
+    ]
 
 
 @pytest.mark.parametrize(

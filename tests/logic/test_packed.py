@@ -1,5 +1,6 @@
 """Packed execution gives the network's answers, number for number, and refuses what is no counting and comparing."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ import torch
 from tests.logic.networks import NETWORKS, dense, warmed
 from torch import nn
 
-from spikeloom.errors import DataError, ProgramError
+from spikeloom.errors import DataError, NumericError, ProgramError
 from spikeloom.ir import Dialect, Program, load, quantised, save, staircase
-from spikeloom.logic import Gate, PackedNetwork, Readout, TernaryLinear, freeze, fully_connected, netlist, rate_bits
+from spikeloom.logic import Bits, Gate, PackedNetwork, Readout, TernaryLinear, freeze, fully_connected, netlist, rate_bits
 from spikeloom.logic.netlist import Compare, Count, Either, Fire, Offset, Sum
 from spikeloom.simulate import SpikingModel
 
@@ -123,3 +124,51 @@ def test_a_threshold_between_two_counts_is_reached_by_the_upper_one() -> None:
     assert torch.equal(PackedNetwork(between)(x).float(), SpikingModel(between)(x))
     lower = program.replaced(tensors={**program.tensors, name: program.tensors[name] - 1})
     assert not torch.equal(PackedNetwork(between)(x), PackedNetwork(lower)(x))
+
+
+def test_nothing_is_kept_of_the_weights_but_two_bits_each() -> None:
+    network = warmed(fully_connected(1024, (512,), 10), 1, 32, 32)
+    before = sum(tensor.numel() for tensor in tensors_alive() if tensor.dtype is torch.int8)
+    packed = PackedNetwork(freeze(network, torch.rand(2, 1, 32, 32)))
+    gc.collect()
+    assert sum(tensor.numel() for tensor in tensors_alive() if tensor.dtype is torch.int8) == before
+    assert packed.weight_bytes == (1024 * 512 + 512 * 10) // 4
+
+
+def tensors_alive() -> list[torch.Tensor]:
+    """Every tensor that Python holds."""
+    gc.collect()
+    return [each for each in gc.get_objects() if type(each) is torch.Tensor]
+
+
+def test_inputs_that_are_no_numbers() -> None:
+    network, x = dense()
+    with pytest.raises(DataError, match="no numbers\n  found: NaN, 1 times"):
+        PackedNetwork(freeze(network, x[:2]))(torch.where(torch.arange(x.numel()).view_as(x) == 3, torch.nan, x))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_layer_that_counts_values_which_are_no_bits_is_refused(moved: bool) -> None:
+    first = nn.Flatten() if moved else nn.Identity()
+    network = warmed(nn.Sequential(first, TernaryLinear(9, 4), Gate(4), TernaryLinear(4, 3), Readout(3)), 9)
+    with pytest.raises(ProgramError, match="counts values that are no bits\n"):
+        PackedNetwork(freeze(network, torch.rand(2, 9)))
+
+
+def test_a_layer_of_more_inputs_than_a_count_can_hold_is_refused() -> None:
+    with pytest.raises(NumericError, match="more inputs than its accumulator of 32 bits can count"):
+        TernaryLinear(2**31, 1)
+
+
+def test_counts_that_are_added_beyond_the_accumulator_are_refused() -> None:
+    layers = [Bits(), TernaryLinear(9, 3), *[Doubled() for _ in range(29)], Readout(3)]
+    program = freeze(warmed(nn.Sequential(*layers), 9), torch.rand(2, 9))
+    with pytest.raises(NumericError, match="more inputs than its accumulator of 32 bits can count"):
+        PackedNetwork(program)
+
+
+class Doubled(nn.Module):
+    """Counts added to themselves."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + x

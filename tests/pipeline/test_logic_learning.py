@@ -10,6 +10,7 @@ import torch
 
 from spikeloom.datasets import load, matched_filter
 from spikeloom.errors import ConfigError, DataError, NumericError
+from spikeloom.logic import Bits
 from spikeloom.pipeline import LogicSettings, learn, report
 from spikeloom.pipeline.logic_networks import built
 from spikeloom.pipeline.logic_samples import held, read
@@ -271,6 +272,25 @@ def test_first_weights_are_drawn_from_the_seed_alone() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_values_become_bits_by_a_rate_code_whose_thresholds_are_learnt(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"dataset": "digits", "noise_kinds": ("gaussian",), "hidden": (16,), "controls": False, "epochs": 2}
+    learning = learn(LogicSettings(**told, rate_code=3, learnt_bits=True, measured_at=(0.0,), output_dir=tmp_path))
+    assert (learning.metrics["input_bits"], learning.metrics["network"]["rate_code"]) == (64 * 3, 3)
+    assert learning.metrics["cut_to_bits_at"] is None
+    assert learning.metrics["accuracy_at_noise"]["0.0"] > 0.5
+    settings = LogicSettings(**told, rate_code=3).resolved()
+    before = next(m for m in built(settings, (1, 8, 8), 10).modules() if isinstance(m, Bits)).thresholds
+    after = next(tensor for name, tensor in learning.snn.program.tensors.items() if tensor.shape == (64 * 3, 1))
+    assert before.shape == (64, 3)
+    assert not torch.allclose(before.flatten(), after.flatten())
+
+
+def test_it_is_said_where_values_were_cut_to_bits(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"dataset": "digits", "hidden": (16,), "controls": False, "epochs": 1, "measured_at": (0.0,)}
+    assert learn(LogicSettings(**told, output_dir=tmp_path)).metrics["cut_to_bits_at"] == 0.5
+    assert "values were cut to bits" in (tmp_path / "report.html").read_text()
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "network": ({"network": "recurrent"}, "found: recurrent\n  allowed: fully_connected, convolutional"),
     "level": ({"measured_at": (0.6,)}, "logic.measured_at cannot be used"),
@@ -280,6 +300,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "teacher": ({"distil": 0.5}, "there is no teacher"),
     "teacher of noise": ({"distil": 0.5, "controls": True, "noise": False}, "the teacher knows noise"),
     "layers behind pictures": ({"network": "convolutional", "hidden": (3, 4)}, "one layer of gates"),
+    "a rate code of nothing": ({"dataset": "digits", "noise_kinds": ("gaussian",), "rate_code": 0}, "logic.rate_code cannot be used"),
+    "a code of bits": ({"rate_code": 4}, "bits already, and need no code\n  found: logic.rate_code"),
+    "learnt bits of bits": ({"learnt_bits": True}, "found: logic.learnt_bits"),
     "samples": ({"samples": 0}, "logic.samples cannot be used"),
 }
 
@@ -299,5 +322,6 @@ def test_a_convolution_without_pictures_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_layer_whose_weights_all_became_zero_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NumericError, match="all weights of a ternary layer are 0"):
+    with pytest.raises(NumericError, match="below a share of 100 of the mean"):
         learn(LogicSettings(**{**SMALL, "epochs": 1}, share=100.0, output_dir=tmp_path))
+    assert not list(tmp_path.rglob("*.safetensors"))  # before any training

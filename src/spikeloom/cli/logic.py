@@ -34,7 +34,7 @@ def logic(
     debug: Debug = False,
 ) -> None:
     """Write a logic-gated network out as threshold gates or Boolean equations, as an FPGA takes them."""
-    with shown(quiet=as_json or file is None) as progress:
+    with shown(quiet=as_json or (file is None and not check)) as progress:
         progress("reading", 0, 0)
         from spikeloom import ir
         from spikeloom import logic as networks

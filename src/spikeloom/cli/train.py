@@ -41,6 +41,8 @@ def train(
     channels: Annotated[str | None, option("C,C", "Channels of each stage of a convolutional network; 32,64 by default.")] = None,
     residual: Annotated[bool | None, flag("--residual/--no-residual", "Add counts across each stage.")] = None,
     thermometer: Annotated[str | None, option("P,P", "A value becomes a bit for each of these thresholds.")] = None,
+    rate_code: Annotated[int | None, option("K", "Instead: a value becomes K bits by thresholds drawn at random.")] = None,
+    learnt_bits: Annotated[bool | None, flag("--learnt-bits/--fixed-bits", "Train the thresholds by which values become bits.")] = None,
     share: Annotated[float | None, option("S", "A weight is 0 where it is below this share of the mean.")] = None,
     noise: Annotated[bool | None, flag("--noise/--no-noise", "Train under noise, which is the default.")] = None,
     noise_range: Annotated[tuple[float, float] | None, option("LOW HIGH", "The noise of a sample; 0 0.45 by default.")] = None,
@@ -80,6 +82,8 @@ def train(
         "channels": numbers("--channels", channels),
         "residual": residual,
         "thermometer": fractions("--thermometer", thermometer),
+        "rate_code": rate_code,
+        "learnt_bits": learnt_bits,
         "share": share,
         "noise": noise,
         "noise_range": None if noise_range is None else list(noise_range),
@@ -111,4 +115,6 @@ def train(
     from spikeloom.cli.noise_table import noise_table
 
     output().print(noise_table(result.metrics))
+    if (cut := result.metrics["cut_to_bits_at"]) is not None:
+        say(f"values were cut to bits, 1 from {cut:g} on, because bits are turned over; other noise (--noise-kinds) leaves them whole")
     say(f"report: {result.folder / 'report.html'}")

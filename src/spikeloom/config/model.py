@@ -230,6 +230,8 @@ LEARNING = {
     "channels": "logic.channels",
     "residual": "logic.residual",
     "thermometer": "logic.thermometer",
+    "rate_code": "logic.rate_code",
+    "learnt_bits": "logic.learnt_bits",
     "share": "logic.share",
     "batch_size": "logic.batch_size",
     "learning_rate": "logic.learning_rate",

@@ -217,6 +217,8 @@ class LogicSection(Section):
     channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
     residual: bool = False
     thermometer: Rising | None = None
+    rate_code: Count | None = None
+    learnt_bits: bool = False
     share: Annotated[float, Field(ge=0)] | None = None
     batch_size: Annotated[int, Field(ge=2)] | None = None
     learning_rate: Positive = 0.01

@@ -18,7 +18,7 @@ from spikeloom.logic.build import convolutional, fully_connected
 from spikeloom.logic.equations import Equation, Equations, equations_of, minimised, table
 from spikeloom.logic.freeze import freeze
 from spikeloom.logic.gates import ClassCount, GateList, InputBit, ThresholdGate
-from spikeloom.logic.layers import Bits, Gate, OrPool2d, Readout, Residual, TernaryConv2d, TernaryLinear, rate_bits
+from spikeloom.logic.layers import Bits, Gate, OrPool2d, Readout, Residual, TernaryConv2d, TernaryLinear, check_weights, rate_bits
 from spikeloom.logic.local import LocalRule, LocalState, as_network
 from spikeloom.logic.netlist import Netlist, netlist
 from spikeloom.logic.notation import as_data, as_text, parsed
@@ -51,6 +51,7 @@ __all__ = [
     "as_data",
     "as_network",
     "as_text",
+    "check_weights",
     "compared",
     "convolutional",
     "equations_of",

@@ -1,6 +1,9 @@
 """
-Small logic-gated networks by their shape: fully connected ones and convolutional ones.
+Small logic-gated networks by their shape: fully connected ones and convolutional ones. `bits` are a thermometer's thresholds, or a code of
+one's own (`Bits`, `rate_bits`).
 """
+
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -10,14 +13,15 @@ from spikeloom.logic.ternary import SHARE
 
 
 def fully_connected(
-    inputs: int, hidden: tuple[int, ...], classes: int, bits: tuple[float, ...] = (0.5,), share: float = SHARE
+    inputs: int, hidden: tuple[int, ...], classes: int, bits: Sequence[float] | Bits = (0.5,), share: float = SHARE
 ) -> nn.Sequential:
     """[B, ...] of `inputs` values → logits [B, classes]: layers of `hidden` gates. Without any, classes count inputs themselves.
 
     A weight is 0 where it is below `share` of the mean: the smaller, the fewer are.
     """
-    layers: list[nn.Module] = [nn.Flatten(), Bits(bits)]
-    size = inputs * len(bits)
+    code = bits if isinstance(bits, Bits) else Bits(bits)
+    layers: list[nn.Module] = [nn.Flatten(), code]
+    size = inputs * code.each
     for width in hidden:
         layers += [TernaryLinear(size, width, share), Gate(width)]
         size = width
@@ -29,13 +33,14 @@ def convolutional(
     channels: tuple[int, ...],
     hidden: int,
     classes: int,
-    bits: tuple[float, ...] = (0.5,),
+    bits: Sequence[float] | Bits = (0.5,),
     residual: bool = False,
 ) -> nn.Sequential:
     """[B, C, H, W] → logits [B, classes]: for each of `channels` a stage of two 3x3 convolutions (with `residual`, three: counts are added
     across the last two) and a pool of 2x2, then a layer of `hidden` gates."""
-    layers: list[nn.Module] = [Bits(bits)]
-    wide, height, width = shape[0] * len(bits), shape[1], shape[2]
+    code = bits if isinstance(bits, Bits) else Bits(bits)
+    layers: list[nn.Module] = [code]
+    wide, height, width = shape[0] * code.each, shape[1], shape[2]
     for outputs in channels:
         if min(height, width) < 2:
             raise ConfigError("the picture is too small for so many stages", found=len(channels), allowed="each stage halves it")

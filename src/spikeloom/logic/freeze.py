@@ -17,9 +17,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 
-from spikeloom.errors import NumericError, ProgramError
+from spikeloom.errors import ProgramError
 from spikeloom.ir import RULES, Dialect, Grid, Kind, Program, TensorSpec, name_of, quantised, shaped, staircase, swept, verify
-from spikeloom.logic.layers import LEAVES, Bits, Gate, OrPool2d, Readout, TernaryConv2d, TernaryLinear
+from spikeloom.logic.layers import LEAVES, Bits, Gate, OrPool2d, Readout, TernaryConv2d, TernaryLinear, check_weights
 from spikeloom.logic.ternary import ternary
 
 TERNARY = Grid(-1, 1)
@@ -50,10 +50,6 @@ class _Writer:
 
     def synapses(self, name: str, layer: TernaryLinear | TernaryConv2d, x: fx.Node) -> fx.Node:
         codes = ternary(layer.latent.detach(), layer.share).to(torch.int8)
-        if not bool(codes.any()):
-            raise NumericError(
-                "all weights of a ternary layer are 0", found=name, todo="train with a lower learning rate, or start from other weights"
-            )
         weight = self.constant(f"{name}.weight", quantised(codes, torch.ones(1, 1), TERNARY))
         if isinstance(layer, TernaryLinear):
             node = self.graph.call_function(_aten.linear.default, (x, weight))
@@ -158,6 +154,7 @@ def freeze(network: nn.Module, example: Tensor, settings: Mapping[str, Any] | No
 
     Raises ProgramError for a layer that is not among `LEAVES`, NumericError where all weights of a layer are 0.
     """
+    check_weights(network)
     was = network.training
     network.eval()
     try:

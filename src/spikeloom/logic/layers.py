@@ -21,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from spikeloom.errors import ConfigError
+from spikeloom.errors import ConfigError, NumericError
+from spikeloom.kernels.packed import check_range
 from spikeloom.logic.ternary import SHARE, ternary
 from spikeloom.neuron import spike
 
@@ -43,11 +44,14 @@ def _check_sizes(**sizes: int) -> None:
 
 @final
 class TernaryLinear(nn.Module):
-    """Spikes [..., inputs] → counts [..., outputs]; (1). `latent` is what training moves, `share` how large a weight is that is not 0."""
+    """Spikes [..., inputs] → counts [..., outputs]; (1). `latent` is what training moves, `share` how large a weight is that is not 0.
+
+    Raises ConfigError for sizes under 1, NumericError for more inputs than a count of 32 bits can hold."""
 
     def __init__(self, inputs: int, outputs: int, share: float = SHARE) -> None:
         super().__init__()
         _check_sizes(inputs=inputs, outputs=outputs)
+        check_range(inputs)
         self.share = share
         self.latent = _latent(outputs, inputs)
 
@@ -58,7 +62,9 @@ class TernaryLinear(nn.Module):
 
 @final
 class TernaryConv2d(nn.Module):
-    """Spikes [B, inputs, H, W] → counts [B, outputs, H', W']; (1). What lies outside the picture is silent."""
+    """Spikes [B, inputs, H, W] → counts [B, outputs, H', W']; (1). What lies outside the picture is silent.
+
+    Raises ConfigError for sizes under 1 or groups that do not divide the channels, NumericError as `TernaryLinear` does."""
 
     def __init__(
         self,
@@ -75,6 +81,7 @@ class TernaryConv2d(nn.Module):
         _check_sizes(inputs=inputs, outputs=outputs, height=size[0], width=size[1], stride=stride, groups=groups)
         if inputs % groups or outputs % groups:
             raise ConfigError("groups do not divide the channels", found=f"{groups} groups", allowed=f"divisors of {inputs} and {outputs}")
+        check_range(inputs // groups * size[0] * size[1])
         self.stride, self.padding, self.groups, self.share = stride, padding, groups, share
         self.latent = _latent(outputs, inputs // groups, *size)
 
@@ -180,11 +187,25 @@ class Bits(nn.Module):
         return spike(x.unsqueeze(2) - steps, "triangle", self.width).flatten(1, 2)
 
 
-def rate_bits(channels: int, count: int, generator: torch.Generator) -> Bits:
+def check_weights(network: nn.Module) -> None:
+    """NumericError that names the ternary layers all of whose weights are 0: such a layer hands on nothing."""
+    layers = [(name, m) for name, m in network.named_modules() if isinstance(m, TernaryLinear | TernaryConv2d)]
+    dead = [(name, m.share) for name, m in layers if not bool(ternary(m.latent.detach(), m.share).any())]
+    if dead:
+        shares = sorted({share for _, share in dead})
+        raise NumericError(
+            "all weights of a ternary layer are 0",
+            found=", ".join(name for name, _ in dead) + f" (below a share of {', '.join(f'{share:g}' for share in shares)} of the mean)",
+            allowed="a weight or more that is not 0",
+            todo=f"give a smaller share, such as {SHARE:g}; at that share train with a lower learning rate, or from another seed",
+        )
+
+
+def rate_bits(channels: int, count: int, generator: torch.Generator, learnt: bool = False) -> Bits:
     """A rate code of `count` bits a value from 0 to 1: each bit is 1 with the value as its probability, over thresholds that are drawn
     once, evenly from 0 to 1, for every channel (a channel's bits are its time steps, laid side by side)."""
     _check_sizes(channels=channels, count=count)
-    return Bits(torch.rand(channels, count, generator=generator))
+    return Bits(torch.rand(channels, count, generator=generator), learnt)
 
 
 @final

@@ -29,6 +29,8 @@ from spikeloom.errors import ConfigError, DataError
 from spikeloom.logic.layers import Bits, Gate, Readout, TernaryLinear
 
 LARGEST = 127
+EXACT = 1 << 24
+"""Counts below it are the same in float32."""
 START = 40
 """Latents of gates begin evenly between −START and START, those of the readout at ±START."""
 
@@ -75,9 +77,10 @@ class LocalState:
 
 
 def init(inputs: int, gates: int, classes: int, generator: torch.Generator) -> LocalState:
-    """A state that knows nothing. Raises ConfigError for sizes under 1."""
-    if min(inputs, gates, classes) < 1:
-        raise ConfigError("a network that learns locally cannot have these sizes", found=(inputs, gates, classes), allowed="1 or more each")
+    """A state that knows nothing. Raises ConfigError for sizes under 1, or whose counts floating point would round (2^24)."""
+    if not 1 <= min(inputs, gates, classes) <= max(inputs, gates, classes) < EXACT:
+        allowed = f"1 to {EXACT - 1:,} each"
+        raise ConfigError("a network that learns locally cannot have these sizes", found=(inputs, gates, classes), allowed=allowed)
     latent = torch.randint(-START, START + 1, (gates, inputs), generator=generator, dtype=torch.int8)
     feedback = 2 * torch.randint(0, 2, (gates, classes), generator=generator, dtype=torch.int8) - 1
     none = torch.zeros(gates, dtype=torch.int32)

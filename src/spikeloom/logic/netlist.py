@@ -36,6 +36,7 @@ from spikeloom.ir import (
     weighted,
     weights_of,
 )
+from spikeloom.kernels.packed import check_range
 
 LARGEST = 2**31
 
@@ -134,22 +135,42 @@ class Netlist:
 
 
 def netlist(program: Program) -> Netlist:
-    """The program's steps. Raises ProgramError naming what is no counting or comparing of whole numbers."""
+    """The program's steps. Raises ProgramError naming what is no counting of bits or comparing of whole numbers, NumericError where a
+    count, with what is added to it, could leave 32 bits."""
     live, steps = dynamic(program.graph), list[Step]()
     counted = set[str]()  # values that are counts
+    given = {node.name for node in program.graph.nodes if node.op == "placeholder"}  # values as they come
+    most = dict[str, int]()  # how far a count may be from 0
     for node in calls(program.graph):
         if node not in live and not any(user in live for user in node.users):
             continue
         step = _step(program, node, live, counted)
         if step is None:
             raise ProgramError("the program does more than count and compare", found=line(node), todo="convert with --method logic_gated")
+        if isinstance(step, Count | Either) and given.intersection(step.reads):
+            raise ProgramError("a layer counts values that are no bits", found=line(node), todo="begin the network with Bits")
+        if isinstance(step, Move) and given.intersection(step.reads):
+            given.add(step.name)
+        most[step.name] = _most(step, most)
         steps.append(step)
-    given = [node for node in program.graph.nodes if node.op == "placeholder"]
+    sources = [node for node in program.graph.nodes if node.op == "placeholder"]
     output = next(node for node in program.graph.nodes if node.op == "output").args[0]
-    if len(given) != 1 or not isinstance(output, fx.Node) or output.name not in counted:
-        raise ProgramError("a logic-gated network has one input and answers with counts", found=f"{len(given)} inputs")
+    if len(sources) != 1 or not isinstance(output, fx.Node) or output.name not in counted:
+        raise ProgramError("a logic-gated network has one input and answers with counts", found=f"{len(sources)} inputs")
     shapes = {node.name: node.meta["spec"][0] for node in program.graph.nodes if node.meta.get("spec") is not None}
-    return Netlist(given[0].name, tuple(steps), output.name, {given[0].name: program.inputs[0].shape, **shapes})
+    return Netlist(sources[0].name, tuple(steps), output.name, {sources[0].name: program.inputs[0].shape, **shapes})
+
+
+def _most(step: Step, most: Mapping[str, int]) -> int:
+    """How far from 0 a step's counts may be; raises NumericError where that is beyond 32 bits."""
+    if isinstance(step, Compare | Fire | Either):
+        return 0
+    own = step.fan_in if isinstance(step, Count) else 0
+    added = int(step.offsets.abs().max()) if isinstance(step, Offset) else 0
+    read = [] if isinstance(step, Count) else [most.get(name, 0) for name in step.reads]
+    reached = max(read, default=0) if isinstance(step, Move) else sum(read)
+    check_range(own + reached, added)
+    return own + reached + added
 
 
 def _step(program: Program, node: fx.Node, live: set[fx.Node], counted: set[str]) -> Step | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikeloom.errors import DataError
 from spikeloom.ir import Program
-from spikeloom.kernels.packed import check_range, pack_spikes, pack_ternary, unpack_spikes
+from spikeloom.kernels.packed import pack_spikes, pack_ternary, unpack_spikes
 from spikeloom.kernels.packed_layers import count_layer, fire_layer, layer_of
 from spikeloom.kernels.packed_windows import Window, count_conv, fire_conv, pack_filters, pack_pixels, pool, unpack_pixels
 from spikeloom.logic.netlist import Compare, Count, Either, Fire, Move, Netlist, Offset, Step, Sum, netlist
@@ -24,22 +24,23 @@ AT_ONCE = 256
 
 @final
 class PackedNetwork:
-    """A logic-gated program ready to run on a CPU; `weight_bytes` is what its planes take.
+    """A logic-gated program ready to run on a CPU; `weight_bytes` is what its planes take, which are all that is kept of its weights:
+    two bits each, and those of the inputs that fill an output's last word of 64.
 
     Raises ProgramError for a program that does more than count and compare, NumericError where a count could leave 32 bits.
     """
 
     def __init__(self, program: Program) -> None:
-        self.netlist: Netlist = netlist(program)
-        self.shape = program.inputs[0].shape[1:]
+        given: Netlist = netlist(program)
+        self.input, self.output, self.shape = given.input, given.output, tuple(program.inputs[0].shape[1:])
         self.weight_bytes = 0
         readers: dict[str, list[Step]] = {}
-        for step in self.netlist.steps:
+        for step in given.steps:
             for read in step.reads:
                 readers.setdefault(read, []).append(step)
         self.runs: list[tuple[str, tuple[str, ...], Callable[..., Any]]] = []
         fused = dict[str, Count]()
-        for step in self.netlist.steps:
+        for step in given.steps:
             after = readers.get(step.name, [])
             if isinstance(step, Count) and len(after) == 1 and isinstance(after[0], Fire):
                 fused[step.name] = step
@@ -50,18 +51,22 @@ class PackedNetwork:
         self.last = {read: place for place, (_, reads, _) in enumerate(self.runs) for read in reads}
 
     def __call__(self, x: Float[Tensor, "b *any"]) -> Int32[Tensor, "b classes"]:
-        """The counts of each class. Raises DataError for inputs of another shape."""
-        if tuple(x.shape[1:]) != tuple(self.shape):
-            raise DataError("inputs of another shape than the network's", found=tuple(x.shape[1:]), allowed=tuple(self.shape))
+        """The counts of each class. Raises DataError for inputs of another shape, and for such as are no numbers."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise DataError("inputs of another shape than the network's", found=tuple(x.shape[1:]), allowed=self.shape)
+        if bool(x.isnan().any()):
+            raise DataError(
+                "inputs that are no numbers", found=f"NaN, {int(x.isnan().sum())} times", todo="fill them in, or leave the samples out"
+            )
         return torch.cat([self._run(part) for part in x.split(AT_ONCE)]) if len(x) > AT_ONCE else self._run(x)
 
     def _run(self, x: Tensor) -> Tensor:
-        values: dict[str, Any] = {self.netlist.input: x}
+        values: dict[str, Any] = {self.input: x}
         for place, (name, reads, run) in enumerate(self.runs):
             values[name] = run(*(values[read] for read in reads))
-            for read in {read for read in reads if self.last[read] == place and read != self.netlist.output}:
+            for read in {read for read in reads if self.last[read] == place and read != self.output}:
                 del values[read]
-        return values[self.netlist.output]
+        return values[self.output]
 
     def _bound(self, step: Step, counting: Count | None) -> Callable[..., Any]:
         if isinstance(step, Fire):
@@ -79,7 +84,6 @@ class PackedNetwork:
 
     def _layer(self, step: Count, thresholds: Tensor | None) -> Callable[..., Any]:
         """The layer as it counts, or with thresholds as it fires."""
-        check_range(step.fan_in)
         flat = step.codes.dim() == 2
         outputs = step.codes.shape[0]
         every = None if thresholds is None else thresholds.expand(outputs).contiguous()

@@ -24,7 +24,7 @@ from spikeloom.ir import Program
 from spikeloom.logic.clauses import Clauses, network_clauses
 from spikeloom.logic.equations import Equations, ladder
 from spikeloom.logic.gates import GateList, InputBit, representatives, winning_gates
-from spikeloom.logic.netlist import Compare, Move, Netlist
+from spikeloom.logic.netlist import Compare, Move, Netlist, netlist
 from spikeloom.logic.packed import PackedNetwork
 from spikeloom.logic.unroll import along, moved
 
@@ -53,14 +53,14 @@ def compared(program: Program, written: GateList | Equations, way: str | None = 
     Raises DataError for samples of another shape, UnsupportedError where that way is out of reach, ResourceError where PySAT is missing or
     gives up.
     """
-    network = PackedNetwork(program)
-    if tuple(network.shape) != written.shape:
-        raise DataError("what was written takes inputs of another shape", found=written.shape, allowed=tuple(network.shape))
-    ways = representatives((*written.bits, *_own_bits(network.netlist)), written.shape)
+    network, given = PackedNetwork(program), netlist(program)
+    if network.shape != written.shape:
+        raise DataError("what was written takes inputs of another shape", found=written.shape, allowed=network.shape)
+    ways = representatives((*written.bits, *_own_bits(given)), written.shape)
     inputs = prod(len(each) for each in ways)
     chosen = way or ("exhaustive" if inputs <= MOST_LISTED else "sat")
     if chosen == "sat":
-        return _by_sat(network, written)
+        return _by_sat(network, given, written)
     if inputs > MOST_LISTED:
         raise UnsupportedError(
             "too many inputs to try them one by one", found=f"{inputs:,}", allowed=f"at most {MOST_LISTED:,}", todo="use SAT"
@@ -108,14 +108,14 @@ def _own_bits(given: Netlist) -> Iterator[InputBit]:
                 yield InputBit(step.name, value - 1, threshold)
 
 
-def _by_sat(network: PackedNetwork, written: GateList | Equations) -> Verdict:
-    if len(given := _as_equations(written).wins) != network.netlist.shapes[network.netlist.output][-1]:
-        raise DataError("what was written has another number of classes", found=len(given))
+def _by_sat(network: PackedNetwork, given: Netlist, written: GateList | Equations) -> Verdict:
+    if len(wanted := _as_equations(written).wins) != given.shapes[given.output][-1]:
+        raise DataError("what was written has another number of classes", found=len(wanted))
     clauses = Clauses(written.shape)
     theirs = clauses.equations(_as_equations(written))
-    gates, wins = network_clauses(clauses, network.netlist)
+    gates, wins = network_clauses(clauses, given)
     proved = sum(clauses.same(literal, theirs[name]) for name, literal in gates.items() if name in theirs)
-    for win, name in zip(wins, given, strict=True):
+    for win, name in zip(wins, wanted, strict=True):
         if (sample := clauses.apart(win, theirs[name])) is not None:
             return Verdict(False, "sat", proved, sample, int(network(sample[None]).argmax()), int(answers(written, sample[None])))
     return Verdict(True, "sat", proved)

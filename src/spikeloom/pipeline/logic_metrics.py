@@ -70,8 +70,9 @@ def metrics_of(
         "energy_pj": {"ann_fp32": of["ANN fp32"], "ann_int8": of["ANN int8"], "snn": of["SNN (graded)"]},
         "samples": samples,
         "dataset": settings.dataset,
+        "cut_to_bits_at": program.settings["bits_at"] if program.settings["cut"] else None,
         "measured_on": program.settings["dataset"],
-        "network": {"kind": settings.network, "hidden": list(settings.hidden or ()), "thermometer": list(settings.thermometer or ())}
+        "network": {"kind": settings.network, "hidden": list(settings.hidden or ()), **code_of(settings)}
         | ({"channels": list(settings.channels), "residual": settings.residual} if settings.network == "convolutional" else {}),
         "noise": {"trained": settings.noise, "kinds": list(settings.noise_kinds), "range": list(settings.noise_range)},
         "distil": settings.distil,
@@ -79,6 +80,12 @@ def metrics_of(
         "training": {name: _training(result) for name, result in taught.results.items()},
         "seconds": seconds,
     }
+
+
+def code_of(settings: LogicSettings) -> dict[str, Any]:
+    """How values become bits."""
+    code = {"thermometer": list(settings.thermometer or ())} if settings.rate_code is None else {"rate_code": settings.rate_code}
+    return code | ({"learnt_bits": True} if settings.learnt_bits else {})
 
 
 def whole(value: float) -> int | float:

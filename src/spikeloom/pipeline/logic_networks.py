@@ -17,7 +17,7 @@ from torch import nn
 
 from spikeloom.errors import ConfigError
 from spikeloom.ir import Progress
-from spikeloom.logic import convolutional, floating_twin, fully_connected
+from spikeloom.logic import Bits, check_weights, convolutional, floating_twin, fully_connected, rate_bits
 from spikeloom.pipeline.logic_samples import LogicData
 from spikeloom.pipeline.logic_settings import LogicSettings
 from spikeloom.train import TrainProgress, TrainResult, train_classifier
@@ -52,13 +52,23 @@ def weights_from(seed: int) -> Generator[None]:
 
 def built(settings: LogicSettings, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network of resolved settings before training. ConfigError where it does not fit samples of this shape."""
-    bits, hidden = tuple(settings.thermometer or ()), tuple(settings.hidden or ())
+    hidden, flat = tuple(settings.hidden or ()), settings.network == "fully_connected"
+    values = int(torch.Size(shape).numel())
     with weights_from(settings.seed):
-        if settings.network == "fully_connected":
-            return fully_connected(int(torch.Size(shape).numel()), hidden, classes, bits, settings.share or 0.0)
+        if flat:
+            code = code_of(settings, values)
+            return fully_connected(values, hidden, classes, code, settings.share or 0.0)
         if len(shape) != 3:
             raise ConfigError("a convolutional network takes pictures", found=f"samples of shape {shape}", todo="use fully_connected")
-        return convolutional((shape[0], shape[1], shape[2]), settings.channels, hidden[0], classes, bits, settings.residual)
+        code = code_of(settings, shape[0])
+        return convolutional((shape[0], shape[1], shape[2]), settings.channels, hidden[0], classes, code, settings.residual)
+
+
+def code_of(settings: LogicSettings, channels: int) -> Bits:
+    """How values become bits: a rate code with thresholds of each channel's own, or a thermometer."""
+    if settings.rate_code is not None:
+        return rate_bits(channels, settings.rate_code, torch.Generator().manual_seed(settings.seed), settings.learnt_bits)
+    return Bits(settings.thermometer or (), settings.learnt_bits)
 
 
 def taught(settings: LogicSettings, data: LogicData, folder: Path, progress: Progress) -> Taught:
@@ -67,6 +77,7 @@ def taught(settings: LogicSettings, data: LogicData, folder: Path, progress: Pro
         for old in folder.glob("*.safetensors"):
             old.unlink()
     network, noise, results = built(settings, data.train.shape, data.train.classes), settings.trained_noise, dict[str, TrainResult]()
+    check_weights(network)
     if settings.controls:
         with weights_from(settings.seed):
             twin = floating_twin(network)

@@ -27,10 +27,13 @@ HALF = 0.5
 
 @final
 class HeldSamples:
-    """A data set that training and measuring can gather from: x is `table[places]`, times `scale`."""
+    """A data set that training and measuring can gather from: x is `table[places]`, times `scale`; `cut` where values between 0 and 1
+    were made bits."""
 
-    def __init__(self, table: Tensor, places: Int64[Tensor, " n"], labels: Int64[Tensor, " n"], classes: int, scale: float) -> None:
-        self.table, self.places, self.labels, self.classes, self.scale = table, places, labels, classes, scale
+    def __init__(
+        self, table: Tensor, places: Int64[Tensor, " n"], labels: Int64[Tensor, " n"], classes: int, scale: float, cut: bool = False
+    ) -> None:
+        self.table, self.places, self.labels, self.classes, self.scale, self.cut = table, places, labels, classes, scale, cut
 
     def __len__(self) -> int:
         return len(self.places)
@@ -97,9 +100,11 @@ def read(
         "input_shape": list(learnt.shape),
         "preprocessing": None if way is None else _listed(way),
         "bits_at": HALF if as_bits else None,
+        "cut": learnt.cut or measured.cut,
     }
     patterns = torch.from_numpy(train.source.patterns) if isinstance(train.source, Prototypes) else None
-    return LogicData(learnt, measured, patterns, facts, " ".join(filter(None, (train.note, tested.note))))
+    cut = f"values were cut to bits, 1 from {HALF:g} on" if facts["cut"] else None
+    return LogicData(learnt, measured, patterns, facts, "; ".join(filter(None, (train.note, tested.note, cut))))
 
 
 def parted(address: str, data_root: Path | None) -> tuple[str, str]:
@@ -135,13 +140,14 @@ def held(data: Dataset, as_bits: bool) -> HeldSamples:
         raise DataError(f"{data.name} has samples without a label", found=data.split, todo="name another split, as in name@train")
     if isinstance(data.source, Prototypes):
         return HeldSamples(torch.from_numpy(data.source.patterns).to(torch.uint8), labels, labels, data.num_classes, 1.0)
-    parts: list[Tensor] = []
+    parts, cut = list[Tensor](), False
     for rows in torch.arange(len(data)).split(AT_ONCE):
         x, _ = data.gather(rows)
         low, high = x.amin(), x.amax()
         if not bool((low >= 0) & (high <= 1)):
             todo = "scale them (preprocessing.scale), and leave preprocessing.mean and std out"
             raise DataError(f"{data.name} has values outside 0 to 1", found=f"{float(low):.4g} to {float(high):.4g}", todo=todo)
+        cut = cut or (as_bits and not bool(((x == 0) | (x == 1)).all()))
         parts.append((x >= HALF).to(torch.uint8) if as_bits else narrow(x))
     shapes = {tuple(part.shape[1:]) for part in parts}
     if len(shapes) > 1:
@@ -149,9 +155,8 @@ def held(data: Dataset, as_bits: bool) -> HeldSamples:
     bytes_hold_all = all(part.dtype is torch.uint8 for part in parts)
     if not bytes_hold_all:
         parts = [part * PIXEL if part.dtype is torch.uint8 else part for part in parts]
-    return HeldSamples(
-        torch.cat(parts), torch.arange(len(data)), labels, data.num_classes, PIXEL if bytes_hold_all and not as_bits else 1.0
-    )
+    scale = PIXEL if bytes_hold_all and not as_bits else 1.0
+    return HeldSamples(torch.cat(parts), torch.arange(len(data)), labels, data.num_classes, scale, cut)
 
 
 def narrow(x: Tensor) -> Tensor:

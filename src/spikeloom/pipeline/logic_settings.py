@@ -25,7 +25,8 @@ class LogicSettings:
 
     `network` is one of NETWORKS: `hidden` are widths of layers of gates (of a convolutional network the first is its layer after the
     pictures), `channels` those of its stages, with `residual` counts are added across each. `thermometer` holds the thresholds by which
-    a value becomes bits; `share` how large a weight is, beside the mean, that is not 0.
+    a value becomes bits; with `rate_code` it becomes so many bits by thresholds drawn at random instead; `learnt_bits` trains the
+    thresholds. `share` is how large a weight is, beside the mean, that is not 0.
 
     `noise` in training: one of `noise_kinds` for each sample, its strength within `noise_range`, by a `curriculum` or evenly;
     `consistency` weighs that clean and noisy views are answered alike. Noise of the same kinds is measured at each of the levels
@@ -43,6 +44,8 @@ class LogicSettings:
     channels: tuple[int, ...] = (32, 64)
     residual: bool = False
     thermometer: tuple[float, ...] | None = None
+    rate_code: int | None = None
+    learnt_bits: bool = False
     share: float | None = None
     noise: bool = True
     noise_kinds: tuple[str, ...] = ("bit_flip",)
@@ -72,6 +75,11 @@ class LogicSettings:
     def as_bits(self) -> bool:
         """Whether inputs are cut to 0 and 1 before noise comes to them: bits can only be turned over where there are bits."""
         return "bit_flip" in self.noise_kinds
+
+    @property
+    def bits_each(self) -> int:
+        """How many bits a value becomes, of resolved settings."""
+        return self.rate_code or len(self.thermometer or ())
 
     @property
     def trained_noise(self) -> Noise | None:
@@ -116,12 +124,17 @@ def check(settings: LogicSettings) -> None:
         ("network", settings.network in NETWORKS, ", ".join(NETWORKS)),
         ("measured_at", bool(levels) and all(math.isfinite(p) and 0 <= p <= HIGHEST for p in levels), f"one or more from 0 to {HIGHEST}"),
         ("share", 0 <= (settings.share or 0.0) < math.inf, "0 or more"),
+        ("rate_code", settings.rate_code is None or settings.rate_code >= 1, "1 or more bits, or none"),
         ("samples", settings.samples is None or settings.samples >= 1, "1 or more, or none"),
         ("distil", 0 <= distil <= 1, "0 to 1"),
     )
     for key, holds, allowed in rules:
         if not holds:
             raise ConfigError(f"logic.{key} cannot be used", found=getattr(settings, key), allowed=allowed)
+    if settings.as_bits and (settings.rate_code is not None or settings.learnt_bits):
+        found = "logic.rate_code" if settings.rate_code is not None else "logic.learnt_bits"
+        todo = "train under another noise, such as --noise-kinds gaussian, or leave the code out"
+        raise ConfigError("under flipped bits inputs are bits already, and need no code", found=found, todo=todo)
     if distil > 0 and not settings.controls:
         raise ConfigError("there is no teacher", found=f"logic.distil {distil}", todo="train the controls too (logic.controls, --controls)")
     if distil > 0 and not settings.noise:

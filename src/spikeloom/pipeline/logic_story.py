@@ -29,9 +29,9 @@ def logic_story_of(
 ) -> LogicStory:
     """The report's data of one learning."""
     measures = {"network": metrics["accuracy_at_noise"], "bayes": metrics["bayes_limit_at_noise"], **metrics["controls_at_noise"]}
-    shown, arranged = pictures_of(program, data.train.shape, len(settings.thermometer or ()))
+    shown, arranged = pictures_of(program, data.train.shape, settings.bits_each)
     note = [f"Data: {data.note}."] if data.note else []
-    wider = [WIDER] if len(settings.thermometer or ()) > 1 else []
+    wider = [WIDER] if settings.bits_each > 1 else []
     return LogicStory(
         title=f"Logic-gated network on {settings.dataset}",
         dataset=settings.dataset,
