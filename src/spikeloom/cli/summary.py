@@ -70,6 +70,8 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         said[0] += f", {count(metrics['tokens'])} next tokens"
     if "floating_operations" in metrics:
         said.append(spiking(metrics["floating_operations"]))
+    if seen := metrics.get("seen_in_calibration"):
+        said.append(f"{count(seen)} of these samples were calibrated on: the address names a split or rows, which serve for both")
     test, early, took = metrics.get("mcnemar"), metrics.get("early_exit"), metrics["seconds"].get("conversion")
     if before := metrics.get("before"):
         measure = measure_of(before)

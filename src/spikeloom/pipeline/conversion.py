@@ -27,6 +27,7 @@ from spikeloom.pipeline.logic_gated import check_gated, logic_gated
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import floating_on, metrics_of
 from spikeloom.pipeline.networks import Networks
+from spikeloom.pipeline.overlap import seen_by, with_seen
 from spikeloom.pipeline.passes import check_compression, levels_of, nearest_passes, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
 from spikeloom.pipeline.reference import towards
@@ -98,6 +99,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
+    found = with_seen(found, seen_by(snn.program, settings))
     if is_calibrated(spiking):
         before = network_of(plain, ann, control, settings)
         found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))

@@ -13,6 +13,7 @@ from spikeloom.capture import Source, capture, resolve
 from spikeloom.datasets import Dataset, parse_address
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.ir import Program, Progress
+from spikeloom.pipeline.overlap import check_apart
 from spikeloom.pipeline.pictures import load_data
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.tasks import task_of
@@ -50,6 +51,7 @@ def trained(settings: Settings, checkpoint: Path, progress: Progress) -> Program
     source = resolve(settings.source, classes=data.num_classes, random_weights=True, seed=settings.seed)
     train_set, test_set = (load_data(settings.dataset, split, source.settings, settings, None) for split in ("train", "test"))
     _check_trainable(source, train_set)
+    check_apart(train_set, test_set, "name the set alone, without split and rows, so that it can be parted; or give --weights for --train")
     name = settings.dataset.split("[")[0].split("@")[0]
     epochs = settings.epochs or EPOCHS.get(name, 30)
     small = len(train_set) < 10_000

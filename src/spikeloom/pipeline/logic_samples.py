@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import final
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -15,6 +14,7 @@ from spikeloom import datasets
 from spikeloom.datasets import Dataset, Prototypes, parse_address
 from spikeloom.datasets.splits import Wanted
 from spikeloom.errors import DataError
+from spikeloom.pipeline.overlap import check_apart
 from spikeloom.pipeline.pictures import preprocessing_of
 
 AT_ONCE = 1024
@@ -86,7 +86,8 @@ def read(
 
     places = parted(address, data_root) if test is None else (address, test)
     train, tested = opened(places[0], "train", None), opened(places[1], "test", samples)
-    check_apart(train, tested)
+    todo = f"name others: --test-dataset '{tested.name}[50000:]' or so, beside --dataset '{train.name}[:50000]'"
+    check_apart(train, tested, todo)
     learnt, measured = held(train, as_bits), held(tested, as_bits)
     if learnt.shape != measured.shape:
         found = f"{learnt.shape} and {measured.shape}"
@@ -116,16 +117,6 @@ def parted(address: str, data_root: Path | None) -> tuple[str, str]:
     whole = f"{said.name}@{only}"
     first = int(PART * len(datasets.load(whole, "train", None, data_root)))
     return f"{whole}[:{first}]", f"{whole}[{first}:]"
-
-
-def check_apart(train: Dataset, test: Dataset) -> None:
-    """Nothing where no sample is in both; else DataError."""
-    same = (train.name, train.split) == (test.name, test.split)
-    both = np.intersect1d(train.rows, test.rows) if same else np.empty(0)
-    if len(both):
-        found = f"{len(both)} rows of {train.name}, split {train.split!r}, to learn from and to measure on"
-        todo = f"name others: --test-dataset '{test.name}[50000:]' or so, beside --dataset '{train.name}[:50000]'"
-        raise DataError("a network cannot be measured on what it has learnt from", found=found, todo=todo)
 
 
 def _listed(way: datasets.Preprocessing) -> dict[str, object]:

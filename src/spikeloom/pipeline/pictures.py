@@ -97,7 +97,7 @@ def samples(address: str, split: Wanted, program: Program, settings: Settings, l
         for inputs, labels in datasets.batches(data, size, limit, expect_shape=shape):
             yield (inputs,), labels
 
-    return Samples(len(data), read, data.num_classes, data.note)
+    return Samples(len(data), read, data.num_classes, data.note, (data.name, data.split, data.rows))
 
 
 def at_once(program: Program, batch_size: int, timesteps: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 from torch import Tensor
 
 from spikeloom.ir import Batches
@@ -17,13 +18,15 @@ from spikeloom.pipeline.evaluation import Batch
 class Samples:
     """How many there are, and `read(size, limit)`: a fresh stream of the first `limit` in batches of at most `size`.
 
-    `classes` is how many the labels know; `note` says in words what was chosen, and what one sample is where that is not plain.
+    `classes` is how many the labels know; `note` says in words what was chosen, and what one sample is where that is not plain; `rows`
+    which rows of which split of which set they are, where that can be said.
     """
 
     count: int
     read: Callable[[int, int | None], Iterator[Batch]]
     classes: int | None = None
     note: str = ""
+    rows: tuple[str, str, np.ndarray] | None = None
 
     def stream(self, size: int) -> Batches:
         """A fresh stream of the inputs alone each time it is called."""
