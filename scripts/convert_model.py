@@ -11,7 +11,7 @@ from spikeloom.cli import main
 VALUES = {
     "weights": "FILE: weights to load (safetensors, or a state dict)",
     "dataset": "the data set: digits, cifar10, mnist, fashion_mnist, hf:, imagefolder:, idx:, npz:",
-    "data_root": "DIR: where data sets called by name lie",
+    "data_root": "DIR: where data sets called by name lie, and weights: <name>/model.safetensors",
     "output_dir": "DIR: where everything goes",
     "config": "YAML: a configuration; options beat what it says",
     "method": "scale_and_fire, if or lif",

@@ -87,8 +87,26 @@ def test_an_untrained_architecture_is_built_for_the_classes_asked_for() -> None:
 
 
 def test_an_architecture_without_weights_is_an_error_with_the_ways_on() -> None:
-    with pytest.raises(SourceError, match=r"zoo:resnet18 comes without weights" + WAYS_ON):
+    said = r"zoo:resnet18 comes without weights, and none were found\n  found: no --weights and no --data-root were given"
+    with pytest.raises(SourceError, match=said + WAYS_ON):
         resolve("resnet18")
+
+
+def test_weights_in_the_data_root_are_taken(tmp_path: Path) -> None:
+    kept = resolve("zoo:lenet", random_weights=True, seed=5).model.state_dict()
+    (tmp_path / "lenet").mkdir()
+    save_file(kept, tmp_path / "lenet" / "model.safetensors")
+    for address in ("lenet", "zoo:lenet"):
+        found = resolve(address, data_root=tmp_path)
+        assert all(torch.equal(value, kept[name]) for name, value in found.model.state_dict().items())
+        assert found.settings["weights"] == str(tmp_path / "lenet" / "model.safetensors")
+
+
+def test_where_weights_were_looked_for_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=rf"found: there is no {tmp_path}/resnet18/model.safetensors; there is no .*" + WAYS_ON):
+        resolve("resnet18", data_root=tmp_path)
+    with pytest.raises(SourceError, match=f"there is no file {tmp_path}/nowhere" + WAYS_ON):
+        resolve("resnet18", weights=tmp_path / "nowhere")
 
 
 def test_weights_of_another_architecture_are_one_error(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class Request:
 
     weights: a state dict to load over whatever the source has. classes: how many the output must have. input_shape: of one sample,
     without the batch. allow_pickle: trust what a `pt2:` archive pickled. random_weights: an untrained network, drawn from `seed`.
+    data_root: where weights of our own architectures may lie (`places_of`).
     """
 
     weights: Path | None = None
@@ -34,6 +35,7 @@ class Request:
     allow_pickle: bool = False
     random_weights: bool = False
     seed: int = 0
+    data_root: Path | None = None
 
     @property
     def untrained(self) -> bool:
@@ -85,6 +87,11 @@ def why(error: BaseException) -> str:
 def path_of(target: str) -> Path:
     """The path that a target names, ~ expanded. Ask `os.path` whether it is there: a hub id may be no possible file name."""
     return Path(os.path.expanduser(target))
+
+
+def places_of(name: str, data_root: Path | None) -> tuple[Path, ...]:
+    """Where weights of an architecture of ours are looked for, in this order; nowhere without a data root."""
+    return () if data_root is None else (data_root / name / "model.safetensors", data_root / f"{name}.safetensors")
 
 
 def existing_file(path: Path, what: str) -> Path:

@@ -10,6 +10,7 @@ Sources: one form of address for every kind of model, and what comes of it.
 Addresses are data: only `torchhub:` and `py:` run code that they name.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from spikeloom.capture.halves import dtype_of, in_dtype
 from spikeloom.capture.huggingface import of_module, open_hf
 from spikeloom.capture.lookup import of_name, of_path, open_on_hub
 from spikeloom.capture.named import open_py, open_torchhub
-from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, path_of, why
+from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, path_of, places_of, why
 from spikeloom.capture.pictures import at_shape, beside, of_config, preparation
 from spikeloom.capture.pt2 import open_pt2
 from spikeloom.capture.sb3 import open_sb3
@@ -67,7 +68,8 @@ def open_zoo(name: str, request: Request) -> Opened:
     """One of our own architectures. SourceError: no such name, or asked for with weights, which we publish none of."""
     found = zoo.architecture(name)
     if not request.untrained:
-        raise SourceError(f"zoo:{name} comes without weights", todo=WAYS_ON)
+        looked = [f"there is no {place}" for place in places_of(name, request.data_root)] or ["no --weights and no --data-root were given"]
+        raise SourceError(f"zoo:{name} comes without weights, and none were found", found="; ".join(looked), todo=WAYS_ON)
     model = found.build(request.classes, seed=request.seed)
     prepared = preparation(found.input_shape[1:], found.mean, found.std)
     return Opened(f"zoo:{name}", model, "random", found.input_shape, preprocessing=prepared)
@@ -137,18 +139,24 @@ def resolve(
     random_weights: bool = False,
     seed: int = 0,
     example: Sequence[Any] | Tensor | None = None,
+    data_root: Path | None = None,
 ) -> Source:
     """
     The model at an address (or the module given), with its weights, run once on example inputs.
 
-    `weights` replaces the source's own; `random_weights` asks for none; `classes` is how many outputs there must be (built so where the
+    `weights` replaces the source's own (of our own architectures they are looked for in `data_root`: `places_of`); `random_weights` asks
+    for none; `classes` is how many outputs there must be (built so where the
     architecture is untrained); `input_shape` is of one sample; `example` are the inputs themselves, of which a
     reader of texts has its own. A module given is put in eval mode; a transformers model that reads texts stays as it is.
 
     SourceError says what was looked for, where, and the ways on; NumericError names weights that are not finite; ResourceError names a
     missing library.
     """
-    request = Request(weights, classes, input_shape, allow_pickle, random_weights, seed)
+    if weights is None and not random_weights and isinstance(address, str):
+        weights = _kept(address, data_root)
+    request = Request(weights, classes, input_shape, allow_pickle, random_weights, seed, data_root)
+    if weights is not None and not os.path.lexists(weights):
+        raise SourceError(f"there is no file {weights}", allowed="a safetensors or state-dict file", todo=WAYS_ON)
     if weights is not None:
         existing_file(weights, "a safetensors or state-dict file")
     found = opened_module(address) if isinstance(address, nn.Module) else opened(address, request)
@@ -165,6 +173,14 @@ def resolve(
             f"{found.address} has another number of classes than asked for", found=settings["classes"], allowed=classes, todo=WAYS_ON
         )
     return Source(found.address, found.model, args, kwargs, settings, found.structure, found.lengths)
+
+
+def _kept(address: str, data_root: Path | None) -> Path | None:
+    """The weights of an architecture of ours that lie in the data root; None where there are none."""
+    name = address.removeprefix("zoo:")
+    if name not in zoo.ARCHITECTURES or (name == address and of_path(name) is not None):
+        return None
+    return next((place for place in places_of(name, data_root) if place.is_file()), None)
 
 
 def load(address: str | nn.Module, **options: Any) -> Program:

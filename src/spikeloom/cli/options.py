@@ -30,5 +30,8 @@ def flag(names: str, text: str) -> Any:
 Json = Annotated[bool, flag("--json", "Print JSON to stdout, and nothing else there.")]
 Debug = Annotated[bool, flag("--debug", "Log what is done, and show the traceback of an error.")]
 Weights = Annotated[Path | None, option("FILE", "Weights to load: safetensors, or a state dict of torch.")]
-DataRoot = Annotated[Path | None, option("DIR", "Where data sets called by name lie: DIR/cifar10 and so on.")]
+DataRoot = Annotated[
+    Path | None,
+    option("DIR", "Where data sets called by name lie: DIR/cifar10 and so on; also weights of zoo: DIR/resnet18/model.safetensors."),
+]
 AllowPickle = Annotated[bool, flag("--allow-pickle", "Trust a pt2: archive that holds pickled code.")]

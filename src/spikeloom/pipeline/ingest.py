@@ -31,7 +31,8 @@ def ingest(settings: Settings, checkpoint: Path, progress: Progress) -> Program:
     if settings.train:
         return trained(settings, checkpoint, progress)
     progress("loading the model", 0, 1)
-    source = resolve(settings.source, weights=settings.weights, allow_pickle=settings.allow_pickle, seed=settings.seed)
+    told: dict[str, Any] = {"allow_pickle": settings.allow_pickle, "data_root": settings.data_root, "seed": settings.seed}
+    source = resolve(settings.source, weights=settings.weights, **told)
     task_of(source.settings).check(source.settings, settings)
     program = source.program(**facts_of(source, settings))
     progress("loading the model", 1, 1)
