@@ -1,5 +1,6 @@
 """
-The README's numbers: the table in README.md and README.ja.md and the picture docs/accuracy.svg, made from benchmarks/results/*.json.
+The README's numbers: the table in README.md and README.ja.md, the tables of docs/gates.md and the picture docs/accuracy.svg, made from
+benchmarks/results/*.json.
 
     python benchmarks/tables.py [--check]
 
@@ -15,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.rows import RESULTS, ROOT, read
 
 BEGIN, END = "<!-- numbers: made by benchmarks/tables.py -->", "<!-- end of numbers -->"
+GATES = "docs/gates.md"
+"""Logic-gated networks under noise, level by level."""
 HEADS = {"README.md": ("what", "value", "beside it", "target"), "README.ja.md": ("項目", "値", "比較対象", "目標")}
 LABELS = {"README.ja.md": {"holds": "達成", "missed": "未達"}, "README.md": {"holds": "holds", "missed": "missed"}}
 PEER = {"T": (16, 32, 64, 128), "accuracy": (29.4, 73.8, 87.0, 89.8)}
@@ -47,11 +50,39 @@ def table(name: str) -> str:
     return "\n".join(lines)
 
 
+def noise_tables() -> str:
+    """Right answers, %, of every network by the noise, a table for each row that holds such curves."""
+    parts = list[str]()
+    for row in read("logic_gated"):
+        curves = {
+            name: value for name, value in (row["control"] or {}).items() if isinstance(value, dict) and value.keys() & {"0", "clean"}
+        }
+        if not curves:
+            continue
+        levels = list(next(iter(curves.values())))
+        names = [f"{float(level):.0%}" if level[0].isdigit() else level.replace("_", " ") for level in levels]
+        lines = [f"### {row['name'].split(':')[0]}", "", "| | " + " | ".join(names) + " |", "|---|" + "---|" * len(levels)]
+        lines += [f"| {name} | " + " | ".join(f"{curve[level]:.2f}" for level in levels) + " |" for name, curve in curves.items()]
+        parts.append("\n".join([*lines, "", _conditions(row)]))
+    return "\n\n".join(parts)
+
+
+def _conditions(row: dict[str, Any]) -> str:
+    """Under which conditions a row's networks were trained and judged, in a line."""
+    told, sizes = row["control"], row["control"].get("weight_bytes")
+    said = [f"{told['images']:,} pictures"]
+    if sizes:
+        said.append(f"weights {sizes['ternary']:,} bytes ternary, {sizes['fp32']:,} fp32")
+    said += [f"{key}: {value}" for key, value in (told.get("training") or {}).items()]
+    return "; ".join([*said, f"`{row['command']}`, {row['commit']}"]) + "."
+
+
 def updated(name: str) -> str:
-    """A README with its table made anew."""
+    """A README, or the page of gates, with its tables made anew."""
     text = (ROOT / name).read_text()
     head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}\n{table(name)}\n{END}{rest.split(END)[1]}"
+    made = noise_tables() if name == GATES else table(name)
+    return f"{head}{BEGIN}\n{made}\n{END}{rest.split(END)[1]}"
 
 
 def picture() -> bytes:
@@ -95,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    stale = [name for name in HEADS if (ROOT / name).read_text() != updated(name)]
+    stale = [name for name in (*HEADS, GATES) if (ROOT / name).read_text() != updated(name)]
     if check:
         sys.exit(f"not in step with benchmarks/results: {', '.join(stale)}; run python benchmarks/tables.py" if stale else 0)
     for name in stale:

@@ -123,8 +123,9 @@ def accuracies(model: nn.Module, data: Kept) -> dict[str, float]:
     return found
 
 
-def rounded(model: nn.Module, data: Kept) -> nn.Module:
-    """The floating network with 8-bit weights (a scale for each output) and 8-bit values between its layers (a scale for each)."""
+def rounded(model: nn.Module, sample: Tensor) -> nn.Module:
+    """The floating network with 8-bit weights (a scale for each output) and 8-bit values between its layers (a scale for each, the
+    greatest value on these inputs)."""
     made = copy.deepcopy(model).eval()
     with torch.no_grad():
         for layer in made.modules():
@@ -134,7 +135,7 @@ def rounded(model: nn.Module, data: Kept) -> nn.Module:
         peaks: dict[nn.Module, float] = {}
         relus = [layer for layer in made.modules() if isinstance(layer, nn.ReLU)]
         hooks = [layer.register_forward_hook(lambda m, _, out: peaks.__setitem__(m, float(out.max()))) for layer in relus]
-        made(at_strength(data.x[:512], "bit_flip", 0.2, torch.Generator().manual_seed(7)))
+        made(sample)
         for hook in hooks:
             hook.remove()
         for layer in relus:
@@ -163,6 +164,7 @@ def rows(name: str, form: Form) -> list[Row]:
     """All networks of one form on one data set."""
     data = loaded(name)
     short = f"{name}-{form.name.split()[0]}"
+    sample = at_strength(data[0].x[:512], "bit_flip", 0.2, torch.Generator().manual_seed(7))
     noise = Noise(curriculum=False)  # strengths drawn evenly in every epoch, so that its accuracies can be compared
     torch.manual_seed(0)
     twin, network = floating_twin((form.control or form.make)()), form.make()
@@ -175,7 +177,7 @@ def rows(name: str, form: Form) -> list[Row]:
         "ternary, trained clean": accuracies(clean.model, data[1]),
         "fp32, trained under noise": accuracies(noisy_float.model, data[1]),
         "fp32, trained clean": accuracies(clean_float.model, data[1]),
-        "int8, trained under noise": accuracies(rounded(noisy_float.model, data[0]), data[1]),
+        "int8, trained under noise": accuracies(rounded(noisy_float.model, sample), data[1]),
     }
     for label, curve in curves.items():
         print(f"  {label}: {curve}", flush=True)
@@ -183,7 +185,17 @@ def rows(name: str, form: Form) -> list[Row]:
     gap = round(max(theirs[level] - ours[level] for level in ours), 2)
     above = round(min(ours[level] - naive[level] for level in ours if float(level) >= 0.1), 2)
     command, title = f"{COMMAND} {name}{form.part}", f"{name}, {form.name}"
-    facts = curves | {"weight_bytes": {"ternary": memory(network), "fp32": 4 * parameters(twin)}, "images": len(data[1])}
+    training = {
+        "ternary": f"{form.ternary} epochs, taught by the fp32 network of the same noise (answers weigh 0.9)",
+        "fp32": f"{form.floating} epochs, labels alone",
+        "pictures": "shifted in clean training, not shifted under noise",
+        "int8": "rounded afterwards",
+    }
+    facts = curves | {
+        "training": training,
+        "weight_bytes": {"ternary": memory(network), "fp32": 4 * parameters(twin)},
+        "images": len(data[1]),
+    }
     epochs = {"noisy": converged(noisy), "clean": converged(clean), "of": form.ternary}
     told = (
         (f"{title}: most points under fp32 at any noise", gap, "points", facts, "at most 1.5, a quarter of its memory", gap <= 1.5),
