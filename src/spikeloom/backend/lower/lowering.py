@@ -3,7 +3,12 @@ Lowering: a spiking program becomes a netlist of whole numbers (DESIGN.md §1: S
 
 Values that are sent get their unit where they are made: a level, or a grid step of what a staircase sends. Currents get theirs when they
 are read, so that operands that meet share one (`currents`, equation (1)). Widths of all wires and membranes are proven afterwards from the
-ranges of what they read (`ir.hardware.intervals`); a wire that could pass 32 bits is brought to fewer by multiply and shift.
+ranges of what they read (`ir.hardware.intervals`); where one could pass 32 bits the network is refused, and the wire is named.
+
+Only a current that is weighed once more is requantised: to `CURRENT_BITS`, by a shift alone; its bounds are those that are proven, so
+it never saturates. A multiplication for each channel is never needed: scales are not fixed beforehand but follow the values as their units,
+one for each channel, and end in the next layer's weights, in a sum's gains or in thresholds. (`Requantise` can multiply, and targets take
+it, for netlists that come from elsewhere.)
 """
 
 import dataclasses
