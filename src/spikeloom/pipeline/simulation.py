@@ -12,11 +12,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from spikeloom.backend.folder import COMPILED
-from spikeloom.backend.lower import lower
+from spikeloom.backend.lower import lower, obstacles, refuse
 from spikeloom.datasets.events import ADDRESS, frames, read_events, write_events
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.ir import Progress, silent
 from spikeloom.ir.hardware import Netlist, load_netlist
+from spikeloom.pipeline.compilation import NO_NETLIST
 from spikeloom.pipeline.conversion import calibration_stream
 from spikeloom.pipeline.input_range import input_range
 from spikeloom.pipeline.settings import Settings
@@ -96,6 +97,7 @@ def netlist_of_folder(folder: Path, dataset: str | None, data_root: Path | None)
     if (folder / COMPILED).is_file():
         return load_netlist(folder)
     snn = SpikingModel.open(folder)
+    refuse(NO_NETLIST, obstacles(snn.program, snn.timesteps))
     address = dataset or str(snn.program.settings.get("dataset", "digits"))
     settings = Settings(dataset=address, data_root=data_root, timesteps=snn.timesteps)
     return lower(snn.program, snn.timesteps, input_range(snn.program, calibration_stream(snn.program, address, settings, 512)()))
