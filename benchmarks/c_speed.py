@@ -3,8 +3,8 @@ Emitted C against the ANN in onnxruntime, fp32 and int8, on one core at batch 1;
 
     python benchmarks/c_speed.py [--parts networks sparsity] [--only lenet resnet20 gates] [--seconds 6]
 
-`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py) and a logic-gated network 784-2048-2048-10 (ternary weights as
-they are before training, binary spikes). The ANN of the same form runs in onnxruntime; int8 is its static
+`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py) and a logic-gated network 784-2048-2048-10 (random ternary
+weights, as they are before training; binary spikes). The ANN of the same form runs in onnxruntime; int8 is its static
 quantisation, per channel, the faster of its two formats. All take turns on the same picture; each is given its input in its own form, C
 through ctypes. `sparsity`: one layer with neurons, inputs random, so many of them 0; the crossing is where both kernels take as long.
 """
@@ -109,7 +109,8 @@ def converted(settings: object, weights_of: str) -> tuple[nn.Module, Tensor, Net
 
 
 def gated() -> tuple[nn.Module, Tensor, Netlist]:
-    """The logic-gated network on binary pictures, and its floating twin."""
+    """A logic-gated network for MNIST's pictures made binary, and a floating one of the same shape, both of random weights: they are timed,
+    not judged."""
     torch.manual_seed(0)
     x = next(pictures(LENET, 100)())[0].flatten(1)
     x = (x > (x.min() + x.max()) / 2).float()
@@ -124,7 +125,7 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, Tensor, Netlist]]] = {
     "resnet20": lambda: converted(RESNET, "cifar-resnet20"),
     "gates": gated,
 }
-TITLES = {"lenet": "LeNet", "resnet20": "ResNet-20", "gates": "logic-gated 784-2048-2048-10"}
+TITLES = {"lenet": "LeNet", "resnet20": "ResNet-20", "gates": "logic-gated 784-2048-2048-10, random weights"}
 WANTED = {"gates": 1.0}
 """How many times as fast as int8 a network has to be."""
 

@@ -2,6 +2,7 @@
 One suite for every target: random small networks, each operation it takes, equal to the integer reference bit for bit.
 
 A target that refuses a network is right to, if it says why; of each of the `KINDS` it must take some, but for those that take `FEW`.
+Hypothesis draws the networks, the same ones in every run; nothing is shrunk, for a network takes a target's tools seconds.
 """
 
 import dataclasses
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
 from tests.backend.netlists import golden, made
 
 from spikeloom.backend import TARGETS, Form, Golden, Target
@@ -44,19 +47,31 @@ FEW = {
 """What targets take that take little: one bit a tick, or one tick of many levels; their own tests draw what is theirs."""
 TAKEN = [(name, kind) for name in TARGETS for kind in KINDS if kind in FEW.get(name, KINDS)]
 REFUSED = [(name, kind) for name in TARGETS for kind in KINDS if kind not in FEW.get(name, KINDS)]
-SEEDS = range(6)
+SEEDS, DEPTHS = st.integers(0, 10**6), st.integers(1, 2)
 
 
-def taken(target: Target, kind: str) -> list[Netlist]:
-    """The networks of a kind that a target takes, of those that are drawn."""
+def drawn(count: int) -> settings:
+    """So many networks, the same in every run."""
+    checks = [HealthCheck.filter_too_much, HealthCheck.too_slow]
+    return settings(max_examples=count, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=checks)
+
+
+def network(kind: str, seed: int, depth: int) -> Netlist:
     using, timesteps = KINDS[kind]
-    found = list[Netlist]()
-    for seed in SEEDS:
-        netlist = made(seed, using, timesteps, 1 + seed % 2)
-        refusals = target.refusals(netlist, target.options())
-        assert all(refusal.where and refusal.found and refusal.allowed for refusal in refusals)
-        found += [] if refusals else [netlist]
-    return found
+    return made(seed, using, timesteps, depth)
+
+
+def takes(target: Target, netlist: Netlist) -> bool:
+    """Whether a target takes a network; where it does not, it says why."""
+    refusals = target.refusals(netlist, target.options())
+    assert all(refusal.where and refusal.found and refusal.allowed for refusal in refusals)
+    return not refusals
+
+
+def first(target: Target) -> Netlist:
+    """A network that a target takes."""
+    candidates = (network(kind, seed, 1) for kind in KINDS for seed in range(6))
+    return next(netlist for netlist in candidates if takes(target, netlist))
 
 
 def files_of(target: Target, netlist: Netlist, vectors: Golden) -> Mapping[str, bytes]:
@@ -75,30 +90,32 @@ def emitted(target: Target, netlist: Netlist, vectors: Golden, folder: Path) -> 
 
 
 @pytest.mark.parametrize(("name", "kind"), REFUSED)
-def test_what_a_target_does_not_take_is_refused(name: str, kind: str) -> None:
-    assert not taken(TARGETS[name], kind)
+@given(seed=SEEDS, depth=DEPTHS)
+@drawn(6)
+def test_what_a_target_does_not_take_is_refused(name: str, kind: str, seed: int, depth: int) -> None:
+    assert not takes(TARGETS[name], network(kind, seed, depth))
 
 
 @pytest.mark.parametrize(("name", "kind"), TAKEN)
-def test_a_target_answers_as_the_reference(name: str, kind: str, tmp_path: Path) -> None:
-    target = TARGETS[name]
-    netlists = taken(target, kind)[:2]
-    assert netlists
-    for number, netlist in enumerate(netlists):
-        vectors = golden(netlist, 4, seed=number)
-        folder = emitted(target, netlist, vectors, tmp_path / str(number))
-        try:
-            verdict = target.verify(folder, netlist, vectors, target.options())
-        except ResourceError as error:
-            pytest.skip(f"{name} cannot be run here: {error.problem}")
-        assert (verdict.samples, verdict.mismatches) == (4, 0), verdict.how
+@given(seed=SEEDS, depth=DEPTHS)
+@drawn(2)
+def test_a_target_answers_as_the_reference(name: str, kind: str, tmp_path_factory: pytest.TempPathFactory, seed: int, depth: int) -> None:
+    target, netlist = TARGETS[name], network(kind, seed, depth)
+    assume(takes(target, netlist))
+    vectors = golden(netlist, 4, seed)
+    folder = emitted(target, netlist, vectors, tmp_path_factory.mktemp("made") / "net")
+    try:
+        verdict = target.verify(folder, netlist, vectors, target.options())
+    except ResourceError as error:
+        pytest.skip(f"{name} cannot be run here: {error.problem}")
+    assert (verdict.samples, verdict.mismatches) == (4, 0), verdict.how
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_wrong_answer_is_found(name: str, tmp_path: Path) -> None:
     """Golden vectors with one number changed: what verifies must see it."""
     target = TARGETS[name]
-    netlist = next(netlist for kind in KINDS for netlist in taken(target, kind))
+    netlist = first(target)
     vectors = golden(netlist, 4)
     outputs = vectors.outputs.copy()
     outputs[2, -1] += 1
@@ -113,11 +130,11 @@ def test_a_wrong_answer_is_found(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_same_netlist_gives_the_same_bytes(name: str) -> None:
     target = TARGETS[name]
-    netlist = next(netlist for kind in KINDS for netlist in taken(target, kind))
+    netlist = first(target)
     vectors = golden(netlist, 2)
-    first, second = (digests(files_of(target, netlist, vectors)) for _ in range(2))
-    assert first == second
-    assert first
+    once, twice = (digests(files_of(target, netlist, vectors)) for _ in range(2))
+    assert once == twice
+    assert once
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -127,7 +144,7 @@ def test_a_target_describes_itself(name: str) -> None:
     assert target.takes
     assert isinstance(target.form(target.options()), Form)
     assert all(field.description for field in target.options.model_fields.values())
-    netlist = next(netlist for kind in KINDS for netlist in taken(target, kind))
+    netlist = first(target)
     assert target.report(netlist, target.options())
     assert np.isscalar(netlist.unit)
 

@@ -164,6 +164,47 @@ def test_what_cannot_be_lowered_is_named_at_once() -> None:
     assert found[0].where in str(error.value)
 
 
+class Stubborn(nn.Module):
+    """What has no place in whole numbers for its sizes alone: one of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.even, self.rows, self.wide = nn.Conv2d(2, 4, 2, padding="same"), nn.Linear(8, 8), nn.Conv2d(4, 4, 3, padding=1)
+        self.places = nn.Parameter(torch.randn(1, 4, 8, 8))
+        self.head = nn.Linear(4 * 9, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.relu(self.even(x))
+        y = torch.relu(self.wide(x) + self.rows(x))
+        z = torch.relu(self.wide(y) + self.places)
+        z = torch.relu(z + y.mean((2, 3), keepdim=True))
+        z = nn.functional.adaptive_avg_pool2d(z, 3).flatten(1)
+        return self.head(z), y.mean(0)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+def test_what_sizes_forbid_is_named_with_the_rest() -> None:
+    torch.manual_seed(0)
+    snn = spikeloom.convert(Stubborn().eval(), [torch.randn(4, 2, 8, 8)], spikeloom.Settings(timesteps=1))  # pyright: ignore
+    found = {refusal.allowed for refusal in obstacles(snn.program, 1)}
+    assert found == {
+        "one output",
+        "padding that is the same on both sides",
+        "currents whose channels lie on one axis",
+        "a constant of one number for each channel",
+        "operands of one shape",
+        "windows of one size",
+        "means over axes of a sample",
+    }
+
+
+def test_rows_are_padded_by_name() -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv1d(2, 4, 3, dilation=2, padding="same"), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5)).eval()
+    snn = spikeloom.convert(layers, [batches("flat")[0][0]], spikeloom.Settings(timesteps=1, levels=15))  # pyright: ignore
+    assert relative(snn, lower(snn.program, 1, RANGE), "flat") < 0.1
+
+
 def test_gated_neurons_are_refused() -> None:
     snn = converted("plain", timesteps=4, method="if", dual_threshold=True)
     with pytest.raises(UnsupportedError, match="dual-threshold"):

@@ -1,16 +1,21 @@
 """`spikeloom compile` and `spikeloom simulate` as a user runs them, on a small network that was converted for digits."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from spikeloom.backend import Form
 from spikeloom.backend.folder import COMPILED
+from spikeloom.backend.lower import InputRange, lower
 from spikeloom.cli.app import app
 from spikeloom.datasets.events import ADDRESS, write_events
-from spikeloom.ir.hardware import load_netlist
+from spikeloom.ir import Program
+from spikeloom.ir.hardware import Netlist, load_netlist
+from spikeloom.pipeline import replaying
 from spikeloom.simulate.event_stream import events_from
 from spikeloom.simulate.integers import run_integers
 
@@ -43,13 +48,33 @@ def test_replay_sees_whether_bytes_would_change(network: Path, tmp_path: Path) -
     folder = tmp_path / "c"
     assert run("compile", str(network), "--target", "c", "--output-dir", str(folder), "--samples", "16", "--no-verify").exit_code == 0
     same = run("compile", str(folder), "--replay", "--no-verify", "--json")
-    assert (same.exit_code, json.loads(same.stdout)["same"]) == (0, True)
+    found = json.loads(same.stdout)
+    assert (same.exit_code, found["same"], found["lowered"]) == (0, True, True)
     told = json.loads((folder / COMPILED).read_text())
     told["files"]["netlist.json"] = "0" * 64
     (folder / COMPILED).write_text(json.dumps(told))
     other = run("compile", str(folder), "--replay", "--no-verify")
     assert other.exit_code == 1
     assert "netlist.json" in other.stdout
+
+
+def test_replay_sees_a_change_of_lowering(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the step stands for lowering that has changed; without its network the folder can only be emitted again, which is said."""
+    folder, source = tmp_path / "c", tmp_path / "net"
+    shutil.copytree(network, source)
+    assert run("compile", str(source), "--target", "c", "--output-dir", str(folder), "--samples", "16", "--no-verify").exit_code == 0
+
+    def halved(program: Program, ticks: int, given: InputRange, form: Form) -> Netlist:
+        return lower(program, ticks, InputRange(given.low, given.high, (given.step or 1.0) / 2), form)
+
+    monkeypatch.setattr(replaying, "lower", halved)
+    other = run("compile", str(folder), "--replay", "--no-verify", "--json")
+    found = json.loads(other.stdout)
+    assert (other.exit_code, found["same"], "netlist.json" in found["changed"]) == (1, False, True)
+    (source / "program.json").unlink()
+    told = run("compile", str(folder), "--replay", "--no-verify")
+    assert told.exit_code == 0
+    assert "not lowered again: there is no network" in " ".join(told.stdout.split())
 
 
 def test_targets_are_listed() -> None:

@@ -1,7 +1,9 @@
 """Files of events: what is written is read back; broken ones are named."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +76,9 @@ BAD = [
     ("empty.csv", b"", "cannot be read"),
     ("names.csv", b"a,b\n1,2\n", "holds no events"),
     ("order.csv", b"t_us,x,y,p\n5,0,0,0\n4,0,0,0\n", "out of order"),
+    ("long.csv", b"t_us,x,y,p\n12345678901234567890123,0,0,0\n", "12345678901234567890123 passes 64 bits"),
+    ("field.csv", b"t_us,x,y,p\n" + b"1" * 200_000 + b",0,0,0\n", "cannot be read"),
+    ("ragged.csv", b"t_us,x,y,p\n1,2,3,0\n1,2\n", "cannot be read"),
 ]
 
 
@@ -85,11 +90,48 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes | None
         read_events(tmp_path / name)
 
 
-def test_offsets_must_fit(tmp_path: Path) -> None:
-    events = camera(10)
-    np.savez(tmp_path / "a.npz", **{name: events[name] for name in CAMERA.names or ()}, offsets=[0, 11])
-    with pytest.raises(DataError, match="offsets"):
+def columns(count: int = 10) -> dict[str, np.ndarray]:
+    return {name: camera(count)[name] for name in CAMERA.names or ()}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_archive_is_one_error(tmp_path: Path, save: Callable[..., None]) -> None:
+    """Bytes overwritten one place after the other: zipfile, zlib and numpy each see some of it, in their own way."""
+    save(tmp_path / "whole.npz", **columns())
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for place in range(0, len(whole), 7):
+        (tmp_path / "a.npz").write_bytes(whole[:place] + b"\xff'(\x00" + whole[place + 4 :])
+        with contextlib.suppress(DataError):  # some places mean nothing
+            read_events(tmp_path / "a.npz")
+
+
+SPOILED: list[tuple[str, dict[str, object], str]] = [
+    ("offsets past the end", {"offsets": [0, 11]}, "offsets"),
+    ("offsets that are empty", {"offsets": np.zeros(0, np.int64)}, "offsets"),
+    ("offsets of words", {"offsets": ["0", "10"]}, "offsets"),
+    ("columns of two dimensions", {"x": np.zeros((10, 1), np.int64)}, "column x"),
+    ("columns of none", {"x": np.int64(3)}, "column x"),
+    ("columns of words", {"x": ["a"] * 10}, "column x"),
+    ("columns of other lengths", {"x": np.zeros(9, np.int64)}, "equally long"),
+    ("labels of words", {"label": ["three"]}, "column label"),
+    ("labels for some", {"offsets": [0, 4, 10], "labels": [3]}, "labels"),
+    ("a place past 32 bits", {"x": np.arange(10) + (1 << 32)}, "column x"),
+    ("a place before 32 bits", {"x": np.arange(10) - (1 << 32)}, "column x"),
+    ("times past 63 bits", {"t_us": np.arange(10, dtype=np.uint64) + np.uint64(1 << 63)}, "column t_us"),
+]
+
+
+@pytest.mark.parametrize(("what", "parts", "problem"), SPOILED, ids=[what for what, _, _ in SPOILED])
+def test_what_an_archive_holds_must_fit(tmp_path: Path, what: str, parts: dict[str, Any], problem: str) -> None:
+    np.savez(tmp_path / "a.npz", **(columns() | parts))
+    with pytest.raises(DataError, match=problem):
         read_events(tmp_path / "a.npz")
+
+
+def test_an_index_that_would_wrap_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"time,population,index,level\n0,0,{(1 << 32) + 5},1\n")
+    with pytest.raises(DataError, match="column index"):
+        read_events(tmp_path / "a.csv")
 
 
 def test_unwritable_places_are_refused(tmp_path: Path) -> None:

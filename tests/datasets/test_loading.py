@@ -279,6 +279,10 @@ def test_npz_that_is_broken_or_pickled(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(DataError, match="not an npz archive"):
         load(f"npz:{tmp_path}/x.npz", "test")
+    write_npz(tmp_path / "x.npz", x=x, y=y)
+    (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes().replace(b"'shape'", b"((((((("))
+    with pytest.raises(DataError, match="cannot be read"):
+        load(f"npz:{tmp_path}/x.npz", "test")
     np.save(tmp_path / "x.npy", x)
     with pytest.raises(DataError, match="not an npz archive"):
         load(f"npz:{tmp_path}/x.npy", "test")

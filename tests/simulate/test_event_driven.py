@@ -66,6 +66,7 @@ BAD = [
     ("index", lambda events: _with(events, 0, "index", 10**6), "index is out of range"),
     ("population", lambda events: _with(events, 0, "population", 2), "population is out of range"),
     ("level", lambda events: _with(events, 0, "level", 10**6), "level is out of range"),
+    ("twice", lambda events: np.insert(events, 1, events[0]), "more than once in a tick"),
     ("form", lambda events: np.zeros(3), "another form"),
 ]
 

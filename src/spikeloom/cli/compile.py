@@ -32,7 +32,7 @@ def compile_network(
     vectors: Annotated[int, typer.Option(min=1, metavar="V", help="Golden vectors that are shipped and run.")] = 16,
     no_verify: Annotated[bool, flag("--no-verify", "Do not run what was written on the golden vectors.")] = False,
     list_targets: Annotated[bool, flag("--list-targets", "Say what each target takes, and its options.")] = False,
-    replay: Annotated[bool, flag("--replay", "Whether compiling DIR's netlist again gives the same bytes, and DIR still answers.")] = False,
+    replay: Annotated[bool, flag("--replay", "Whether compiling it again gives the same bytes, and DIR still answers.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -151,5 +151,7 @@ def replayed(folder: Path, as_json: bool, *, verify: bool) -> None:
     else:
         parts = [f"{word}: {', '.join(found[word])}" for word in ("changed", "new", "gone") if found[word]]
         say(f"{folder}: the same bytes" if found["same"] else f"{folder}: other bytes\n  " + "\n  ".join(parts))
+        if not found["lowered"]:
+            say(f"  from its own netlist, not lowered again: {found['not_lowered']}")
     if not found["same"]:
         raise typer.Exit(CHANGED)

@@ -58,7 +58,8 @@ def summary(file: Path, told: dict[str, Any]) -> Any:
     label = "" if told["label"] is None else f" (label {told['label']})"
     table.add_row("answer", f"class {told['class']}{label}")
     cut = f", {told['cut_off']:,} cut off by the input's range" if told["cut_off"] else ""
-    table.add_row("events in", f"{told['events_in']:,} over {told['ticks']} ticks{cut}")
+    late = f", {told['late']:,} after the last tick left out" if told["late"] else ""
+    table.add_row("events in", f"{told['events_in']:,} over {told['ticks']} ticks{cut}{late}")
     table.add_row("spikes sent", f"{told['spikes']:,} by {told['neurons']:,} neurons")
     table.add_row("synaptic operations", f"{told['synaptic_operations']:,}")
     table.add_row("neurons updated", f"{told['neuron_updates']:,}")

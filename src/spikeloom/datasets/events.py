@@ -9,7 +9,6 @@ Source of the camera events tried: N-MNIST, Orchard et al. 2015, doi:10.3389/fni
 """
 
 import csv
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,35 +97,57 @@ def frames(events: Shaped[ndarray, " e"], shape: tuple[int, int], ticks: int = 1
 
 
 def _structured(columns: Mapping[str, Any], path: Path) -> Shaped[ndarray, " e"]:
-    """Columns as events of one of the two forms. Raises DataError where they are neither."""
+    """Columns as events of one of the two forms. Raises DataError where they are neither, or a number does not fit its column."""
     named = {ALSO.get(name, name): values for name, values in columns.items()}
     form = next((form for form in FORMS.values() if set(form.names or ()) <= set(named)), None)
     if form is None:
         raise DataError(f"{path} holds no events", found=", ".join(columns), allowed=" or ".join(FORMS))
-    sizes = {name: len(named[name]) for name in form.names or ()}
+    whole = {name: _column(named[name], name, path, form[name]) for name in form.names or ()}
+    sizes = {name: len(values) for name, values in whole.items()}
     if len(set(sizes.values())) != 1:
         raise DataError(f"the columns of {path} are not equally long", found=sizes)
     events = np.zeros(next(iter(sizes.values())), form)
     for name in form.names or ():
-        values = np.asarray(named[name])
-        if values.dtype.kind not in "iub":
-            raise DataError(f"the column {name} of {path} holds no whole numbers", found=values.dtype)
-        events[name] = values
+        events[name] = whole[name]
     return events
+
+
+def _column(values: Any, name: str, path: Path, dtype: np.dtype[Any]) -> Shaped[ndarray, " n"]:
+    """A column as whole numbers of a type. Raises DataError where it is no row of whole numbers, or one of them does not fit."""
+    found = np.asarray(values)
+    if found.ndim != 1:
+        raise DataError(f"the column {name} of {path} is no row of numbers", found=f"shape {found.shape}", allowed="one dimension")
+    if found.dtype.kind not in "iub":
+        raise DataError(f"the column {name} of {path} holds no whole numbers", found=found.dtype)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    for place in (int(found.argmin()), int(found.argmax())) if len(found) else ():
+        if not low <= int(found[place]) <= high:
+            told = f"entry {place} is {found[place]}"
+            raise DataError(f"a number in the column {name} of {path} is out of range", found=told, allowed=f"{low} to {high}")
+    return found.astype(dtype)
 
 
 def _read_npz(path: Path) -> Recordings:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and numpy's reader of headers raise many things on a damaged archive
         raise DataError(f"{path} cannot be read", found=error, allowed="what numpy.savez writes, without pickled objects") from error
     events = _structured(arrays, path)
-    offsets = np.asarray(arrays.get("offsets", [0, len(events)]), np.int64)
-    if offsets.ndim != 1 or offsets[0] != 0 or offsets[-1] != len(events) or (np.diff(offsets) < 0).any():
+    offsets = _column(arrays.get("offsets", [0, len(events)]), "offsets", path, np.dtype(np.int64))
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(events) or (np.diff(offsets) < 0).any():
         raise DataError(f"the offsets of {path} do not fit its events", found=offsets, allowed=f"from 0 to {len(events)}, never falling")
-    labels = arrays.get("label", arrays.get("labels"))
-    return Recordings(events, offsets, None if labels is None else np.asarray(labels, np.int64))
+    return Recordings(events, offsets, _labels(arrays.get("label", arrays.get("labels")), len(offsets) - 1, path))
+
+
+def _labels(values: Any, count: int, path: Path) -> Int[ndarray, " n"] | None:
+    """A label for each recording, or None where there are none. Raises DataError where some recordings have one and some have not."""
+    if values is None:
+        return None
+    labels = _column(values, "label", path, np.dtype(np.int64))
+    if len(labels) != count:
+        raise DataError(f"the labels of {path} do not fit its recordings", found=f"{len(labels)} labels", allowed=f"{count}, one for each")
+    return labels
 
 
 def _write_npz(path: Path, events: Shaped[ndarray, " e"]) -> None:
@@ -139,15 +160,23 @@ def _read_csv(path: Path) -> Recordings:
         with path.open(newline="") as file:
             rows = list(csv.reader(file))
         names, body = [name.strip() for name in rows[0]], [row for row in rows[1:] if row]
-        table = np.array([[int(value) for value in row] for row in body], np.int64).reshape(len(body), -1 if body else len(names))
+        table = np.array([[_number(word) for word in row] for row in body], np.int64).reshape(len(body), -1 if body else len(names))
         if body and table.shape[1] != len(names):
             raise ValueError(f"{table.shape[1]} columns under {len(names)} names")
-    except (OSError, ValueError, IndexError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read", found=error, allowed=f"a line of names ({' or '.join(FORMS)}), then whole numbers"
         ) from error
     events = _structured({name: table[:, place] for place, name in enumerate(names)}, path)
     return Recordings(events, np.array([0, len(events)]))
+
+
+def _number(word: str) -> int:
+    """A word as a whole number of 64 bits. Raises ValueError where it is none."""
+    number = int(word)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"{word.strip()} passes 64 bits")
+    return number
 
 
 def _write_csv(path: Path, events: Shaped[ndarray, " e"]) -> None:

@@ -2,7 +2,7 @@
 
 from spikeloom.ir import Progress
 from spikeloom.pipeline.checking import CheckResult, check
-from spikeloom.pipeline.compilation import Compilation, compile_folder, compile_model, replay
+from spikeloom.pipeline.compilation import Compilation, compile_folder, compile_model
 from spikeloom.pipeline.conversion import Conversion, convert
 from spikeloom.pipeline.conversion import evaluate_folder as evaluate
 from spikeloom.pipeline.conversion import report_folder as report
@@ -13,6 +13,7 @@ from spikeloom.pipeline.refining import calibrate_folder as calibrate
 from spikeloom.pipeline.refining import compress_folder as compress
 from spikeloom.pipeline.refining import finetune_folder as finetune
 from spikeloom.pipeline.refining import tune_folder as tune
+from spikeloom.pipeline.replaying import replay
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.simulation import Simulation, simulate_events
 from spikeloom.pipeline.streaming import learn_stream

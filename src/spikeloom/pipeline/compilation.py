@@ -2,6 +2,7 @@
 Compilation: a spiking network → whole numbers → a target's files, compared with the integer reference before they are handed out.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ import torch
 from pydantic import ValidationError
 
 from spikeloom.backend import TARGETS, Golden, Target, TargetOptions, Verdict
-from spikeloom.backend.folder import COMPILED, digests, files_of, load_compiled, load_golden, write_files, written_whole
+from spikeloom.backend.folder import COMPILED, digests, files_of, write_files, written_whole
 from spikeloom.backend.lower import InputRange, lower, obstacles, refuse
 from spikeloom.errors import ConfigError, DataError, NumericError, ResourceError
 from spikeloom.ir import Progress, silent
-from spikeloom.ir.hardware import Netlist, load_netlist
+from spikeloom.ir.hardware import Netlist
 from spikeloom.pipeline.conversion import calibration_stream
 from spikeloom.pipeline.evaluation import Batch
 from spikeloom.pipeline.input_range import input_range
@@ -75,7 +76,8 @@ def compile_folder(
     netlist = lowered(snn, chosen, asked, given, progress)
     data = task_of(snn.program.settings).samples(address, "test", snn.program, settings, max(samples, vectors))
     golden, found = judged(snn, netlist, data.read(BATCH, None), vectors, progress, data.count)
-    return emitted(chosen, asked, netlist, golden, output_dir, {"dataset": address, **found}, verify=verify, progress=progress)
+    found |= {"dataset": address, "lowered": origin(folder, given)}
+    return emitted(chosen, asked, netlist, golden, output_dir, found, verify=verify, progress=progress)
 
 
 @within_memory()
@@ -109,6 +111,12 @@ def lowered(snn: SpikingModel, target: Target, options: TargetOptions, given: In
     netlist = lower(snn.program, snn.timesteps, given, target.form(options))
     refuse(f"{target.title} cannot take this network", target.refusals(netlist, options))
     return netlist
+
+
+def origin(folder: Path, given: InputRange) -> dict[str, Any]:
+    """What was lowered, for `replaying`: the network's folder, the digest of its program (which holds those of its tensors), the range."""
+    network = hashlib.sha256((folder / "program.json").read_bytes()).hexdigest()
+    return {"folder": str(folder.resolve()), "network": network, "range": [given.low, given.high, given.step]}
 
 
 def target_named(name: str) -> Target:
@@ -198,17 +206,3 @@ def compared(target: Target, options: TargetOptions, folder: Path, netlist: Netl
 
 def _row(verdict: Verdict) -> dict[str, Any]:
     return {"ran": True, "samples": verdict.samples, "mismatches": verdict.mismatches, "how": verdict.how, **verdict.numbers}
-
-
-def replay(folder: Path, *, verify: bool = True) -> dict[str, Any]:
-    """Whether compiling the netlist of a compiled folder again gives the same bytes: the paths that are new, gone or changed, and how the
-    folder answers its golden vectors. Raises ProgramError where it is no compiled network."""
-    told = load_compiled(folder)
-    target = target_named(told["target"])
-    options = options_of(target, told["options"])
-    netlist, golden = load_netlist(folder), load_golden(folder)
-    now, kept = digests(files_of(netlist, golden, target.emit(netlist, golden, options))), told["files"]
-    changed = sorted(path for path in now.keys() & kept.keys() if now[path] != kept[path])
-    found: dict[str, Any] = {"same": now == kept, "changed": changed, "new": sorted(now.keys() - kept.keys())}
-    found["gone"] = sorted(kept.keys() - now.keys())
-    return found | ({"verified": compared(target, options, folder, netlist, golden)} if verify else {})

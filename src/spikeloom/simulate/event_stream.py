@@ -42,7 +42,8 @@ def values_from(events: Events, timesteps: int, shape: tuple[int, ...], populati
 
 
 def checked_events(netlist: Netlist, events: Events) -> Events:
-    """A stream that the network can take. Raises DataError for another form, events out of order, or anything out of range."""
+    """A stream that the network can take. Raises DataError for another form, events out of order, anything out of range, or a neuron that
+    sends more than once in a tick."""
     if events.dtype != EVENT:
         raise DataError("an event stream has another form", found=events.dtype, allowed=EVENT)
     if not len(events):
@@ -60,4 +61,17 @@ def checked_events(netlist: Netlist, events: Events) -> Events:
             found = f"event {int(outside[0])} has {part} {events[part][outside[0]]}"
             todo = f"run for more ticks, or bin time more coarsely: T is {netlist.timesteps}" if part == "time" else None
             raise DataError(f"an event's {part} is out of range", found=found, allowed=f"{low} to {high}", todo=todo)
+    _sent_once(events, wire.size)
     return events
+
+
+def _sent_once(events: Events, size: int) -> None:
+    """Raises DataError where a neuron of a population of this size sends more than once in a tick."""
+    where = events["time"] * size + events["index"]
+    order = np.argsort(where, kind="stable")
+    again = np.nonzero(np.diff(where[order]) == 0)[0]
+    if len(again):
+        first, second = int(order[again[0]]), int(order[again[0] + 1])
+        found = f"events {first} and {second}, both of index {events['index'][first]} at time {events['time'][first]}"
+        todo = "send their sum as the level of one event"
+        raise DataError("a neuron sends more than once in a tick", found=found, allowed="one event for a neuron and tick", todo=todo)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, fx
 
 from spikeloom.backend.lower.layers import WORTH, Settling
-from spikeloom.backend.lower.lowering import InputRange, Lowering, refuse
-from spikeloom.backend.lower.obstacles import obstacles
+from spikeloom.backend.lower.lowering import InputRange, Lowering
+from spikeloom.backend.lower.obstacles import obstacles, refuse
 from spikeloom.backend.lower.populations import ENCODES, UNIT, encodes
 from spikeloom.backend.target import Form
 from spikeloom.ir import Program, calls, clone, name_of, note, set_weights, shaped, staircase, swept, weights_of

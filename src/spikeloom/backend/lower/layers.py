@@ -128,23 +128,24 @@ def _pair(node: fx.Node, place: int, name: str, flat: bool) -> Pair:
     neutral = 0 if name == "padding" else 1
     value: Any = argument(node, place, name, neutral)
     if isinstance(value, str):
-        return _same(node, value)
+        return _named(node, value, flat)
     given = [value] * (1 if flat else 2) if isinstance(value, int) else list(value)
     given = given * 2 if len(given) == 1 and not flat else given
     return (neutral, int(given[0])) if flat else (int(given[0]), int(given[1]))
 
 
-def _same(node: fx.Node, value: str) -> Pair:
-    """Padding by name; the same on both sides. Raises UnsupportedError where it is not."""
-    if value == "valid":
-        return (0, 0)
-    shape = node.meta["weight_shape"]
+def room_of(node: fx.Node, shape: tuple[int, ...]) -> list[int]:
+    """How much the padding "same" adds along each dimension of a convolution with a weight of this shape, both sides together."""
     dilation: Any = argument(node, 5, "dilation", 1)
-    each = [dilation] * 2 if isinstance(dilation, int) else list(dilation)
-    room = [(side - 1) * d for side, d in zip(shape[-2:], each, strict=False)]
-    if any(side % 2 for side in room) or len(shape) != 4:
-        raise UnsupportedError("a convolution's padding is not the same on both sides", found=node.name, todo="pad it explicitly")
-    return (room[0] // 2, room[1] // 2)
+    each = [dilation] if isinstance(dilation, int) else list(dilation)
+    each = each * (len(shape) - 2) if len(each) == 1 else each
+    return [(side - 1) * d for side, d in zip(shape[2:], each, strict=True)]
+
+
+def _named(node: fx.Node, value: str, flat: bool) -> Pair:
+    """Padding by name: none, or the same on both sides (`obstacles` refuses what is not)."""
+    room = [0, 0] if value == "valid" else room_of(node, node.meta["weight_shape"])
+    return (0, room[0] // 2) if flat else (room[0] // 2, room[1] // 2)
 
 
 def pool(node: fx.Node, known: Known, put: Put) -> Known:
@@ -178,9 +179,6 @@ def _adaptive(node: fx.Node, image: Known, flat: bool) -> Pair:
     wanted = [given] * (1 if flat else 2) if isinstance(given, int) else list(given)
     wanted = [1, *wanted] if flat else wanted
     sizes = [side if want is None else int(want) for side, want in zip(image.shape[1:], wanted, strict=True)]
-    if any(side % want for side, want in zip(image.shape[1:], sizes, strict=True)):
-        todo = f"give a size that divides {image.shape[1:]}"
-        raise UnsupportedError("an adaptive mean's windows have different sizes", found=f"{node.name}: {sizes}", todo=todo)
     return (image.shape[1] // sizes[0], image.shape[2] // sizes[1])
 
 
@@ -189,8 +187,6 @@ def _mean(node: fx.Node, known: Known, put: Put) -> Known:
     rank = len(known.shape)
     given: Any = argument(node, 1, "dim")
     axes = sorted(axis % (rank + 1) - 1 for axis in ([given] if isinstance(given, int) else given))
-    if not axes or axes[0] < 0:
-        raise UnsupportedError("a mean over the samples of a batch has no place in a network", found=node.name)
     rest = [axis for axis in range(rank) if axis not in axes]
     sizes, count = [known.shape[axis] for axis in rest], math.prod(known.shape[axis] for axis in axes)
     index = np.arange(known.unit.size).reshape(known.shape).transpose(*rest, *axes).reshape(math.prod(sizes), 1, count)

@@ -3,7 +3,12 @@ Lowering: a spiking program becomes a netlist of whole numbers (DESIGN.md §1: S
 
 Values that are sent get their unit where they are made: a level, or a grid step of what a staircase sends. Currents get theirs when they
 are read, so that operands that meet share one (`currents`, equation (1)). Widths of all wires and membranes are proven afterwards from the
-ranges of what they read (`ir.hardware.intervals`); a wire that could pass 32 bits is brought to fewer by multiply and shift.
+ranges of what they read (`ir.hardware.intervals`); where one could pass 32 bits the network is refused, and the wire is named.
+
+Only a current that is weighed once more is requantised: to `CURRENT_BITS`, by a shift alone; its bounds are those that are proven, so
+it never saturates. A multiplication for each channel is never needed: scales are not fixed beforehand but follow the values as their units,
+one for each channel, and end in the next layer's weights, in a sum's gains or in thresholds. (`Requantise` can multiply, and targets take
+it, for netlists that come from elsewhere.)
 """
 
 import dataclasses
@@ -19,10 +24,12 @@ from torch import fx
 from spikeloom.backend.lower.currents import Gathered, Known, Pending, gathered, with_constant
 from spikeloom.backend.lower.layers import Settled, constant_of, layer, pool
 from spikeloom.backend.lower.neurons import Sent, parameters, sent_by, table, with_membrane
-from spikeloom.backend.lower.obstacles import LAYERS, MAXIMA, POOLS, SCALES, obstacles
+from spikeloom.backend.lower.obstacles import MAXIMA, POOLS, obstacles, refuse
 from spikeloom.backend.lower.populations import encodes, neurons_of, noted_unit, shares_unit
 from spikeloom.backend.lower.routes import moved
-from spikeloom.backend.target import Form, Refusal
+from spikeloom.backend.lower.sums import LAYERS, SCALES
+from spikeloom.backend.lower.widths import within_words
+from spikeloom.backend.target import Form
 from spikeloom.errors import ConfigError, UnsupportedError
 from spikeloom.ir import (
     Kind,
@@ -46,13 +53,11 @@ from spikeloom.ir.hardware import (
     Wire,
     interval_of,
     intervals,
-    membrane_wires,
     netlist_of,
 )
 
 CURRENT_BITS = 16
 """Currents that are weighed once more are brought to so many bits."""
-WIDEST = 32
 PARAMETERS = ("step", "v0", "decay", "leak")
 """The operands of a population behind its current."""
 TOLD = ("source", "dataset", "task", "classes", "class_names", "preprocessing", "method", "levels")
@@ -72,16 +77,6 @@ def lower(program: Program, timesteps: int, inputs: InputRange, form: Form | Non
     """The netlist of a spiking program for T ticks. Raises UnsupportedError naming everything that has no place in whole numbers."""
     refuse("the network cannot be put into whole numbers", obstacles(program, timesteps))
     return Lowering(program, timesteps, inputs, form or Form()).netlist()
-
-
-def refuse(problem: str, refusals: list[Refusal]) -> None:
-    """Raises UnsupportedError that names all of them; does nothing where there are none."""
-    if not refusals:
-        return
-    rows = [f"{refusal.where}: {refusal.found} (allowed: {refusal.allowed})" for refusal in refusals]
-    shown = rows[:8] + ([f"and {len(rows) - 8} more"] if len(rows) > 8 else [])
-    todos = "; ".join(dict.fromkeys(refusal.todo for refusal in refusals if refusal.todo))
-    raise UnsupportedError(problem, found="\n    " + "\n    ".join(shown), todo=todos or None)
 
 
 @final
@@ -110,15 +105,13 @@ class Lowering:
                 self.values[node] = self.program.tensor(node)
             elif node.op == "call_function":
                 self.values[node] = self.value(node)
-        output = next(node for node in self.program.graph.nodes if node.op == "output").args[0]
-        if not isinstance(output, fx.Node):
-            raise UnsupportedError("a network with one output can be compiled", found=str(output), todo="convert it with one output")
+        output: Any = next(node for node in self.program.graph.nodes if node.op == "output").args[0]
         answer = self.gathered(output, one=True)
         kept = _read(self.operations, answer.known.name)
         told = {key: self.program.settings[key] for key in TOLD if key in self.program.settings}
         unit = float(answer.unit.flat[0])
         made = netlist_of(self.source, self.wire, kept, answer.known.name, unit=unit, timesteps=self.timesteps, settings=told)
-        return _checked(made)
+        return within_words(made)
 
     def put(self, operation: Operation) -> None:
         """One more operation; what it can give is proven at once."""
@@ -293,19 +286,3 @@ def _read(operations: list[Operation], output: str) -> list[Operation]:
             kept.append(operation)
             wanted |= set(operation.reads)
     return kept[::-1]
-
-
-def _checked(netlist: Netlist) -> Netlist:
-    """The netlist, if all of its numbers fit 32 bits. Raises UnsupportedError naming those that do not."""
-    wires = [*netlist.wires.items(), *((f"{name}'s membrane", wire) for name, (wire, _) in membrane_wires(netlist).items())]
-    output, ticks = netlist.wires[netlist.output], netlist.timesteps
-    wires.append((f"the sum of {netlist.output} over {ticks} ticks", Wire(output.shape, ticks * output.low, ticks * output.high)))
-    wide = [
-        Refusal(name, f"{wire.low} to {wire.high}", f"{WIDEST} bits", "use fewer weight bits") for name, wire in wires if not _fits(wire)
-    ]
-    refuse("numbers can pass 32 bits", wide)
-    return netlist
-
-
-def _fits(wire: Wire) -> bool:
-    return wire.low >= -(1 << (WIDEST - 1)) and wire.high < 1 << (WIDEST - 1)
