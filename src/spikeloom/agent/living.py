@@ -23,7 +23,7 @@ from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
-from spikeloom.datasets.episodes import Act, checked, gathered, played, shares, wandering
+from spikeloom.datasets.episodes import Act, autoreset_of, checked, gathered, played, shares, wandering
 from spikeloom.datasets.spaces import Discrete, acted, readable
 
 OWN_SEED = 20_000
@@ -53,10 +53,11 @@ class Told(NamedTuple):
 
 
 def live(agent: Stepping, state: AgentState, env: Any, seed: int | None = None) -> Iterator[Told]:
-    """Steps without end in a vector environment (autoreset at the next step or in the same one), from its reset on. The consumer stops.
+    """Steps without end in a vector environment, from its reset on. The consumer stops. All autoreset modes are honoured: environments
+    that reset when they are told to are told as soon as their episode has ended, which is the life of those that reset in the same step.
 
     DataError where observations or rewards are no numbers, or change their shape."""
-    count, mode = env.num_envs, _mode(env)
+    count, mode = env.num_envs, autoreset_of(env)
     observations, _ = env.reset(seed=None if seed is None else [seed + place for place in range(count)])
     shape, waiting = np.shape(observations), np.zeros(count, bool)
     arrival = Arrival(np.array(observations, np.float32), np.ones(count, bool))
@@ -64,16 +65,16 @@ def live(agent: Stepping, state: AgentState, env: Any, seed: int | None = None) 
         checked(arrival.observations, shape)
         actions, state = agent.step(state, arrival)
         observations, rewards, terminated, truncated, info = env.step(actions)
-        ended, playing = np.asarray(terminated | truncated) & ~waiting, ~waiting
-        last = _last(observations, info, ended) if mode == "SameStep" else observations
-        fresh = ended if mode == "SameStep" else waiting
-        waiting = np.zeros(count, bool) if mode == "SameStep" else ended
+        terminated = np.array(terminated)
+        ended, playing = (terminated | truncated) & ~waiting, ~waiting
+        last = _last(observations, info, ended) if mode == "SameStep" else np.array(observations)
+        if mode == "Disabled" and ended.any():
+            observations, _ = env.reset(options={"reset_mask": ended})
+        fresh, waiting = (waiting, ended) if mode == "NextStep" else (ended, np.zeros(count, bool))
         rewards = np.asarray(rewards, np.float64)
         running = state.returns + np.where(playing, rewards, 0.0)
         explored, judged = (tuple(running[ended & rows].tolist()) for rows in (~state.roles, state.roles))
-        arrival = Arrival(
-            np.array(observations, np.float32), fresh, rewards, ended, np.asarray(terminated), np.array(last, np.float32), playing
-        )
+        arrival = Arrival(np.array(observations, np.float32), fresh, rewards, ended, terminated, np.array(last, np.float32), playing)
         yield Told(state, explored if state.learning else (), judged if state.learning else (*explored, *judged))
 
 
@@ -173,8 +174,3 @@ def _last(observations: ndarray, info: dict[str, Any], ended: ndarray) -> ndarra
     for row in np.flatnonzero(ended):
         last[row] = info["final_obs"][row]
     return last
-
-
-def _mode(env: Any) -> str:
-    mode = env.metadata.get("autoreset_mode", "NextStep")
-    return str(getattr(mode, "value", mode))
