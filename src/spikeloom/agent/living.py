@@ -23,7 +23,7 @@ from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
-from spikeloom.datasets.episodes import Act, checked, gathered, played, shares, wandering
+from spikeloom.datasets.episodes import Act, Moment, autoreset_of, checked, gathered, played, shares, wandering
 from spikeloom.datasets.spaces import Discrete, acted, readable
 
 OWN_SEED = 20_000
@@ -53,10 +53,11 @@ class Told(NamedTuple):
 
 
 def live(agent: Stepping, state: AgentState, env: Any, seed: int | None = None) -> Iterator[Told]:
-    """Steps without end in a vector environment (autoreset at the next step or in the same one), from its reset on. The consumer stops.
+    """Steps without end in a vector environment, from its reset on. The consumer stops. All autoreset modes are honoured: environments
+    that reset when they are told to are told as soon as their episode has ended, which is the life of those that reset in the same step.
 
     DataError where observations or rewards are no numbers, or change their shape."""
-    count, mode = env.num_envs, _mode(env)
+    count, mode = env.num_envs, autoreset_of(env)
     observations, _ = env.reset(seed=None if seed is None else [seed + place for place in range(count)])
     shape, waiting = np.shape(observations), np.zeros(count, bool)
     arrival = Arrival(np.array(observations, np.float32), np.ones(count, bool))
@@ -64,16 +65,16 @@ def live(agent: Stepping, state: AgentState, env: Any, seed: int | None = None) 
         checked(arrival.observations, shape)
         actions, state = agent.step(state, arrival)
         observations, rewards, terminated, truncated, info = env.step(actions)
-        ended, playing = np.asarray(terminated | truncated) & ~waiting, ~waiting
-        last = _last(observations, info, ended) if mode == "SameStep" else observations
-        fresh = ended if mode == "SameStep" else waiting
-        waiting = np.zeros(count, bool) if mode == "SameStep" else ended
+        terminated = np.array(terminated)
+        ended, playing = (terminated | truncated) & ~waiting, ~waiting
+        last = _last(observations, info, ended) if mode == "SameStep" else np.array(observations)
+        if mode == "Disabled" and ended.any():
+            observations, _ = env.reset(options={"reset_mask": ended})
+        fresh, waiting = (waiting, ended) if mode == "NextStep" else (ended, np.zeros(count, bool))
         rewards = np.asarray(rewards, np.float64)
         running = state.returns + np.where(playing, rewards, 0.0)
         explored, judged = (tuple(running[ended & rows].tolist()) for rows in (~state.roles, state.roles))
-        arrival = Arrival(
-            np.array(observations, np.float32), fresh, rewards, ended, np.asarray(terminated), np.array(last, np.float32), playing
-        )
+        arrival = Arrival(np.array(observations, np.float32), fresh, rewards, ended, terminated, np.array(last, np.float32), playing)
         yield Told(state, explored if state.learning else (), judged if state.learning else (*explored, *judged))
 
 
@@ -92,18 +93,30 @@ def lived(
 
 
 def settled(
-    agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None, log: Log | None = None
+    agent: Agent,
+    state: AgentState,
+    env: Any,
+    episodes: int = 64,
+    seed: int | None = None,
+    log: Log | None = None,
+    watch: Callable[[Moment], None] | None = None,
 ) -> tuple[Score, tuple[Score, ...]]:
     """The weights to keep, with the body they act in, and the scores of those that it was between: what it began with (as converted, or as
     a person taught it), in the body that it was taught with and in the one that is believed now; the best of all trials; the weights of
     now. Each acts its best in a share of the environments for so many episodes in all. Of the same mean the older ones are kept. What the
-    agent's guard vetoes goes to the `log`."""
+    agent's guard vetoes goes to the `log`; `watch` is told of every moment."""
     taught, body = agent.body, state.body
     tried = [(agent.begun, taught), (agent.begun, body), (state.origin, body), (agent.best(state), body), (state.weights, body)]
     arms = [(arm, own) for place, (arm, own) in enumerate(tried) if not any(arm is w and own == b for w, b in tried[:place])]
     rows = np.arange(env.num_envs) % len(arms)
     act = Keeping(Acting(*(agent.network(arm, own) for arm, own in arms), owner=rows), agent.policy.action, agent.guard, log)
-    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, act.note)
+
+    def noted(moment: Moment) -> None:
+        act.note(moment)
+        if watch is not None:
+            watch(moment)
+
+    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, noted)
     owner = np.repeat(rows, shares(max(episodes, env.num_envs), env.num_envs))
     scores = tuple(_score(arm, own, found[owner == place]) for place, (arm, own) in enumerate(arms))
     return max(scores, key=lambda score: score.mean), scores
@@ -173,8 +186,3 @@ def _last(observations: ndarray, info: dict[str, Any], ended: ndarray) -> ndarra
     for row in np.flatnonzero(ended):
         last[row] = info["final_obs"][row]
     return last
-
-
-def _mode(env: Any) -> str:
-    mode = env.metadata.get("autoreset_mode", "NextStep")
-    return str(getattr(mode, "value", mode))

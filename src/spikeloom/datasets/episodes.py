@@ -43,7 +43,7 @@ def shares(episodes: int, environments: int) -> ndarray:
 
 def played(env: Any, act: Act, episodes: int, seed: int) -> Iterator[Moment]:
     """Every moment of so many episodes. DataError where observations or rewards are no numbers or change their shape."""
-    left, mode = shares(episodes, env.num_envs), _mode(env)
+    left, mode = shares(episodes, env.num_envs), autoreset_of(env)
     observations, _ = env.reset(seed=[seed + place for place in range(env.num_envs)])
     fresh, waiting = np.ones(env.num_envs, bool), np.zeros(env.num_envs, bool)
     shape = np.shape(observations)
@@ -106,7 +106,7 @@ def checked(observations: ndarray, shape: tuple[int, ...]) -> None:
         raise DataError("observations hold what is no number", found=found, todo="mend the environment, or what wraps it")
 
 
-def _mode(env: Any) -> str:
+def autoreset_of(env: Any) -> str:
     """NextStep, SameStep or Disabled; of an environment that does not say, NextStep, as Gymnasium takes it."""
     mode = env.metadata.get("autoreset_mode", "NextStep")
     return str(getattr(mode, "value", mode))
