@@ -142,6 +142,7 @@ def program_of(
         tidy(program.graph)
     program = folded(swept(program))
     _without_idle_bounds(program)
+    _numbers_chosen(program)
     program = swept(program)
     return shaped(program) if _all_known(program) else program
 
@@ -253,6 +254,24 @@ def _without_idle_bounds(program: Program) -> None:
 
 def _is_lowest(bound: Tensor) -> bool:
     return bound.numel() == 1 and bound.is_floating_point() and float(bound) <= torch.finfo(bound.dtype).min
+
+
+def _numbers_chosen(program: Program) -> None:
+    """A choice between a value and a constant that is one number is written with that number."""
+    for node in list(calls(program.graph)):
+        if name_of(node.target) != "aten.where.self":
+            continue
+        condition, *chosen = node.args
+        numbers = [_number(value, program.tensors) for value in chosen]
+        if sum(number is not None for number in numbers) == 1:
+            node.target = torch.ops.aten.where.ScalarSelf if numbers[0] is not None else torch.ops.aten.where.ScalarOther
+            node.args = (condition, *(value if number is None else number for value, number in zip(chosen, numbers, strict=True)))
+
+
+def _number(value: Any, tensors: Mapping[str, Tensor]) -> float | None:
+    """The number that a floating constant without axes holds; None for any other value."""
+    held = tensors[constant_name(value)] if isinstance(value, fx.Node) and value.op == "get_attr" else None
+    return float(held) if held is not None and held.dim() == 0 and held.is_floating_point() else None
 
 
 def _without_copies(graph: fx.Graph) -> None:

@@ -29,11 +29,13 @@ from spikeloom.ir import (
     Dialect,
     Pass,
     Program,
+    Scalar,
     args_of,
     becomes,
     bounds,
     calls,
     clone,
+    compares,
     constant_name,
     divides_by_root,
     dynamic,
@@ -89,11 +91,10 @@ class Spike(Pass):
         check_options(self)
         graph, tensors = clone(program.graph), dict(program.tensors)
         maker = _Maker(self, graph, tensors)
-        if self.functions == "staircase":
-            written = [(end, scalar.source, told(scalar)) for end, scalar in scalars(graph).items()]  # all before the first is rewritten
-            for end, source, rows in written:
-                maker.instead_of_scalar(end, source, rows)
-            graph.eliminate_dead_code()
+        written = [(end, each.source, told(each)) for end, each in scalars(graph).items() if self._as_one(each)]
+        for end, source, rows in written:  # all were told before the first is rewritten
+            maker.instead_of_scalar(end, source, rows)
+        graph.eliminate_dead_code()
         floating = self._excepted(graph)
         live = dynamic(graph)
         for node in list(calls(graph)):
@@ -109,6 +110,10 @@ class Spike(Pass):
         graph.lint()
         spiking = swept(program.replaced(graph=graph, tensors=tensors, dialect=Dialect.SNN))
         return shaped(spiking).recorded(self.record(populations=maker.made, floating=floating))
+
+    def _as_one(self, scalar: Scalar) -> bool:
+        """Whether a scalar function written out becomes one staircase: always where it compares, for truth values are no current."""
+        return self.functions == "staircase" or any(map(compares, scalar.nodes))
 
     def _excepted(self, graph: fx.Graph) -> list[str]:
         """Declares what stays floating, with the reason; the names of it."""

@@ -2,6 +2,7 @@
 
 from spikeloom.ir.batch import RESHAPES, astray
 from spikeloom.ir.calibration import batches_of, checked
+from spikeloom.ir.comparisons import compares, is_floating
 from spikeloom.ir.graph import (
     CAUSAL,
     MASK,
@@ -40,6 +41,7 @@ from spikeloom.ir.signals import (
     bounds,
     divides_by_root,
     function_of,
+    mixes_batch,
     needs_spikes,
     note,
     rides,
@@ -98,6 +100,7 @@ __all__ = [
     "check_fit",
     "checked",
     "clone",
+    "compares",
     "constant_name",
     "divides_by_root",
     "driven_by",
@@ -106,6 +109,7 @@ __all__ = [
     "function_of",
     "grid_named",
     "groups_of",
+    "is_floating",
     "is_sharded",
     "kind",
     "kwargs_of",
@@ -113,6 +117,7 @@ __all__ = [
     "like",
     "line",
     "load",
+    "mixes_batch",
     "name_of",
     "needs_spikes",
     "note",

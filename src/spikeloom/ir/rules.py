@@ -97,7 +97,8 @@ _TABLE: Mapping[Kind, str] = {
         _upsample_nearest_exact2d.vec
         pixel_shuffle.default pixel_unshuffle.default channel_shuffle.default roll.default flip.default rot90.default
         to.dtype to.dtype_layout to.device _to_copy.default type_as.default
-        col2im.default where.self masked_scatter.default masked_fill.Scalar masked_fill.Tensor where.ScalarOther where.ScalarSelf
+        col2im.default where.self masked_scatter.default masked_fill.Scalar masked_fill.Tensor
+        where.ScalarOther where.ScalarSelf where.Scalar
         fill.Scalar fill.Tensor slice_scatter.default select_scatter.default index_put.default copy.default tril.default triu.default
         """,
     Kind.ADD: """add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor""",

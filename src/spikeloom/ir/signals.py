@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import fx
 
+from spikeloom.ir.comparisons import ELEMENTWISE, judges
 from spikeloom.ir.graph import args_of, argument, calls, dynamic, kind, source_of
 from spikeloom.ir.rules import Kind, name_of
 
@@ -57,7 +58,6 @@ UNFOLDED: dict[str, str] = {
 
 _RIDES = ("aten.mul.", "aten.div.", "aten.neg.", "aten.batch_norm.", "aten.mean.", "aten.sum.", "aten.avg_pool", "aten.adaptive_avg_pool")
 
-_ELEMENTWISE = ("aten.mul.", "aten.div.", "aten.add.", "aten.sub.", "aten.rsub.", "aten.neg.", "aten.batch_norm.")
 _INDICES = ("aten.argmax.", "aten.topk.", "aten.max.dim", "aten.max_pool2d_with_indices.")
 _IDENTITY_STAIRCASES = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 _RECTIFIERS = frozenset({"leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "hardswish", "softplus", "mish"})
@@ -82,11 +82,13 @@ def becomes(node: fx.Node, live: set[fx.Node]) -> tuple[Becomes, str]:
     what, name = kind(node, live), name_of(node.target)
     if what is None:
         return Becomes.UNSUPPORTED, f"{name} is not in the rule tables"
+    if node in live and judges(node, live):
+        return Becomes.UNSUPPORTED, "it compares values of the network, which spikes carry in levels, and gives no spikes itself"
     if node not in live or what in (Kind.SHAPE, Kind.CREATE):
         return Becomes.CONSTANT, ""
     if what is Kind.RECURRENT:
         return Becomes.UNSUPPORTED, "recurrent layers are not converted yet"
-    if name.startswith(_INDICES) and not unfolds(node, live):
+    if gives_indices(node) and not unfolds(node, live):
         return Becomes.UNSUPPORTED, "it gives indices, which spikes do not carry"
     if what is Kind.ACTIVATION:
         return _activation(node)
@@ -105,6 +107,19 @@ def becomes(node: fx.Node, live: set[fx.Node]) -> tuple[Becomes, str]:
     if unfolds(node, live):
         return Becomes.NEURONS, UNFOLDED[function_of(node)]
     return Becomes.FLOATING, f"{function_of(node)} is a function of several values at once, and no neurons are known for it"
+
+
+def mixes_batch(node: fx.Node) -> bool:
+    """Whether a call computes across the samples of a batch: a batch norm without running statistics."""
+    return name_of(node.target) == "aten._native_batch_norm_legit.no_stats"
+
+
+def gives_indices(node: fx.Node) -> bool:
+    """Whether a call gives indices that are read."""
+    name = name_of(node.target)
+    if name.startswith("aten.adaptive_max_pool"):
+        return any(name_of(part.target) != "operator.getitem" or part.args[1] != 0 for part in node.users)
+    return name.startswith(_INDICES)
 
 
 def divides_by_root(node: fx.Node, live: set[fx.Node]) -> bool:
@@ -208,7 +223,7 @@ def _signal(node: fx.Node, live: set[fx.Node], operands: list[Signal]) -> Signal
         return Signal.SPIKE
     if what in (Becomes.ROUTING, Becomes.MAX):
         return max(operands, key=list(Signal).index)
-    scaled = name_of(node.target).startswith(_ELEMENTWISE)
+    scaled = name_of(node.target).startswith(ELEMENTWISE)
     if what is Becomes.CONSTANT and all(operand is Signal.INPUT for operand in operands):  # which tokens are which, say
         return Signal.INPUT
     if scaled and what in (Becomes.SYNAPSES, Becomes.SUM) and all(operand is Signal.INPUT for operand in operands):
@@ -220,7 +235,8 @@ def spikeless(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
     """The operations whose current is read where spikes are needed, each with the readers that want spikes of it: an identity
     population belongs between. In execution order.
 
-    The search walks back from such a reader through routing and maxima to what made the current.
+    The search walks back from such a reader through routing and maxima to what made the current; of an operation that gives several
+    values, to the one that is read.
     """
     live, carried = dynamic(graph), signals(graph)
     wanted: dict[fx.Node, list[fx.Node]] = {}
@@ -243,7 +259,9 @@ def _trace(
 ) -> None:
     if carried.get(node) is not Signal.CURRENT or reader in wanted.get(node, ()):
         return
-    if becomes(node, live)[0] in (Becomes.ROUTING, Becomes.MAX):
+    passes = (Becomes.ROUTING, Becomes.MAX)
+    part = name_of(node.target) == "operator.getitem" and becomes(source_of(node), live)[0] not in passes
+    if becomes(node, live)[0] in passes and not part:
         for operand in node.all_input_nodes:
             _trace(operand, node, live, carried, wanted)
     else:

@@ -22,6 +22,7 @@ from spikeloom.neuron.difference import (
     difference_over_time,
     init_difference,
     running_mean,
+    step_by_step,
 )
 from spikeloom.neuron.encode import (
     ENCODINGS,
@@ -121,6 +122,7 @@ __all__ = [
     "spike",
     "staircase_error",
     "step",
+    "step_by_step",
     "tracked",
     "uniform_staircase",
 ]

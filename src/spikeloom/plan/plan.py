@@ -20,7 +20,6 @@ from spikeloom.ir import (
     Pass,
     PlanRow,
     Program,
-    Scalar,
     Signal,
     becomes,
     calls,
@@ -35,10 +34,12 @@ from spikeloom.ir import (
 from spikeloom.plan.fuse import commute, fold
 
 _EXACT = frozenset({Becomes.SYNAPSES, Becomes.FOLDED, Becomes.ROUTING, Becomes.SUM, Becomes.MAX, Becomes.PRODUCT, Becomes.CONSTANT})
+_PART = "part of a function of one value that is written out in several operations"
 _ADVICE = {
     "is not in the rule tables": "open an issue with the operation's name, or rewrite that part of the model",
     "recurrent": "unroll it, or replace it by a convolution or attention",
     "indices": "take the argmax outside the model",
+    "compares": "write it as a function of one value (ReLU, clamp, hardshrink, where(x > 0, …, …)), or compare outside the model",
 }
 
 
@@ -82,35 +83,32 @@ def plan(program: Program) -> tuple[PlanRow, ...]:
     raw = shaped(program) if known else program
     fused, folded = fold(raw) if known else (raw, [])
     fused, moved = commute(fused)
+    inside = [scalar.nodes for scalar in scalars(fused.graph).values()] if known else []
+    parts = {node for nodes in inside for node in nodes}
     twins = _Twins(
         {node.name: node for node in fused.graph.nodes},
         signals(fused.graph),
-        frozenset(node.name for node in spikeless(fused.graph)),
+        frozenset(node.name for node, readers in spikeless(fused.graph).items() if node not in parts and not parts.issuperset(readers)),
         frozenset(folded),
         frozenset(moved),
-        frozenset(node.name for scalar in _written(fused.graph) for node in scalar.nodes) if known else frozenset(),
+        {node.name: _PART if len(nodes) > 1 else "" for nodes in inside for node in nodes},
     )
     live = dynamic(raw.graph)
     return tuple(_row(node, raw, live, twins) for node in calls(raw.graph))
-
-
-def _written(graph: fx.Graph) -> list[Scalar]:
-    """The scalar functions of a graph that take several operations."""
-    return [scalar for scalar in scalars(graph).values() if len(scalar.nodes) > 1]
 
 
 @final
 @dataclass(frozen=True)
 class _Twins:
     """The fused program beside the one as it came: nodes by name, what they carry, what fusing did to which names, and which of them are
-    parts of scalar functions written out in several operations."""
+    (parts of) scalar functions that become one staircase each, with what is to be said of that."""
 
     nodes: Mapping[str, fx.Node]
     carried: Mapping[fx.Node, Signal]
     spikeless: frozenset[str]
     folded: frozenset[str]
     moved: frozenset[str]
-    written: frozenset[str]
+    written: Mapping[str, str]
 
     def reads_input(self, name: str) -> bool:
         """Whether an operation reads the analog input once the program is fused."""
@@ -120,10 +118,11 @@ class _Twins:
 def _row(node: fx.Node, program: Program, live: set[fx.Node], twins: _Twins) -> PlanRow:
     what, why = becomes(node, live)
     what = Becomes.FOLDED if node.name in twins.folded else what
-    if what is Becomes.FLOATING and node.name in twins.written:
-        what, why = Becomes.STAIRCASE, "part of a function of one value that is written out in several operations"
-    reason = _reason(node, what, why, twins)
     counted = 0 if what in (Becomes.FOLDED, Becomes.CONSTANT) or not _shape(node) else macs(node)
+    spiking = counted > 0 and what in (Becomes.SYNAPSES, Becomes.PRODUCT) and not twins.reads_input(node.name)
+    if node.name in twins.written and node in live and what is not Becomes.FOLDED:
+        what, why = Becomes.STAIRCASE, twins.written[node.name]
+    reason = _reason(node, what, why, twins)
     return PlanRow(
         node=node.name,
         operation=name_of(node.target),
@@ -133,7 +132,7 @@ def _row(node: fx.Node, program: Program, live: set[fx.Node], twins: _Twins) -> 
         todo=next((advice for key, advice in _ADVICE.items() if key in reason), "") if what is Becomes.UNSUPPORTED else "",
         parameters=parameters(node, program),
         macs=counted,
-        spiking=counted > 0 and what in (Becomes.SYNAPSES, Becomes.PRODUCT) and not twins.reads_input(node.name),
+        spiking=spiking,
     )
 
 

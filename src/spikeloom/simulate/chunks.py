@@ -60,8 +60,8 @@ class Continued:
         self.function, self.template, self.timesteps = function, template, timesteps
         self.__name__ = getattr(function, "__name__", "continued")
 
-    def __call__(self, state: Running | None, *values: Tensor) -> tuple[Tensor, Running]:
-        function, moving = self.template.of_moving(self.function, values)
+    def __call__(self, state: Running | None, *values: Tensor) -> tuple[Any, Running]:
+        function, moving = self.template.of_moving(self.function, values, self.timesteps)
         return continue_difference(function, state, *moving, timesteps=self.timesteps)
 
 

@@ -26,8 +26,10 @@ from spikeloom.ir import (
     constant_name,
     driven_by,
     dynamic,
+    is_floating,
     kind,
     kwargs_of,
+    mixes_batch,
     note,
     population,
     read,
@@ -36,7 +38,7 @@ from spikeloom.ir import (
     target_of,
 )
 from spikeloom.kernels import Bank
-from spikeloom.neuron import Axis, difference_over_time, run_table, tracked
+from spikeloom.neuron import Axis, difference_over_time, run_table, step_by_step, tracked
 from spikeloom.simulate.kernel import bank_of_table, read_bank, run_population
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
@@ -50,19 +52,20 @@ class OverTime(nn.Module):
         super().__init__()
         self.function, self.arguments, self.timesteps = function, arguments, timesteps
 
-    def forward(self, *values: Tensor) -> Tensor:
+    def forward(self, *values: Tensor) -> Any:
         """[T·B, …] operands to [T·B, …] differences; constants are taken as they are."""
-        function, moving = self.arguments.of_moving(self.function, values)
+        function, moving = self.arguments.of_moving(self.function, values, self.timesteps)
         return difference_over_time(function, *moving, timesteps=self.timesteps)
 
 
 @final
 class Template:
-    """The arguments of a call with its graph values taken out, to be filled in by position; `moving` ones depend on the input."""
+    """The arguments of a call with its graph values taken out, to be filled in by position; `moving` ones differ from step to step."""
 
     def __init__(self, node: fx.Node, live: Container[fx.Node]) -> None:
         self.operands = list(dict.fromkeys(node.all_input_nodes))
-        self.moving = [place for place, operand in enumerate(self.operands) if operand in live]
+        self.moving = [place for place, operand in enumerate(self.operands) if _moves(operand, live)]
+        self.mixes = mixes_batch(node)
         self.args, self.kwargs = fx.map_arg((node.args, node.kwargs), self._hole)
 
     def _hole(self, operand: fx.Node) -> Any:
@@ -72,9 +75,16 @@ class Template:
         """The call with `values` in the places of the operands."""
         return function(*(_fill(value, values) for value in self.args), **{key: _fill(value, values) for key, value in self.kwargs.items()})
 
-    def of_moving(self, function: Callable[..., Any], values: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
-        """The call as a function of its moving operands alone, and what those are in `values`; the others stay as they are there."""
-        return lambda *moving: self.call(function, self._renewed(values, moving)), tuple(values[place] for place in self.moving)
+    def of_moving(
+        self, function: Callable[..., Any], values: tuple[Any, ...], timesteps: int = 1
+    ) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """The call as a function of its moving operands [T·B, …] alone, and what those are in `values`; the others stay as they are
+        there. A call that computes across the batch sees one step's at a time."""
+
+        def call(*moving: Tensor) -> Any:
+            return self.call(function, self._renewed(values, moving))
+
+        return step_by_step(call, timesteps) if self.mixes else call, tuple(values[place] for place in self.moving)
 
     def _renewed(self, values: tuple[Any, ...], moving: tuple[Tensor, ...]) -> tuple[Any, ...]:
         renewed = dict(zip(self.moving, moving, strict=True))
@@ -112,7 +122,13 @@ def check_timesteps(timesteps: int) -> None:
 
 def over_time(node: fx.Node, live: set[fx.Node]) -> bool:
     """Whether an operation between spike trains acts on running means; `live` are the values that depend on the input."""
-    return node in live and (kind(node, live) in NONLINEAR or "floating" in note(node))
+    nonlinear = node in live and (kind(node, live) in NONLINEAR or "floating" in note(node))
+    return nonlinear and any(_moves(operand, live) for operand in node.all_input_nodes)
+
+
+def _moves(operand: fx.Node, live: Container[fx.Node]) -> bool:
+    """Whether a value is averaged over time; truth values and whole numbers, made of the input, are the same at every step."""
+    return operand in live and is_floating(operand)
 
 
 def check_foldable(program: Program) -> None:

@@ -17,7 +17,7 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, fx, nn
 
 from spikeloom.errors import DataError, ProgramError
-from spikeloom.ir import Dialect, Program, calls, load, save
+from spikeloom.ir import Dialect, Program, calls, load, mixes_batch, save
 from spikeloom.simulate.ann_counts import beside_ann
 from spikeloom.simulate.audit import Audit, audit
 from spikeloom.simulate.energy import EnergyRow, energy
@@ -63,6 +63,7 @@ class SpikingModel(
         self._bound: dict[int, fx.GraphModule] = {}
         self._plain: dict[int, fx.GraphModule] = {}
         self.device_map: DeviceMap | None = None
+        self._mixed = any(map(mixes_batch, calls(program.graph)))
         self._widest = max((math.prod(node.meta["spec"][0][1:]) for node in calls(program.graph) if "spec" in node.meta), default=1)
         self._writers: dict[int, Any] = {}
         self._stream: Stream | None = None
@@ -112,9 +113,15 @@ class SpikingModel(
         return self._plain[steps]
 
     def _pieces(self, inputs: tuple[Tensor, ...], steps: int) -> Sequence[tuple[Tensor, ...]]:
-        """The batch as one, or, on a CPU at T > 1, in pieces whose T steps stay in its cache."""
+        """The batch as one, or, on a CPU at T > 1, in pieces whose T steps stay in its cache; never where samples depend on others."""
         size = max(CACHED // (steps * self._widest), 1)
-        if steps == 1 or inputs[0].shape[0] <= size or inputs[0].device.type != "cpu" or not all(x.dynamic for x in self.program.inputs):
+        if (
+            steps == 1
+            or self._mixed
+            or inputs[0].shape[0] <= size
+            or inputs[0].device.type != "cpu"
+            or not all(x.dynamic for x in self.program.inputs)
+        ):
             return [inputs]
         return list(zip(*(value.split(size) for value in inputs), strict=True))
 

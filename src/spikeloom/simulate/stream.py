@@ -12,9 +12,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx
 
-from spikeloom.ir import Program, calls, clone, dynamic, kind, note, population, staircase, target_of
+from spikeloom.ir import Program, calls, clone, dynamic, population, staircase, target_of
 from spikeloom.neuron import Axis, advance_difference, advance_table, advance_uniform, init_difference, init_table, init_uniform
-from spikeloom.simulate.execute import NONLINEAR, Template, check_calibrated, neuron_options
+from spikeloom.simulate.execute import Template, check_calibrated, neuron_options, over_time
 
 
 @final
@@ -35,9 +35,7 @@ class Stream(fx.Interpreter):
         graph = clone(program.graph)
         live = dynamic(graph)
         self.templates = {
-            node.name: Template(node, live)
-            for node in calls(graph)
-            if node in live and (kind(node, live) in NONLINEAR or "floating" in note(node)) and node.target not in (population, staircase)
+            node.name: Template(node, live) for node in calls(graph) if over_time(node, live) and node.target not in (population, staircase)
         }
         super().__init__(fx.GraphModule(dict(program.tensors), graph))
         self.before: Mapping[str, Any] = {}
@@ -72,7 +70,7 @@ class Stream(fx.Interpreter):
         output, self.after[name] = advance_table(x, memory, thresholds, values, gain, axis=axis)
         return output
 
-    def _nonlinear(self, node: fx.Node, template: Template) -> Tensor:
+    def _nonlinear(self, node: fx.Node, template: Template) -> Any:
         function, moving = template.of_moving(target_of(node), tuple(self.env[operand] for operand in template.operands))
         memory = self.before[node.name] if node.name in self.before else init_difference(function, *moving)
         output, self.after[node.name] = advance_difference(function, memory, *moving)
