@@ -30,7 +30,8 @@ def ingest(settings: Settings, checkpoint: Path, progress: Progress) -> Program:
     if settings.train:
         return trained(settings, checkpoint, progress)
     progress("loading the model", 0, 1)
-    source = resolve(settings.source, weights=settings.weights, allow_pickle=settings.allow_pickle, seed=settings.seed)
+    how: dict[str, Any] = {"input_shape": settings.input_shape, "seed": settings.seed}
+    source = resolve(settings.source, weights=settings.weights, allow_pickle=settings.allow_pickle, **how)
     task_of(source.settings).check(source.settings, settings)
     program = source.program(**facts_of(source, settings))
     progress("loading the model", 1, 1)
@@ -47,7 +48,8 @@ def trained(settings: Settings, checkpoint: Path, progress: Progress) -> Program
     if parse_address(settings.dataset).scheme == "text":
         raise ConfigError("training.enable is for classifiers of pictures", found=settings.dataset, todo="leave out --train")
     data = datasets.load(settings.dataset, "train", None, settings.data_root, limit=1)
-    source = resolve(settings.source, classes=data.num_classes, random_weights=True, seed=settings.seed)
+    how: dict[str, Any] = {"input_shape": settings.input_shape, "seed": settings.seed}
+    source = resolve(settings.source, classes=data.num_classes, random_weights=True, **how)
     train_set, test_set = (load_data(settings.dataset, split, source.settings, settings, None) for split in ("train", "test"))
     _check_trainable(source, train_set)
     name = settings.dataset.split("[")[0].split("@")[0]
