@@ -3,7 +3,8 @@
 .NOTPARALLEL:
 BIN := .venv/bin
 PYTEST_FLAGS ?= -n auto --dist loadfile
-BENCHMARKS := $(patsubst benchmarks/%.py,bench-%,$(sort $(wildcard benchmarks/*.py)))
+NUMBERED := $(sort $(filter-out benchmarks/tables.py,$(wildcard benchmarks/*.py)))
+BENCHMARKS := $(patsubst benchmarks/%.py,bench-%,$(NUMBERED)) bench-tables
 
 .PHONY: help setup demo test check pytest slow bench $(BENCHMARKS) clean
 
@@ -29,7 +30,7 @@ pytest: setup ## every test that is not slow, a process for each core (PYTEST_FL
 slow: setup ## the slow tests
 	$(BIN)/pytest -m slow
 
-bench: $(BENCHMARKS) ## every benchmarks/*.py, one after another (make bench-NAME for one)
+bench: $(BENCHMARKS) ## every benchmarks/*.py, one after another, the tables of their numbers last (make bench-NAME for one)
 
 $(BENCHMARKS): bench-%: setup
 	$(BIN)/python benchmarks/$*.py

@@ -46,6 +46,11 @@ class Run:
         how = f"N={self.levels} {self.placement}" if self.method == "scale_and_fire" else self.method.upper()
         return f"ResNet-{self.depth} {how} T={self.timesteps}"
 
+    @property
+    def jpeg_samples(self) -> int | None:
+        """How many JPEG images are measured, None being all: at many steps each costs T passes, and the lossless ones are asked for."""
+        return None if self.timesteps <= 4 else 256
+
 
 IF = {"levels": 1, "method": "if", "placement": "uniform", "samples": 256}
 RUNS = (
@@ -80,8 +85,7 @@ def run(run: Run, keep: bool) -> dict[str, dict[str, Any]]:
         levels=run.levels,
         placement=run.placement,
         calibration_samples=run.samples,
-        # IF at many steps costs T passes an image: the lossless images are what is asked for there
-        samples=None if run.timesteps <= 4 else 256,
+        samples=run.jpeg_samples,
     )
     found = {"jpeg": convert(settings).metrics, "lossless": evaluate(folder, LOSSLESS)}
     shutil.rmtree(folder / "phases", ignore_errors=True)
@@ -89,13 +93,23 @@ def run(run: Run, keep: bool) -> dict[str, dict[str, Any]]:
     return found
 
 
-def rows(run: Run, found: dict[str, dict[str, Any]]) -> list[Row]:
-    """The run's numbers as rows."""
+def command_of(run: Run, place: str) -> str:
+    """What gives a run's numbers on the "jpeg" or the "lossless" images."""
     option = f"--timesteps {run.timesteps} --levels {run.levels} --method {run.method} --placement {run.placement}"
+    option += f" --calibration-samples {run.samples} --no-bio-calibration"
     where = "--dataset cifar10 --data-root ../shared/data --weights ../shared/data"
     command = f"spikeloom convert zoo:cifar-resnet{run.depth} {where}/cifar10_resnet{run.depth}/model.safetensors {option}"
+    if place == "jpeg":
+        return command
+    few = "" if run.jpeg_samples is None else f" --samples {run.jpeg_samples}"
+    return f"{command}{few} && spikeloom evaluate artifacts/converted_snn --dataset hf:../shared/data/cifar10_lossless_test1000@test"
+
+
+def rows(run: Run, found: dict[str, dict[str, Any]]) -> list[Row]:
+    """The run's numbers as rows."""
     made: list[Row] = []
     for place, metrics in found.items():
+        command = command_of(run, place)
         accuracy = {key: None if value is None else round(100 * value, 2) for key, value in metrics["accuracy"].items()}
         if place == "jpeg" and run.timesteps > 4:
             continue

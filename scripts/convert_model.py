@@ -10,6 +10,7 @@ from spikeloom.cli import main
 
 VALUES = {
     "weights": "FILE: weights to load (safetensors, or a state dict)",
+    "input_shape": "C,H,W: the shape of one sample, where the model does not say",
     "dataset": "the data set: digits, cifar10, mnist, fashion_mnist, hf:, imagefolder:, idx:, npz:",
     "data_root": "DIR: where data sets called by name lie, and weights: <name>/model.safetensors",
     "output_dir": "DIR: where everything goes",

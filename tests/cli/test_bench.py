@@ -32,6 +32,12 @@ def test_all_run_in_order_from_the_root(root: Path) -> None:
     assert result.stdout.splitlines() == ["benchmark coverage", "benchmark runtime"]
 
 
+def test_the_tables_are_made_of_what_all_others_measured(root: Path) -> None:
+    for name in ("tables", "vision"):
+        (root / "benchmarks" / f"{name}.py").touch()
+    assert list(bench.benchmarks_of(root)) == ["coverage", "runtime", "vision", "tables"]
+
+
 def test_those_that_are_named_run(root: Path) -> None:
     assert run("runtime").exit_code == 0
     assert (root / "ran").read_text() == "runtime "

@@ -72,6 +72,7 @@ def test_convert_without_arguments_trains_the_built_in_default(asked: list[Any])
 def test_every_option_of_convert_reaches_the_pipeline(asked: list[Any], tmp_path: Path) -> None:
     options = (
         "--weights w.pt --dataset mnist --data-root d --method lif --timesteps 8 --levels 7 --thresholds hmt --no-compensate "
+        "--input-shape 1,28,28 "
         "--calibration-samples 9 --samples 11 --batch-size 3 --length 33 --train --epochs 2 --early-exit --device cuda:1 --seed 5 "
         "--sweep --sweep-levels 3,7 --sweep-timesteps 1,5 --sweep-jobs 2 --output-dir o --allow-pickle --resume"
     )
@@ -83,6 +84,7 @@ def test_every_option_of_convert_reaches_the_pipeline(asked: list[Any], tmp_path
             bio_when="worthwhile",
             source="zoo:lenet",
             weights=Path("w.pt"),
+            input_shape=(1, 28, 28),
             dataset="mnist",
             data_root=Path("d"),
             method="lif",

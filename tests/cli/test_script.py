@@ -34,8 +34,8 @@ def script() -> ModuleType:
             "convert --dataset=cifar10 --output-dir=artifacts/converted_snn -- resnet18",
         ),
         (
-            "--data_root d --weights w --train --timesteps 2 --levels 7 --resume --json --calibration_samples 9",
-            "convert --weights=w --data-root=d --timesteps=2 --levels=7 --calibration-samples=9 --train --resume --json",
+            "--data_root d --weights w --input_shape 3,8,8 --train --timesteps 2 --resume --json --calibration_samples 9",
+            "convert --weights=w --input-shape=3,8,8 --data-root=d --timesteps=2 --calibration-samples=9 --train --resume --json",
         ),
         ("--model-name x --data-root=d --output-dir o", "convert --data-root=d --output-dir=o -- x"),
         ("--model_name=-odd", "convert -- -odd"),

@@ -109,6 +109,7 @@ def test_values_reach_the_settings(loaded: Load) -> None:
     found = loaded("""
         source: zoo:lenet
         weights: ~/w.safetensors
+        input_shape: [1, 28, 28]
         dataset: mnist
         seed: 7
         conversion: {method: lif, target_timesteps: 32, tau_mem_ms: 1e1, per_channel: false}
@@ -121,6 +122,7 @@ def test_values_reach_the_settings(loaded: Load) -> None:
         **WORTHWHILE,
         source="zoo:lenet",
         weights=Path.home() / "w.safetensors",
+        input_shape=(1, 28, 28),
         dataset="mnist",
         seed=7,
         method="lif",

@@ -76,6 +76,7 @@ def test_an_operation_of_several_outputs_runs_at_one_step_and_at_two(case: str) 
     snn = SpikingModel(made, timesteps=2)
     first, state = snn.step(x)
     torch.testing.assert_close((first + snn.step(x, state=state)[0]) / 2, snn(x), atol=1e-5, rtol=0)
+    assert all(row.total_pj > 0 for row in snn.profile(x).energy)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -8,8 +8,11 @@ from tests.ir.networks import Wired, conv
 from torch import nn
 
 import spikeloom
+from spikeloom.capture import capture
 from spikeloom.errors import UnsupportedError
-from spikeloom.pipeline import Settings, check, convert_model, load_model, report_model
+from spikeloom.ir import Record
+from spikeloom.pipeline import Settings, check, convert_model, library, load_model, report_model
+from spikeloom.report import Story
 from spikeloom.simulate import SpikingModel
 
 
@@ -59,6 +62,20 @@ def test_a_model_is_saved_loaded_and_reported_on(snn: SpikingModel, tmp_path: Pa
     path = report_model(back, tmp_path / "page.html", x)
     assert path == tmp_path / "page.html"
     assert all(node in path.read_text() for node in ("spike_relu", "the data given"))
+
+
+def test_the_report_prices_the_ann_of_a_network_that_lost_channels_by_its_own_layers(
+    model: nn.Module, snn: SpikingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = nn.Sequential(conv(2, 8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 3)).eval()
+    x, told = torch.randn(20, 2, 6, 6), list[Story]()
+    program = snn.program.recorded(Record("PruneChannels", {}, {}))
+    monkeypatch.setattr(library, "write", lambda story, path: told.append(story))
+    report_model(SpikingModel(program, ann=capture(wide, (x,))), tmp_path / "page.html", x)
+    wanted = {row.network: row.total_pj for row in SpikingModel(program, ann=capture(wide, (x,))).profile(x).energy}
+    assert told[0].metrics is not None
+    assert told[0].metrics["energy_pj"]["ann_fp32"] == wanted["ANN fp32"]
+    assert wanted["ANN fp32"] > 1.5 * {row.network: row.total_pj for row in snn.profile(x).energy}["ANN fp32"]
 
 
 def test_the_check_shows_all_problems_at_once_and_does_no_work() -> None:

@@ -1,5 +1,7 @@
 """Early exit: each sample stops at the first step whose running answer leads by the margin."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from tests.simulate.networks import ann, balanced, samples
@@ -73,6 +75,19 @@ def test_the_calibrated_margin_keeps_the_agreement_asked_for(snn: SpikingModel, 
         assert float(sooner.float().mean()) < float(taken.float().mean())
         if agreement == 1.0:
             assert float((smaller.argmax(1) == final).float().mean()) < 1.0
+
+
+def test_true_is_the_calibrated_margin_and_is_saved_with_the_network(tmp_path: Path) -> None:
+    snn = SpikingModel(balanced(ann("linear"), STEPS, method="if"), timesteps=STEPS)
+    x = samples(snn.program, 100, seed=5)
+    with pytest.raises(ConfigError, match=r"no margin for early exit[^!]*calibrate_exit"):
+        snn(x, early_exit=True)
+    margin = snn.calibrate_exit([(x,)], agreement=1.0)
+    assert not torch.equal(snn.run_with_exit(x, margin=margin)[0], snn.run_with_exit(x, margin=1.0)[0])
+    snn.save(tmp_path / "snn")
+    for network in (snn, SpikingModel.open(tmp_path / "snn")):
+        assert torch.equal(network(x, early_exit=True), snn.run_with_exit(x, margin=margin)[0])
+        assert torch.equal(network(x, early_exit=False), network(x))
 
 
 def test_calibration_needs_samples(snn: SpikingModel) -> None:

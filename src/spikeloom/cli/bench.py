@@ -29,6 +29,12 @@ def checkout(start: Path) -> Path:
     )
 
 
+def benchmarks_of(root: Path) -> dict[str, Path]:
+    """The benchmarks of a checkout by name, the tables of their numbers last."""
+    paths = sorted((root / "benchmarks").glob("*.py"), key=lambda path: (path.stem == "tables", path.stem))
+    return {path.stem: path for path in paths}
+
+
 def chosen(known: dict[str, Path], names: list[str]) -> list[Path]:
     """The benchmarks of these names, all of them for none. ConfigError for a name that no benchmark has."""
     for name in names:
@@ -46,7 +52,7 @@ def bench(
 ) -> None:
     """Run the benchmarks of a checkout, one after another."""
     root = checkout(Path.cwd())
-    known = {path.stem: path for path in sorted((root / "benchmarks").glob("*.py"))}
+    known = benchmarks_of(root)
     failed: list[str] = []
     for path in chosen(known, names or []):
         say(f"benchmark {path.stem}")

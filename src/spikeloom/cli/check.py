@@ -12,9 +12,9 @@ from rich.text import Text
 
 from spikeloom.cli.boundary import UNSUPPORTED, guarded
 from spikeloom.cli.console import complain, emit, output, say
-from spikeloom.cli.options import EXIT_CODES, SOURCES, AllowPickle, Debug, Json, Weights, flag, option
+from spikeloom.cli.options import EXIT_CODES, SOURCES, AllowPickle, Debug, InputShape, Json, Weights, flag, shape_of
 from spikeloom.cli.progress import shown
-from spikeloom.errors import ConfigError, UnsupportedError
+from spikeloom.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import spikeloom.ir
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = f"Example: spikeloom check zoo:cifar-resnet20 --random-weights\n\n{EXIT_CODES[:-1]}, 3 something is unsupported."
 COLOURS = {"exact": "green", "approximate": "cyan", "floating": "yellow", "unsupported": "bold red"}
-
-
-def shape_of(text: str | None) -> tuple[int, ...] | None:
-    """The shape that '3,32,32' says. ConfigError where it says none."""
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.replace("x", ",").split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError("--input-shape is no shape of one sample", found=text, allowed="positive whole numbers, such as 3,32,32")
-    return tuple(map(int, parts))
 
 
 def counts(rows: Sequence["spikeloom.ir.PlanRow"]) -> dict[str, int]:
@@ -89,7 +79,7 @@ def check(
     source: Annotated[str, typer.Argument(help=SOURCES)],
     weights: Weights = None,
     classes: Annotated[int | None, typer.Option(min=1, metavar="K", help="Build the architecture for so many classes.")] = None,
-    input_shape: Annotated[str | None, option("C,H,W", "The shape of one sample, where the model does not say.")] = None,
+    input_shape: InputShape = None,
     random_weights: Annotated[bool, flag("--random-weights", "Do not look for weights: the plan does not depend on them.")] = False,
     allow_pickle: AllowPickle = False,
     as_json: Json = False,

@@ -7,7 +7,21 @@ import typer
 
 from spikeloom.cli.boundary import guarded
 from spikeloom.cli.console import emit, output, say
-from spikeloom.cli.options import DATASETS, EXIT_CODES, LENGTH, SOURCES, AllowPickle, DataRoot, Debug, Json, Weights, flag, option
+from spikeloom.cli.options import (
+    DATASETS,
+    EXIT_CODES,
+    LENGTH,
+    SOURCES,
+    AllowPickle,
+    DataRoot,
+    Debug,
+    InputShape,
+    Json,
+    Weights,
+    flag,
+    option,
+    shape_of,
+)
 from spikeloom.cli.progress import shown
 from spikeloom.errors import ConfigError
 
@@ -39,6 +53,7 @@ def counted(text: str | None) -> int | str | None:
 def convert(
     source: Annotated[str | None, typer.Argument(help=f"{SOURCES} Without one, a small CNN is trained on digits.")] = None,
     weights: Weights = None,
+    input_shape: InputShape = None,
     dataset: Annotated[str | None, option("NAME", DATASETS)] = None,
     data_root: DataRoot = None,
     config: Annotated[Path | None, option("YAML", "A configuration; options beat what it says.")] = None,
@@ -109,6 +124,7 @@ def convert(
     asked = (Config() if config is None else load_config(config)).overridden(
         source=source,
         weights=weights,
+        input_shape=shape_of(input_shape),
         dataset=dataset,
         data_root=data_root,
         method=method,

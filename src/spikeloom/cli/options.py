@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from spikeloom.errors import ConfigError
+
 EXIT_CODES = "Exit codes: 0 done, 1 a bug, 2 something you can mend, 130 stopped."
 SOURCES = (
     "A trained network: hf:<folder or hub id>, onnx:, pt2:, torchvision:, timm:, torchhub:, py:, zoo:, sb3:<zip>, policy:<folder>, "
@@ -35,3 +37,14 @@ DataRoot = Annotated[
     option("DIR", "Where data sets called by name lie: DIR/cifar10 and so on; also weights of zoo: DIR/resnet18/model.safetensors."),
 ]
 AllowPickle = Annotated[bool, flag("--allow-pickle", "Trust a pt2: archive that holds pickled code.")]
+InputShape = Annotated[str | None, option("C,H,W", "The shape of one sample, where the model does not say.")]
+
+
+def shape_of(text: str | None) -> tuple[int, ...] | None:
+    """The shape that '3,32,32' says. ConfigError where it says none."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.replace("x", ",").split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError("--input-shape is no shape of one sample", found=text, allowed="positive whole numbers, such as 3,32,32")
+    return tuple(map(int, parts))

@@ -34,6 +34,7 @@ from spikeloom.config.sections import (
     SweepSection,
     TextSection,
     TrainingSection,
+    Widths,
     told,
 )
 from spikeloom.errors import ConfigError
@@ -54,6 +55,7 @@ class Config(Section):
 
     source: Annotated[Address, told("a model's address, such as zoo:digits-cnn or hf:<id or folder>")] = BUILT_IN[0]
     weights: Place | None = None
+    input_shape: Widths | None = None
     dataset: Annotated[Address, told("a data set's address, such as digits, hf:<id or folder> or text:<file>")] = BUILT_IN[1]
     data_root: Place | None = None
     output_dir: Place = Path("artifacts/converted_snn")
@@ -161,6 +163,7 @@ class Config(Section):
 OVERRIDES = {
     "source": "source",
     "weights": "weights",
+    "input_shape": "input_shape",
     "dataset": "dataset",
     "data_root": "data_root",
     "output_dir": "output_dir",
@@ -285,6 +288,7 @@ def check_learning(asked: Config) -> None:
     switched = (
         ("source", asked.source != BUILT_IN[0]),
         ("weights", asked.weights is not None),
+        ("input_shape", asked.input_shape is not None),
         ("bio_calibration.when: always", asked.bio_calibration.when == "always"),
         ("compression.weights", asked.compression.weights != "none"),
         ("compression.sparsity", asked.compression.sparsity > 0),

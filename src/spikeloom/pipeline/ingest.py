@@ -31,8 +31,8 @@ def ingest(settings: Settings, checkpoint: Path, progress: Progress) -> Program:
     if settings.train:
         return trained(settings, checkpoint, progress)
     progress("loading the model", 0, 1)
-    told: dict[str, Any] = {"allow_pickle": settings.allow_pickle, "data_root": settings.data_root, "seed": settings.seed}
-    source = resolve(settings.source, weights=settings.weights, **told)
+    how: dict[str, Any] = {"input_shape": settings.input_shape, "data_root": settings.data_root, "seed": settings.seed}
+    source = resolve(settings.source, weights=settings.weights, allow_pickle=settings.allow_pickle, **how)
     task_of(source.settings).check(source.settings, settings)
     program = source.program(**facts_of(source, settings))
     progress("loading the model", 1, 1)
@@ -49,7 +49,8 @@ def trained(settings: Settings, checkpoint: Path, progress: Progress) -> Program
     if parse_address(settings.dataset).scheme == "text":
         raise ConfigError("training.enable is for classifiers of pictures", found=settings.dataset, todo="leave out --train")
     data = datasets.load(settings.dataset, "train", None, settings.data_root, limit=1)
-    source = resolve(settings.source, classes=data.num_classes, random_weights=True, seed=settings.seed)
+    how: dict[str, Any] = {"input_shape": settings.input_shape, "seed": settings.seed}
+    source = resolve(settings.source, classes=data.num_classes, random_weights=True, **how)
     train_set, test_set = (load_data(settings.dataset, split, source.settings, settings, None) for split in ("train", "test"))
     _check_trainable(source, train_set)
     check_apart(train_set, test_set, "name the set alone, without split and rows, so that it can be parted; or give --weights for --train")

@@ -29,7 +29,7 @@ from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.pipeline.texts import structure
 from spikeloom.report import write
-from spikeloom.simulate import Counter, SpikingModel
+from spikeloom.simulate import Counter, SpikingModel, beside_ann
 
 
 @within_memory()
@@ -132,7 +132,7 @@ def report_model(snn: SpikingModel, path: str | Path, data: Any, *, samples: int
     sample = [inputs for inputs, _ in first(kept, task.profiled)]
     for inputs in sample:
         counter.add(inputs)
-    counts = counter.counts()
+    counts = beside_ann(counter.counts(), program, snn.ann, sample[0])
     metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, floating=floating_on(program, largest(sample)))
     write(story_of(found, counts, snn, metrics, sample, settings.dataset, ""), Path(path))
     return Path(path)

@@ -64,7 +64,8 @@ def refine(
     before = judged(snn, settings.dataset, settings, seconds=None, margin=None, progress=progress)
     after = audible(work(snn.program, snn.ann, context), stream(), snn.timesteps)
     control = snn.control if weights is None else control_program(settings, snn.ann, context, progress, weights)
-    refined = SpikingModel(after.replaced(settings=snn.program.settings), timesteps=snn.timesteps, ann=snn.ann, control=control)
+    kept = {name: value for name, value in snn.program.settings.items() if name != "exit_margin"}  # that is of the network as it was
+    refined = SpikingModel(after.replaced(settings=kept), timesteps=snn.timesteps, ann=snn.ann, control=control)
     found = judged(refined, settings.dataset, settings, seconds=None, margin=None, progress=progress)
     found = beside(found, before, more(snn.program, after, settings))
     refined.save(settings.output_dir)

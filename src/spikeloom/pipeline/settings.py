@@ -12,6 +12,7 @@ from typing import Any, final
 class Settings:
     """All of a conversion's choices. Paths are kept as given; counts are samples; `seed` drives every generator.
 
+    `input_shape` is of one sample, where the source does not say it.
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
     With `whole_numbers` everything lies on grids that whole numbers hold (`grounding`), weights of 8 bits unless of fewer.
     With `dual_threshold` IF and LIF neurons take back what they sent too early.
@@ -31,6 +32,7 @@ class Settings:
 
     source: str = "zoo:digits-cnn"
     weights: Path | None = None
+    input_shape: tuple[int, ...] | None = None
     dataset: str = "digits"
     data_root: Path | None = None
     output_dir: Path = Path("artifacts/converted_snn")

@@ -14,9 +14,10 @@ from typing import Any, Literal, final
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
+from jaxtyping import Bool, Float
 from torch import Tensor, fx, nn
 
-from spikeloom.errors import DataError, ProgramError
+from spikeloom.errors import ConfigError, DataError, ProgramError
 from spikeloom.ir import Dialect, Program, calls, load, mixes_batch, save
 from spikeloom.simulate.ann_counts import beside_ann
 from spikeloom.simulate.audit import Audit, audit
@@ -89,19 +90,20 @@ class SpikingModel(
         return self
 
     def forward(
-        self, *inputs: Tensor, attention_mask: Tensor | None = None, timesteps: int | None = None, early_exit: float | None = None
+        self, *inputs: Tensor, attention_mask: Tensor | None = None, timesteps: int | None = None, early_exit: float | bool | None = None
     ) -> Any:
         """The ANN's outputs as the spiking network gives them: inputs [B, …], T steps from rest, mean over T.
 
         A language model takes its tokens [B, L] alone, and an `attention_mask` [B, L] of 1 for tokens and 0 for padding.
 
-        `early_exit` is a margin (see `calibrate_exit`): each sample stops at the first step whose running answer leads
-        by that margin. Raises DataError for inputs of another shape than the program's.
+        `early_exit` is a margin, or True for the one that `calibrate_exit` found: each sample stops at the first step whose running
+        answer leads by that margin. Raises DataError for inputs of another shape than the program's, ConfigError for True where none
+        was found.
         """
         inputs = self._checked(inputs, attention_mask)
         steps = self.timesteps if timesteps is None else timesteps
-        if early_exit is not None:
-            return self.run_with_exit(*inputs, margin=early_exit, timesteps=steps)[0]
+        if early_exit is not None and early_exit is not False:
+            return self.run_with_exit(*inputs, margin=self.exit_margin if early_exit is True else early_exit, timesteps=steps)[0]
         tracked = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
         module = self._differentiable(steps) if tracked else self.network if steps == self.timesteps else self.bound(steps)
         return joined([decoded(module(*(repeated(value, steps) for value in piece)), steps) for piece in self._pieces(inputs, steps)])
@@ -152,19 +154,23 @@ class SpikingModel(
         return answer, taken
 
     def calibrate_exit(self, batches: Iterable[tuple[Tensor, ...]], *, agreement: float = 0.99, timesteps: int | None = None) -> float:
-        """The smallest margin at which answers stopped early agree with those after T steps on a share `agreement` of samples."""
+        """The smallest margin at which answers stopped early agree with those after T steps on a share `agreement` of samples. The network
+        keeps it, and is saved with it."""
         steps = self.timesteps if timesteps is None else timesteps
         rows = [self._leads(batch, steps) for batch in batches]
         if not rows:
             raise DataError("no samples to calibrate early exit on", found="an empty stream", todo="give at least one batch")
-        leads, right = torch.cat([lead for lead, _ in rows], 1), torch.cat([same for _, same in rows], 1)
-        for margin in torch.cat([torch.zeros(1), leads.flatten().quantile(torch.linspace(0, 1, 201))]).tolist():
-            out = leads >= margin
-            out[-1] = True
-            first = out.int().argmax(0)
-            if float(right.gather(0, first[None]).float().mean()) >= agreement:
-                return margin
-        return float(leads.max()) + 1.0
+        margin = _margin(torch.cat([lead for lead, _ in rows], 1), torch.cat([same for _, same in rows], 1), agreement)
+        self.program = self.program.replaced(settings={**self.program.settings, "exit_margin": margin})
+        return margin
+
+    @property
+    def exit_margin(self) -> float:
+        """The margin that `calibrate_exit` found; ConfigError where it has not been run."""
+        if "exit_margin" not in self.program.settings:
+            todo = "convert with --early-exit, run `snn.calibrate_exit(batches)`, or give a margin: early_exit=0.5"
+            raise ConfigError("this network has no margin for early exit", found="early_exit=True", todo=todo)
+        return float(self.program.settings["exit_margin"])
 
     def _leads(self, inputs: tuple[Tensor, ...], steps: int) -> tuple[Tensor, Tensor]:
         """[T, B]: the running answer's lead at every step, and whether it is the final answer."""
@@ -255,3 +261,14 @@ class SpikingModel(
             for name in ("ann", "control")
         }
         return cls(program, timesteps=int(program.settings.get("timesteps", 1)), ann=others["ann"], control=others["control"])
+
+
+def _margin(leads: Float[Tensor, "t b"], right: Bool[Tensor, "t b"], agreement: float) -> float:
+    """Of leads, and whether the answers are the last ones already, the smallest margin that keeps the agreement."""
+    for margin in torch.cat([torch.zeros(1), leads.flatten().quantile(torch.linspace(0, 1, 201))]).tolist():
+        out = leads >= margin
+        out[-1] = True
+        first = out.int().argmax(0)
+        if float(right.gather(0, first[None]).float().mean()) >= agreement:
+            return margin
+    return float(leads.max()) + 1.0
