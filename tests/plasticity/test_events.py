@@ -16,6 +16,7 @@ from spikeloom.plasticity import (
     Bounds,
     Eligibility,
     RewardSTDP,
+    ThreeFactor,
     additive,
     events,
     events_of,
@@ -23,6 +24,7 @@ from spikeloom.plasticity import (
     run_eligibility,
     run_reward,
     run_stdp,
+    run_three_factor,
 )
 from spikeloom.plasticity.events import Events
 
@@ -108,6 +110,34 @@ def test_reward(seed: int, rate: float, rule: STDP, tau_dopamine_ms: float | Non
     assert memory.dopamine[0] == pytest.approx(float(state.dopamine), abs=1e-12)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds,
+    rate=st.floats(0, 0.6),
+    decay=st.sampled_from([0.0, 0.9, 1.0]),
+    pre_decay=st.sampled_from([0.0, 0.7]),
+    shared=st.booleans(),
+    dt_ms=st.sampled_from([1.0, 2.5]),
+    cut=st.integers(0, STEPS - 2),
+)
+def test_three_factors(seed: int, rate: float, decay: float, pre_decay: float, shared: bool, dt_ms: float, cut: int) -> None:
+    """Whole, and in two parts."""
+    rule = ThreeFactor(decay, pre_decay)
+    (pre, gain), signal = trains(seed, rate), train(STEPS, 1 if shared else OUTPUTS, seed + 2, 0.3)
+    signal = signal * torch.randn(signal.shape, generator=generator(seed), dtype=torch.float64)
+    weights, state = start(seed), rule.init(1, INPUTS, OUTPUTS, pre)
+    for before, answer, got in zip(pre, gain, signal, strict=True):
+        change, state = rule.step(state, before[None], answer[None], got[None])
+        weights = weights + change
+    given_ms = [events_of(each, dt_ms) for each in (pre, gain, signal)]
+    found, _ = run_three_factor(rule, start(seed), *given_ms, dt_ms=dt_ms, shared=shared)
+    torch.testing.assert_close(found, weights, **CLOSE)
+    first, then = zip(*(halves(each, cut * dt_ms) for each in given_ms), strict=True)
+    found, memory = run_three_factor(rule, start(seed), *first, dt_ms=dt_ms, shared=shared)
+    found, _ = run_three_factor(rule, found, *then, dt_ms=dt_ms, shared=shared, memory=memory)
+    torch.testing.assert_close(found, weights, **CLOSE)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, cut=st.integers(0, STEPS - 2))
 def test_a_run_in_two_parts_is_the_run(seed: int, cut: int) -> None:
@@ -168,6 +198,10 @@ def test_events_that_are_none_are_refused() -> None:
         run_eligibility(Eligibility(5.0), 1, 1, one, late, 10.0)
     with pytest.raises(DataError, match="between the steps"):
         run_reward(RewardSTDP(PAIR, 0.5), torch.zeros(1, 1), events([0.5], [0]), one, one, 10.0)
+    with pytest.raises(DataError, match="between the steps of the three-factor rule"):
+        run_three_factor(ThreeFactor(0.9), torch.zeros(1, 1), one, one, events([0.5], [0]))
+    with pytest.raises(DataError, match="not there"):
+        run_three_factor(ThreeFactor(0.9), torch.zeros(2, 1), one, one, events([2.0], [1]), shared=True)
     _, memory = run_stdp(PAIR, torch.zeros(1, 1), one, late)
     with pytest.raises(DataError, match="before the end of what is remembered"):
         run_stdp(PAIR, torch.zeros(1, 1), one, late, memory)

@@ -16,7 +16,7 @@ to, but by functions whose names end in `_`. A spike of k levels counts as k spi
     homeostasis   synaptic scaling and thresholds: `Homeostasis`
     step_size     each synapse's own step, weights of a norm: `StepSize`, `normalised`
     rounding      changes of weights on integer grids: `moved_at_random`, `changed_at_random`, `Residual`
-    events        the same from lists of events: `run_stdp`, `run_eligibility`, `run_reward` (`event_loops`: what numba compiles)
+    events        the same from lists of events: `run_stdp`, `run_eligibility`, `run_reward`, `run_three_factor` (`event_loops`: numba)
     curves        textbook curves of all of these
 """
 
@@ -49,6 +49,7 @@ from spikeloom.plasticity.rounding import (
 from spikeloom.plasticity.stdp import STDP, STDPState
 from spikeloom.plasticity.step_size import StepSize, StepSizeState, normalised
 from spikeloom.plasticity.three_factor import ThreeFactor, ThreeFactorState, feedback, psi_inside
+from spikeloom.plasticity.three_factor_events import ThreeFactorMemory, run_three_factor
 from spikeloom.plasticity.trace import Trace, decay_of, half_life_ms
 from spikeloom.plasticity.window import Window, WindowState, credits_of, windowed
 
@@ -76,6 +77,7 @@ __all__ = [
     "StepSize",
     "StepSizeState",
     "ThreeFactor",
+    "ThreeFactorMemory",
     "ThreeFactorState",
     "Trace",
     "Window",
@@ -99,6 +101,7 @@ __all__ = [
     "run_eligibility",
     "run_reward",
     "run_stdp",
+    "run_three_factor",
     "windowed",
     "with_codes",
 ]

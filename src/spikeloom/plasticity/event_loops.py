@@ -213,3 +213,51 @@ def reward(weights, marks, last, dopamine, traces, seen, pre, post, rewards, tau
         p, q, r = p_end, q_end, r_end
         if now >= until:
             return
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _faded(marks, seen, j, now, decay):
+    """Row j of the marks as it stands at `now`."""
+    marks[j] *= decay ** (now - seen[j])
+    seen[j] = now
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _gathered(held, seen, pre, first, now, decay):
+    """x̄ with the spikes up to `now` from `first` on, each at the step of its neuron's last one; where the later ones begin."""
+    time, neuron, level = pre
+    while first < time.shape[0] and time[first] <= now:
+        i = neuron[first]
+        held[i] = held[i] * decay ** (time[first] - seen[i]) + level[first]
+        seen[i] = time[first]
+        first += 1
+    return first
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def three_factor(weights, marks, held, seen, pre, gain, signal, decays, shared):
+    """Changes `weights` and `marks` [out, in], x̄ `held` [in] and `seen` (the steps at which x̄ and the rows of marks stand); a `shared`
+    signal is for all neurons."""
+    seen_pre, seen_post = seen
+    decay, pre_decay = decays
+    (gain_time, gain_neuron, gain_level), (time, neuron, level) = gain, signal
+    p, q = 0, 0
+    for event in range(time.shape[0] + 1):
+        now = time[event] if event < time.shape[0] else np.inf
+        while q < gain_time.shape[0] and gain_time[q] <= now:
+            p = _gathered(held, seen_pre, pre, p, gain_time[q], pre_decay)
+            j = gain_neuron[q]
+            _faded(marks, seen_post, j, gain_time[q], decay)
+            for i in range(held.shape[0]):
+                marks[j, i] += gain_level[q] * held[i] * pre_decay ** (gain_time[q] - seen_pre[i])
+            q += 1
+        if event == time.shape[0]:
+            break
+        for j in range(weights.shape[0]):
+            if shared or j == neuron[event]:
+                _faded(marks, seen_post, j, now, decay)
+                weights[j] += level[event] * marks[j]
+    _gathered(held, seen_pre, pre, p, np.inf, pre_decay)

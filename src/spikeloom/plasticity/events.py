@@ -2,8 +2,8 @@
 Plasticity driven by events: lists of (time, neuron, level) instead of a step for every tick, the same weights to float64's accuracy.
 
 `run_stdp` and `run_eligibility` take events at any time, on the grid of steps or between its points; `run_reward` only on the grid, since
-(3) of `reward` sums over steps. A run answers with its state, from which the next goes on as if nothing had lain between. One stream at a
-time (B = 1). Traces decay when they are read (`event_loops`).
+(3) of `reward` sums over steps, and `three_factor_events` likewise. A run answers with its state, from which the next goes on as if nothing
+had lain between. One stream at a time (B = 1). Traces decay when they are read (`event_loops`).
 
 An event costs a pass over the neuron's synapses; a reward costs one over all synapses.
 """
@@ -107,12 +107,12 @@ def run_stdp(
     Raises DataError for neurons that are not there, and for events that do not come after those remembered.
     """
     outputs, inputs = weights.shape
-    _check(weights, pre, post)
-    w, memory = _numbers(weights), _stdp_memory(memory, inputs, outputs)
-    _check_start(memory.seen_ms[0], pre.time_ms, post.time_ms)
+    check_neurons(weights, pre, post)
+    w, memory = numbers_of(weights), _stdp_memory(memory, inputs, outputs)
+    check_start(memory.seen_ms[0], pre.time_ms, post.time_ms)
     taus = (rule.tau_plus_ms, rule.tau_x_ms, rule.tau_minus_ms, rule.tau_y_ms)
-    _loops().stdp(w, *memory, pre.arrays(), post.arrays(), taus, _amounts(rule), _limits(rule.bounds), rule.nearest)
-    return _tensor(w, weights), memory
+    loops().stdp(w, *memory, pre.arrays(), post.arrays(), taus, _amounts(rule), _limits(rule.bounds), rule.nearest)
+    return tensor_of(w, weights), memory
 
 
 def run_eligibility(
@@ -122,14 +122,14 @@ def run_eligibility(
 
     Raises DataError for events later than that or not after those remembered, and for neurons that are not there.
     """
-    _check(torch.empty(outputs, inputs), pre, post)
+    check_neurons(torch.empty(outputs, inputs), pre, post)
     _check_end(until_ms, pre.time_ms, post.time_ms)
     if memory is None:
         memory = EligibilityMemory(np.zeros((outputs, inputs)), np.zeros(inputs), (np.full(inputs, -np.inf), np.full(outputs, -np.inf)))
-    _check_start(max(each.max(initial=-np.inf) for each in memory.seen_ms), pre.time_ms, post.time_ms)
+    check_start(max(each.max(initial=-np.inf) for each in memory.seen_ms), pre.time_ms, post.time_ms)
     marks, held, seen = memory.marks.copy(), memory.held.copy(), tuple(each.copy() for each in memory.seen_ms)
     tau_pre = 0.0 if rule.tau_pre_ms is None else rule.tau_pre_ms
-    _loops().eligibility(marks, held, seen, pre.arrays(), post.arrays(), rule.tau_ms, tau_pre, rule.gain, until_ms)
+    loops().eligibility(marks, held, seen, pre.arrays(), post.arrays(), rule.tau_ms, tau_pre, rule.gain, until_ms)
     return torch.from_numpy(marks.copy()), EligibilityMemory(marks, held, (seen[0], seen[1]))
 
 
@@ -149,21 +149,21 @@ def run_reward(
     """
     outputs, inputs = weights.shape
     dt_ms = rule.stdp.dt_ms
-    _check(weights, pre, post)
+    check_neurons(weights, pre, post)
     _check_end(until_ms, pre.time_ms, post.time_ms, rewards.time_ms)
-    given = [_on_grid(each, dt_ms) for each in (pre, post, rewards)]
+    given = [on_grid(each, dt_ms, "reward-modulated STDP") for each in (pre, post, rewards)]
     until = float(np.rint(until_ms / dt_ms))
     if memory is None:
         none, start = np.zeros((outputs, inputs)), np.full((outputs, inputs), -1.0)
         memory = RewardMemory(none, start, np.array([0.0, -1.0]), _stdp_memory(None, inputs, outputs))
-    _check_start(memory.last.max(initial=-1.0) * dt_ms, pre.time_ms, post.time_ms, rewards.time_ms)
-    w, marks, last, dopamine = _numbers(weights), memory.marks.copy(), memory.last.copy(), memory.dopamine.copy()
+    check_start(memory.last.max(initial=-1.0) * dt_ms, pre.time_ms, post.time_ms, rewards.time_ms)
+    w, marks, last, dopamine = numbers_of(weights), memory.marks.copy(), memory.last.copy(), memory.dopamine.copy()
     held = _stdp_memory(memory.stdp, inputs, outputs)
     taus = tuple(tau / dt_ms for tau in (rule.stdp.tau_plus_ms, rule.stdp.tau_x_ms, rule.stdp.tau_minus_ms, rule.stdp.tau_y_ms))
     decays = (decay_of(rule.tau_eligibility_ms, dt_ms), rule.dopamine_decay)
     told = (_amounts(rule.stdp), rule.stdp.nearest, decays, rule.rate, _limits(rule.bounds), until)
-    _loops().reward(w, marks, last, dopamine, *held, given[0], given[1], (given[2][0], given[2][2]), taus, *told)
-    return _tensor(w, weights), RewardMemory(marks, last, dopamine, held)
+    loops().reward(w, marks, last, dopamine, *held, given[0], given[1], (given[2][0], given[2][2]), taus, *told)
+    return tensor_of(w, weights), RewardMemory(marks, last, dopamine, held)
 
 
 def _amounts(rule: STDP) -> tuple[float, ...]:
@@ -184,15 +184,17 @@ def _stdp_memory(memory: STDPMemory | None, inputs: int, outputs: int) -> STDPMe
     return STDPMemory((r1, r2, o1, o2), memory.seen_ms.copy())
 
 
-def _on_grid(given: Events, dt_ms: float) -> tuple[Numbers, NDArray[np.int64], Numbers]:
+def on_grid(given: Events, dt_ms: float, rule: str) -> tuple[Numbers, NDArray[np.int64], Numbers]:
+    """Times in whole steps, neurons, levels. DataError for events between the steps."""
     step, neuron, level = given.arrays(dt_ms)
     whole = np.rint(step)
     if len(step) and (np.abs(step - whole).max() > 1e-6 or whole[0] < 0):
-        raise DataError("events between the steps of reward-modulated STDP", allowed=f"multiples of dt_ms = {dt_ms:g}, from 0 on")
+        raise DataError(f"events between the steps of {rule}", allowed=f"multiples of dt_ms = {dt_ms:g}, from 0 on")
     return whole, neuron, level
 
 
-def _check(weights: Tensor, pre: Events, post: Events) -> None:
+def check_neurons(weights: Tensor, pre: Events, post: Events) -> None:
+    """Raises DataError for events of a neuron that weights [out, in] do not have."""
     for name, given, size in (("presynaptic", pre, weights.shape[1]), ("postsynaptic", post, weights.shape[0])):
         if len(given.neuron) and int(given.neuron.max()) >= size:
             raise DataError(f"{name} events of a neuron that is not there", found=int(given.neuron.max()), allowed=f"0 to {size - 1}")
@@ -204,22 +206,25 @@ def _check_end(until_ms: float, *times_ms: Numbers) -> None:
         raise DataError("events after the end", found=f"{last:g} ms", allowed=f"up to {until_ms:g} ms")
 
 
-def _check_start(known_ms: float, *times_ms: Numbers) -> None:
+def check_start(known_ms: float, *times_ms: Numbers) -> None:
+    """Raises DataError for events that do not come after those remembered."""
     first = min((float(each[0]) for each in times_ms if len(each)), default=np.inf)
     if first <= known_ms:
         raise DataError("events before the end of what is remembered", found=f"{first:g} ms", allowed=f"after {known_ms:g} ms")
 
 
-def _numbers(weights: Tensor) -> Numbers:
+def numbers_of(weights: Tensor) -> Numbers:
+    """A copy in float64."""
     return weights.detach().cpu().double().numpy().copy()
 
 
-def _tensor(numbers: Numbers, like: Tensor) -> Tensor:
+def tensor_of(numbers: Numbers, like: Tensor) -> Tensor:
+    """The numbers in the kind of `like`."""
     return torch.from_numpy(numbers).to(like)
 
 
 @cache
-def _loops() -> Any:
+def loops() -> Any:
     """The compiled loops; importing them takes seconds the first time, so nothing does before events come."""
     from spikeloom.plasticity import event_loops
 
