@@ -199,16 +199,17 @@ def guards(name: str, outputs: Forbidden) -> Iterator[Row]:
 
 
 def thrown(decide: Any, env_id: str, limits: Mapping[str, Forbidden]) -> dict[str, Any]:
-    """What became of a policy in a fuzzed world: how often each limit was crossed, and steps spent beyond it; episodes and returns."""
+    """What became of a policy in a fuzzed world: how often each limit was crossed, and steps spent beyond it; steps played (100,000 or a
+    few more; moments of resetting are none), episodes and returns."""
     env = fuzzed(env_id, WORLDS, seed=3)
     seen, infos = env.reset(seed=3)
     beyond = {what: np.zeros(WORLDS, bool) for what in limits}
     entered, steps = dict.fromkeys(limits, 0), dict.fromkeys(limits, 0)
-    waiting, returns, running = np.zeros(WORLDS, bool), list[float](), np.zeros(WORLDS)
-    for _ in range(STEPS // WORLDS):
+    waiting, returns, running, played = np.zeros(WORLDS, bool), list[float](), np.zeros(WORLDS), 0
+    while played < STEPS:
         seen, rewards, ended, cut, infos = env.step(decide(seen))
         running = np.where(waiting, 0.0, running + rewards)
-        over = (ended | cut) & ~waiting
+        over, played = (ended | cut) & ~waiting, played + int((~waiting).sum())
         for what, crossed in limits.items():
             now = crossed(infos["truth"]) & ~waiting
             entered[what] += int((now & ~beyond[what]).sum())
@@ -216,7 +217,8 @@ def thrown(decide: Any, env_id: str, limits: Mapping[str, Forbidden]) -> dict[st
             beyond[what] = now & ~over
         returns += running[over].tolist()
         waiting = over
-    return {"entered": entered, "steps": steps, "episodes": len(returns), "mean return": round(float(np.mean(returns)), 1)}
+    facts = {"played": played, "episodes": len(returns), "mean return": round(float(np.mean(returns)), 1)}
+    return {"entered": entered, "steps": steps, **facts}
 
 
 def main() -> None:
