@@ -11,7 +11,7 @@ from tests.agent.learners import agent
 from tests.agent.worlds import Clock, clocks
 
 from spikeloom.agent.agent import Agent
-from spikeloom.agent.living import live, lived
+from spikeloom.agent.living import live, lived, settled
 from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.worlds import world
 
@@ -71,3 +71,10 @@ def test_buffers_that_are_written_to_again_do_no_harm() -> None:
     plain = lived(made, made.init(2), clocks([2, 3], "Disabled"), 20, 0)
     shared = SyncVectorEnv([lambda: Clock(0, 2), lambda: Clock(1, 3)], copy=False, autoreset_mode=AutoresetMode.DISABLED)
     assert same(plain, lived(made, made.init(2), shared, 20, 0))
+
+
+def test_the_steps_of_settling_can_be_counted() -> None:
+    """Eight episodes of three steps in each of two environments; a moment of resetting is no step."""
+    made, taken = agent(), list[int]()
+    settled(made, made.init(2), clocks([3, 3]), 16, 0, watch=lambda moment: taken.append(int(moment.playing.sum())))
+    assert sum(taken) == 48

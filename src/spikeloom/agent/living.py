@@ -23,7 +23,7 @@ from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.trials import Score
-from spikeloom.datasets.episodes import Act, autoreset_of, checked, gathered, played, shares, wandering
+from spikeloom.datasets.episodes import Act, Moment, autoreset_of, checked, gathered, played, shares, wandering
 from spikeloom.datasets.spaces import Discrete, acted, readable
 
 OWN_SEED = 20_000
@@ -93,18 +93,30 @@ def lived(
 
 
 def settled(
-    agent: Agent, state: AgentState, env: Any, episodes: int = 64, seed: int | None = None, log: Log | None = None
+    agent: Agent,
+    state: AgentState,
+    env: Any,
+    episodes: int = 64,
+    seed: int | None = None,
+    log: Log | None = None,
+    watch: Callable[[Moment], None] | None = None,
 ) -> tuple[Score, tuple[Score, ...]]:
     """The weights to keep, with the body they act in, and the scores of those that it was between: what it began with (as converted, or as
     a person taught it), in the body that it was taught with and in the one that is believed now; the best of all trials; the weights of
     now. Each acts its best in a share of the environments for so many episodes in all. Of the same mean the older ones are kept. What the
-    agent's guard vetoes goes to the `log`."""
+    agent's guard vetoes goes to the `log`; `watch` is told of every moment."""
     taught, body = agent.body, state.body
     tried = [(agent.begun, taught), (agent.begun, body), (state.origin, body), (agent.best(state), body), (state.weights, body)]
     arms = [(arm, own) for place, (arm, own) in enumerate(tried) if not any(arm is w and own == b for w, b in tried[:place])]
     rows = np.arange(env.num_envs) % len(arms)
     act = Keeping(Acting(*(agent.network(arm, own) for arm, own in arms), owner=rows), agent.policy.action, agent.guard, log)
-    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, act.note)
+
+    def noted(moment: Moment) -> None:
+        act.note(moment)
+        if watch is not None:
+            watch(moment)
+
+    found = returns(act, env, max(episodes, env.num_envs), seed if seed is not None else OWN_SEED, noted)
     owner = np.repeat(rows, shares(max(episodes, env.num_envs), env.num_envs))
     scores = tuple(_score(arm, own, found[owner == place]) for place, (arm, own) in enumerate(arms))
     return max(scores, key=lambda score: score.mean), scores
