@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from tests.agent.balancing import balancing
+from tests.pipeline.test_acting import policy as random_policy
 from typer.testing import CliRunner
 
 from spikeloom import load, pipeline
+from spikeloom.agent import open_policy
 from spikeloom.agent.rules import load_rules
 from spikeloom.cli import app
 
@@ -137,3 +141,50 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:
     result = run("policy:nowhere", "--env", "CartPole-v1", "--output", str(tmp_path / "out"))
     assert result.exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+def leaning(folder: Path) -> str:
+    """A policy that pushes to where a pole leans: what rounding loses near the upright shows in its return."""
+    address, generator = random_policy(folder), torch.Generator().manual_seed(0)
+    signs = torch.tensor([1.0, -1.0]).repeat(8)
+    first = signs[:, None] * torch.tensor([0.0, 0.0, 1.0, 0.1]) * (0.5 + torch.rand(16, 1, generator=generator))
+    last = torch.stack([-signs, signs])
+    layers = {"layers.0.weight": first, "layers.0.bias": torch.zeros(16), "layers.1.weight": last, "layers.1.bias": torch.zeros(2)}
+    save_file(layers, folder / "model.safetensors")
+    return address
+
+
+def converted(source: str, out: Path, *arguments: str) -> Any:
+    said = ["convert", source, "--timesteps", "1", "--levels", "3", "--samples", "20", "--calibration-samples", "100"]
+    return CliRunner().invoke(app, [*said, *arguments, "--output-dir", str(out)], env={"COLUMNS": "140"})
+
+
+def test_convert_chooses_by_return_what_becomes_of_membranes(tmp_path: Path) -> None:
+    source, env = leaning(tmp_path / "source"), ("--dataset", "env:CartPole-v1")
+    result = converted(source, tmp_path / "auto", *env, "--json")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.stdout)
+    assert metrics == json.loads((tmp_path / "auto" / "metrics.json").read_text())
+    kept, means = metrics["residue"]["kept"], metrics["residue"]["returns"]
+    assert means["carry"] != means["reset"]
+    assert kept == max(means, key=means.get) == open_policy(tmp_path / "auto").residue
+    other = "carry" if kept == "reset" else "reset"
+    result = converted(source, tmp_path / "said", *env, "--residue", other)
+    assert f"membranes between decisions: {other}" in result.stdout
+    assert open_policy(tmp_path / "said").residue == other
+    carries = tmp_path / ("auto" if kept == "carry" else "said")
+    refused = run(str(carries), "--env", "CartPole-v1", "--output", str(tmp_path / "out"))
+    assert refused.exit_code == 2
+    assert "--residue reset" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_residue_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+    for source, word, said in (
+        (random_policy(tmp_path / "source"), "keep", "reset, carry, auto"),
+        ("zoo:digits-cnn", "carry", "policies alone"),
+    ):
+        result = converted(source, tmp_path / "out", "--residue", word)
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr
+        assert not (tmp_path / "out").exists()

@@ -33,7 +33,7 @@ from spikeloom.agent.guarding import KEPT, Keeping
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, foreseen, settled, usual_of
 from spikeloom.agent.logbook import Episode, Event, Logbook
-from spikeloom.agent.policy import Acting, Policy
+from spikeloom.agent.policy import Acting, Policy, check_learns
 from spikeloom.agent.reliving import EVERY, relived
 from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.rules.instructions import Instructions
@@ -179,9 +179,10 @@ def adapt(
     to the result of an unbroken one.
 
     Raises DataError for an environment of other spaces than the policy's and for observations or rewards that are no numbers or explode;
-    ConfigError for unknown shifts, and for checkpoints of another adaptation.
+    ConfigError for unknown shifts, for a policy that an agent cannot teach, and for checkpoints of another adaptation.
     """
     course, told = course or Course(), instructions or Instructions()
+    check_learns(policy)
     usual_world, changed = world(env_id, course.environments), world(env_id, course.environments, shifts)
     check_same((policy.observation, policy.action), spaces_within(usual_world, env_id), env_id)
     agreed = {"environment": env_id, "shifts": dict(shifts), **_plain(course)} | ({"rules": told.text} if told.text else {})

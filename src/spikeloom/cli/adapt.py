@@ -66,6 +66,7 @@ def adapt(
         progress("starting", 0, 0)
         from spikeloom.agent.adapting import Course, adapt
         from spikeloom.agent.learning import Learning
+        from spikeloom.agent.policy import check_learns
         from spikeloom.agent.rules import load_instructions
         from spikeloom.agent.worlds import parsed, world
         from spikeloom.cli import adapted, policies
@@ -97,6 +98,7 @@ def adapt(
         if resume and not known:
             raise ConfigError("there is nothing to go on from", found=f"no {begun}", todo="begin anew, without --resume")
         policy = policies.policy_from(str(begun) if known else source, env_id, levels, 0, progress)
+        check_learns(policy)
         check_folder(output_dir)
         if not known:
             policy.save(begun)
