@@ -12,7 +12,7 @@ from tests.pipeline.test_acting import policy as random_policy
 from typer.testing import CliRunner
 
 from spikeloom import load, pipeline
-from spikeloom.agent import open_policy
+from spikeloom.agent import Course, Learning, adapting, open_policy
 from spikeloom.agent.rules import load_rules
 from spikeloom.cli import app
 
@@ -125,6 +125,9 @@ def test_a_person_who_is_not_understood_is_told_so_before_any_work(saved: Path, 
         (["--env", "CartPole-v99"], "no such environment"),
         (["--episodes", "10"], "out of range"),
         (["--plastic", "sometimes"], "when weights learn"),
+        (["--discount", "1.5"], "discount is out of range"),
+        (["--divergence", "0"], "divergence is out of range"),
+        (["--rate", "nan"], "rate is out of range"),
         (["--resume"], "nothing to go on from"),
     ],
 )
@@ -135,6 +138,23 @@ def test_what_is_wrong_is_said_before_any_work(saved: Path, tmp_path: Path, argu
     assert said in result.stderr
     assert result.stderr.startswith("error: ") or "\nerror: " in result.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_numbers_it_learns_by_are_those_that_were_asked_for(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the benchmark on LunarLander, and the library's own where nobody says."""
+    courses = list[Course]()
+
+    def adapt(policy: Any, env_id: str, shifts: Any, course: Course, **more: Any) -> Any:
+        courses.append(course)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapting, "adapt", adapt)
+    asked = ("--rate", "0.03", "--discount", "0.995", "--divergence", "0.02", "--exploration", "0.75", "--plastic", "always")
+    for options in (asked, ()):
+        assert run(str(saved), "--env", "CartPole-v1", *options, "--output", str(tmp_path / "out")).exit_code == 130
+    assert courses[0].learning == Learning(rate=0.03, discount=0.995, divergence=0.02)
+    assert (courses[0].exploration, courses[0].plastic) == (0.75, "always")
+    assert courses[1].learning == Learning()
 
 
 def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:
