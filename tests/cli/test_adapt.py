@@ -81,7 +81,10 @@ def test_a_person_guards_and_teaches(saved: Path, tmp_path: Path) -> None:
     (guard,) = metrics["guards"]
     assert (guard["name"], guard["when"]) == ("near the end", "x > 0.1")
     rows = [json.loads(line) for line in (out / "vetoes.jsonl").read_text().splitlines()]
-    assert 0 < guard["lived"] == len(rows) < metrics["decisions"]["lived"]
+    counts = {when: sum(row["when"] == when for row in rows) for when in ("frozen", "taught", "lived", "adapted")}
+    assert {when: counts[when] for when in ("frozen", "lived", "adapted")} == {when: guard[when] for when in ("frozen", "lived", "adapted")}
+    assert sum(counts.values()) == len(rows)
+    assert 0 < guard["lived"] < metrics["decisions"]["lived"]
     assert {(row["guard"], row["wanted"], row["taken"]) for row in rows} == {("near the end", "push right", "push left")}
     assert all(row["observation"]["x"] > 0.1 for row in rows)
     assert metrics["taught"]["after"] > metrics["taught"]["before"]
