@@ -148,7 +148,8 @@ def test_an_interrupted_run_with_guards_and_rules_ends_as_an_unbroken_one(tmp_pa
     """With rules that help little, so that episodes are short."""
     weak = "guards: [{name: right, when: x > 0.02, never: push right}]\nrules: [{when: theta < -0.1, then: push right}]"
     course = dataclasses.replace(COURSE, episodes=48, settling=8, plastic="always", every=20)
-    whole = adapt(balancing(), ENV, SHIFT, course, instructions=person(weak))
+    whole = adapt(balancing(), ENV, SHIFT, course, instructions=person(weak), checkpoints=tmp_path / "whole")
+    tmp_path = tmp_path / "again"
 
     def pull(what: str, done: int, total: int) -> None:
         if what.startswith("adapting") and done >= 30:
@@ -157,6 +158,8 @@ def test_an_interrupted_run_with_guards_and_rules_ends_as_an_unbroken_one(tmp_pa
     with pytest.raises(PluggedOutError):
         adapt(balancing(), ENV, SHIFT, course, instructions=person(weak), progress=pull, checkpoints=tmp_path)
     assert list(tmp_path.glob("seed-0/state.json")), "nothing was kept"
+    with (tmp_path / "seed-0" / "vetoes.jsonl").open("a") as file:
+        file.write("written after the last checkpoint\n")
     for other in (None, person(weak.replace("0.02", "0.03"))):
         with pytest.raises(ConfigError, match="another adaptation"):
             adapt(balancing(), ENV, SHIFT, course, instructions=other, checkpoints=tmp_path, resume=True)
@@ -167,6 +170,14 @@ def test_an_interrupted_run_with_guards_and_rules_ends_as_an_unbroken_one(tmp_pa
     assert other is not None
     assert sum(one.counts.values()) > 0
     assert one.told() == other.told()
+    texts = [[path.read_text() for path in each.vetoes] for each in (whole, again)]
+    assert texts[0] == texts[1]
+    logs = (whole.guarded, None, one, whole.best.judged)
+    counted = [None if log is None else sum(log.counts.values()) for log in logs]
+    assert [len(text.splitlines()) for place, text in enumerate(texts[0]) if place != 1] == [
+        count for count in counted if count is not None
+    ]
+    assert texts[0][1], "the taught network was judged in the changed world as well"
 
 
 def test_checkpoints_of_another_adaptation_are_refused(tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ def test_bad_input_is_one_clear_error() -> None:
         made.step(made.init(8), arrival(rewards=np.ones(8)))
     with pytest.raises(ConfigError, match="one step for a decision"):
         agent(of=policy(timesteps=2))
+    with pytest.raises(ConfigError, match=r"(?s)begin at rest.*carry.*--residue reset"):
+        agent(of=policy().replaced(residue="carry"))
     with pytest.raises(ConfigError, match="when an agent learns"):
         agent("sometimes")
     with pytest.raises(ConfigError, match="share"):

@@ -2,6 +2,7 @@
 
 import json
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ from gymnasium.spaces import MultiDiscrete
 from tests.agent.learners import Bandit, agent, arrival, policy
 
 from spikeloom.agent import returns
-from spikeloom.agent.guarding import Keeping, lines, within
+from spikeloom.agent.guarding import Keeping, within
 from spikeloom.agent.living import live, settled, usual_of
 from spikeloom.agent.logbook import Logbook
 from spikeloom.agent.policy import Acting
 from spikeloom.agent.rules import Log, Names, guards_from
 from spikeloom.agent.store import copied
+from spikeloom.agent.vetoes import VetoFile, joined, worded
 from spikeloom.datasets.spaces import Discrete
+from spikeloom.errors import ProgramError, ResourceError
 
 NAMES = Names(("a", "b", "c"), ("no", "yes"))
 NUMBERS = Names(("a", "b", "c"), ("u",), continuous=True)
@@ -118,15 +121,55 @@ def test_a_life_counts_every_veto_and_keeps_the_last_in_full() -> None:
     assert 0 < book.vetoes.counts["stop"] == len(book.vetoes.vetoes) <= (seen[:, 1] > 0).sum()
     assert [each.step for each in short.vetoes.vetoes] == [each.step for each in book.vetoes.vetoes[-3:]]
     assert short.vetoes.counts == book.vetoes.counts
-    first = lines(book.vetoes, 5, Discrete(2))[0]
+    first = worded(book.vetoes.vetoes[0], NEVER_NO, Discrete(2))
     row = next(place for place in range(len(seen)) if np.allclose(seen[place], list(first["observation"].values())))
     assert actions[row] == 1
-    assert (first["seed"], first["guard"], first["wanted"], first["taken"]) == (5, "stop", "no", "yes")
+    assert (first["guard"], first["wanted"], first["taken"]) == ("stop", "no", "yes")
     told = json.loads(json.dumps(book.told()))
     again = Logbook(state, told, NEVER_NO, keep=10_000)
     assert again.vetoes is not None
     assert again.vetoes.told() == book.vetoes.told()
     assert again.vetoes.vetoes == book.vetoes.vetoes
+
+
+def vetoed(file: VetoFile, steps: int) -> Log:
+    """The file's log after so many steps of eight vetoes each."""
+    log, seen = file.log(), np.ones((8, 3), np.float32)
+    assert log is not None
+    for _ in range(steps):
+        log.note(seen, within(ALWAYS, seen, torch.tensor([[1.0, 0.0]] * 8), np.zeros(8, np.int64), Discrete(2)))
+    return log
+
+
+def test_every_veto_is_written_and_memory_holds_few(tmp_path: Path) -> None:
+    file = VetoFile(tmp_path / "seed-0" / "vetoes.jsonl", ALWAYS, Discrete(2), {"when": "lived", "seed": 0})
+    log = vetoed(file, 200)
+    assert log.counts["stop"] == 1600
+    assert (len(log.vetoes), len(file.waiting)) == (0, 600)
+    assert file.flush() == file.paths[0].stat().st_size
+    rows = [json.loads(line) for line in file.paths[0].read_text().splitlines()]
+    assert [(row["step"], row["environment"]) for row in rows] == [(step, place) for step in range(200) for place in range(8)]
+    assert {(row["when"], row["seed"], row["wanted"], row["taken"]) for row in rows} == {("lived", 0, "no", "yes")}
+
+
+def test_what_was_written_after_a_checkpoint_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "vetoes.jsonl"
+    file = VetoFile(path, ALWAYS, Discrete(2), {})
+    vetoed(file, 1)
+    size, kept = file.flush(), path.read_text()
+    vetoed(file, 1)
+    assert file.flush() == 2 * size
+    again = VetoFile(path, ALWAYS, Discrete(2), {}, size)
+    assert path.read_text() == kept
+    vetoed(again, 1)
+    again.flush()
+    assert path.read_text() == kept * 2
+    joined((path, path), tmp_path / "all.jsonl")
+    assert (tmp_path / "all.jsonl").read_text() == kept * 4
+    with pytest.raises(ProgramError, match="checkpoint"):
+        VetoFile(path, ALWAYS, Discrete(2), {}, 10**6)
+    with pytest.raises(ResourceError, match="cannot write"):
+        VetoFile(path / "below", ALWAYS, Discrete(2), {})
 
 
 def test_vetoes_are_of_the_episodes_that_count() -> None:
@@ -146,7 +189,8 @@ def test_actions_are_numbered_as_the_environment_numbers_them() -> None:
     assert found.wanted.tolist() == [4, 3]
     log = Log(ALWAYS, 5)
     log.note(seen, found)
-    assert [(each["wanted"], each["taken"]) for each in lines(log, 0, Discrete(2, start=3))] == [("no", "yes")]
+    said = [worded(each, ALWAYS, Discrete(2, start=3)) for each in log.vetoes]
+    assert [(each["wanted"], each["taken"]) for each in said] == [("no", "yes")]
 
 
 def test_the_usual_world_and_what_is_settled_are_guarded_too() -> None:

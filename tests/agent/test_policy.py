@@ -1,13 +1,14 @@
 """A policy's decisions: membranes between them, actions of every kind, and spaces that have to fit."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.agent.worlds import clocks, network
 
-from spikeloom.agent import Continuous, Discrete, Policy, Signal, acted, policy_of, with_residue
+from spikeloom.agent import Continuous, Discrete, Policy, Signal, acted, open_policy, policy_of, with_residue
 from spikeloom.datasets.environment import environments
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.simulate import primary
@@ -138,3 +139,17 @@ def test_residue_is_chosen_by_return() -> None:
     assert means == {"reset": 2.0, "carry": 2.0}
     with pytest.raises(ConfigError, match="one of two"):
         carrying().replaced(residue="keep")
+
+
+def test_the_folder_says_what_becomes_of_membranes(tmp_path: Path) -> None:
+    """Whatever the network said of itself before; one that says nothing rests."""
+    carried = carrying()
+    carried.save(tmp_path / "carry")
+    opened = open_policy(tmp_path / "carry")
+    assert opened.residue == "carry"
+    assert (opened.observation, opened.action) == (carried.observation, carried.action)
+    opened.replaced(residue="reset").save(tmp_path / "reset")
+    assert open_policy(tmp_path / "reset").residue == "reset"
+    assert policy_of(opened.model, residue="reset").residue == "reset"
+    assert policy_of(network(4, 2), environments("CartPole-v1")).residue == "reset"
+    assert "policy" not in carried.replaced(residue="reset").told().program.settings

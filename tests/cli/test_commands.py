@@ -44,7 +44,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def convert(settings: Settings, *, progress: Callable[[str, int, int], None]) -> Any:
         seen.append(settings)
         progress("training the ANN: epoch 1/2", 1, 2)
-        return SimpleNamespace(folder=settings.output_dir, metrics=METRICS)
+        network = SimpleNamespace(program=SimpleNamespace(settings={}))
+        return SimpleNamespace(folder=settings.output_dir, metrics=METRICS, snn=network)
 
     def evaluate(folder: Path, dataset: str | None = None, **options: Any) -> Any:
         seen.append((folder, dataset, options))
@@ -135,7 +136,7 @@ def test_what_networks_bear_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_options_of_convert_are_settings_or_about_the_command_itself() -> None:
-    own = {"config", "as_json", "debug", "allow_pickle", "resume"}
+    own = {"config", "as_json", "debug", "allow_pickle", "resume", "residue"}  # residue: the agent's, of which the pipeline knows nothing
     assert set(inspect.signature(convert_command).parameters) - own <= set(OVERRIDES)
 
 

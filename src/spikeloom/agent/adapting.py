@@ -33,7 +33,7 @@ from spikeloom.agent.guarding import KEPT, Keeping
 from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, foreseen, settled, usual_of
 from spikeloom.agent.logbook import Episode, Event, Logbook
-from spikeloom.agent.policy import Acting, Policy
+from spikeloom.agent.policy import Acting, Policy, check_learns
 from spikeloom.agent.reliving import EVERY, relived
 from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.rules.instructions import Instructions
@@ -43,6 +43,7 @@ from spikeloom.agent.store import Kept, copied, load_state, save_state
 from spikeloom.agent.tail import Weights
 from spikeloom.agent.teaching import Taught, done_by, instructed, obeyed, reminded
 from spikeloom.agent.trials import Score
+from spikeloom.agent.vetoes import VetoFile
 from spikeloom.agent.worlds import world
 from spikeloom.datasets.environment import spaces_within
 from spikeloom.datasets.episodes import Act, at_random
@@ -113,6 +114,7 @@ class Life:
     lived: Log | None = None
     judged: Log | None = None
     obeyed: float | None = None
+    vetoes: tuple[Path, ...] = ()
 
     @property
     def body(self) -> Body | None:
@@ -137,7 +139,7 @@ class Lesson:
 class Adaptation:
     """Returns in the usual world (of the network, of random actions, of its ANN where that was kept) and of the frozen network in the
     changed one, its cost a decision there, and the lives; `guarded` is what guards did to the frozen network there, `lesson` what rules
-    were taught."""
+    were taught, `vetoes` the files (`agent.vetoes`) of all that guards took in the changed world, where there are checkpoints."""
 
     environment: str
     shifts: Mapping[str, float | str]
@@ -152,6 +154,7 @@ class Adaptation:
     instructions: Instructions = dataclasses.field(default_factory=Instructions)
     guarded: Log | None = None
     lesson: Lesson | None = None
+    vetoes: tuple[Path, ...] = ()
 
     @property
     def best(self) -> Life:
@@ -179,9 +182,10 @@ def adapt(
     to the result of an unbroken one.
 
     Raises DataError for an environment of other spaces than the policy's and for observations or rewards that are no numbers or explode;
-    ConfigError for unknown shifts, and for checkpoints of another adaptation.
+    ConfigError for unknown shifts, for a policy that an agent cannot teach, and for checkpoints of another adaptation.
     """
     course, told = course or Course(), instructions or Instructions()
+    check_learns(policy)
     usual_world, changed = world(env_id, course.environments), world(env_id, course.environments, shifts)
     check_same((policy.observation, policy.action), spaces_within(usual_world, env_id), env_id)
     agreed = {"environment": env_id, "shifts": dict(shifts), **_plain(course)} | ({"rules": told.text} if told.text else {})
@@ -193,9 +197,14 @@ def adapt(
     progress("the usual world", 1, 4)
     found = {name: returns(act, usual_world, judged) for name, act in _others(policy, usual_world, told.guard)}
     progress("the changed world, frozen", 2, 4)
-    frozen, seen, guarded = observed(policy, changed, judged, told.guard)
+    files = [
+        VetoFile(_within(checkpoints, f"vetoes-{when}.jsonl"), told.guard, policy.action, {"when": when}) for when in ("frozen", "taught")
+    ]
+    frozen, seen, guarded = observed(policy, changed, judged, told.guard, files[0].log())
     profile = policy.model.profile(_some(seen))
-    agent, lesson = _lesson(agent, told, usual, seen, changed, judged)
+    agent, lesson = _lesson(agent, told, usual, seen, changed, judged, files[1].log())
+    for file in files:
+        file.flush()
     progress("the usual world", 3, 4)
     critic = acquainted(agent, agent.init(course.environments), usual_world, course.acquaintance)
     agent = agent.replaced(forward=foreseen(agent, usual_world)) if course.diagnosed else agent
@@ -206,7 +215,8 @@ def adapt(
     for env in (usual_world, changed):
         env.close()
     ends = (found["usual"], found["chance"], found.get("ann"), frozen, profile, lives)
-    return Adaptation(env_id, dict(shifts), course, policy, *ends, told, guarded, lesson)
+    vetoes = tuple(path for file in files for path in file.paths) + tuple(path for life in lives for path in life.vetoes)
+    return Adaptation(env_id, dict(shifts), course, policy, *ends, told, guarded, lesson, vetoes)
 
 
 def _agent(policy: Policy, usual: Usual, course: Course, told: Instructions) -> Agent:
@@ -225,7 +235,9 @@ def _agent(policy: Policy, usual: Usual, course: Course, told: Instructions) -> 
     )
 
 
-def _lesson(agent: Agent, told: Instructions, usual: Usual, seen: ndarray, changed: Any, judged: int) -> tuple[Agent, Lesson | None]:
+def _lesson(
+    agent: Agent, told: Instructions, usual: Usual, seen: ndarray, changed: Any, judged: int, log: Log | None
+) -> tuple[Agent, Lesson | None]:
     """The agent that begins with what rules teach it, on states of the usual world and of the changed one."""
     if told.rules is None:
         return agent, None
@@ -233,7 +245,7 @@ def _lesson(agent: Agent, told: Instructions, usual: Usual, seen: ndarray, chang
     before = _obeys(agent, told.rules, agent.begun, met)
     _, taught = instructed(agent, agent.init(1), told.rules, np.concatenate([agent.body.observed(usual.observations.numpy()[:MET]), met]))
     agent = agent.replaced(begun=taught.weights)
-    found, own, _ = observed(agent.network(taught.weights), changed, judged, told.guard)
+    found, own, _ = observed(agent.network(taught.weights), changed, judged, told.guard, log)
     return agent, Lesson(
         taught, found, before, obeyed(told.rules, own[:MET], done_by(agent, taught.weights, own[:MET]), agent.policy.action)[1]
     )
@@ -260,13 +272,15 @@ def lived_once(
     known, folder = agent.known, None if checkpoints is None else checkpoints / f"seed-{seed}"
     begun = Kept(dataclasses.replace(agent.init(course.environments, seed), critic=critic), {}, {})
     kept = load_state(folder, known) if folder is not None and (folder / "state.json").is_file() else begun
-    book = Logbook(kept.state, kept.told.get("log"), told.guard, max(KEPT // course.seeds, 1))
+    facts = {"when": "lived", "seed": seed}
+    lived = VetoFile(_within(folder, "vetoes.jsonl"), told.guard, agent.policy.action, facts, int(kept.told.get("vetoes", 0)))
+    book = Logbook(kept.state, kept.told.get("log"), told.guard, max(KEPT // course.seeds, 1), lived.add)
     goal = course.episodes - max(course.settling, course.environments)
     state, first = kept.state, LIFE_SEED + 10_000 * seed
 
     def keep(now: AgentState, actions: ndarray, checksum: int) -> None:
         if folder is not None:
-            save_state(folder, now, known, {"log": book.told(), "checksum": checksum}, {"actions": actions})
+            save_state(folder, now, known, {"log": book.told(), "vetoes": lived.flush(), "checksum": checksum}, {"actions": actions})
 
     def watch(now: Any) -> bool:
         book.note(now)
@@ -285,19 +299,26 @@ def lived_once(
     changed = world(env_id, course.environments, shifts)
     score, _ = settled(agent, state, changed, course.settling, first + 5_000, book.vetoes)
     policy = agent.network(score.weights, score.body)
-    found, seen, judged = observed(policy, changed, max(course.judged, course.environments), told.guard)
+    last = VetoFile(_within(folder, "vetoes-adapted.jsonl"), told.guard, agent.policy.action, {"when": "adapted", "seed": seed})
+    found, seen, judged = observed(policy, changed, max(course.judged, course.environments), told.guard, last.log())
     changed.close()
+    for file in (lived, last):
+        file.flush()
     profile, changes = policy.model.profile(_some(seen)), changes_of(agent.tail, score.weights)
     said = None if told.rules is None else _obeys(agent, told.rules, score.weights, seen, score.body)
     life = Life(seed, tuple(book.episodes), tuple(book.events), policy, found, score, profile, changes, state.steps)
-    return dataclasses.replace(life, lived=book.vetoes, judged=judged, obeyed=said)
+    return dataclasses.replace(life, lived=book.vetoes, judged=judged, obeyed=said, vetoes=(*lived.paths, *last.paths))
+
+
+def _within(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / name
 
 
 def observed(
-    policy: Policy, env: Any, episodes: int, guard: Guard | None = None, seed: int = JUDGED_SEED
+    policy: Policy, env: Any, episodes: int, guard: Guard | None = None, log: Log | None = None, seed: int = JUDGED_SEED
 ) -> tuple[Float[ndarray, " m"], Float[ndarray, "n ..."], Log | None]:
-    """Returns of so many episodes of a policy's best actions within a guard, what was observed in them, and what the guard did."""
-    seen, act = list[ndarray](), Keeping(Acting(policy), policy.action, guard)
+    """Returns of so many episodes of a policy's best actions within a guard, what was observed in them, and what the guard did (`log`)."""
+    seen, act = list[ndarray](), Keeping(Acting(policy), policy.action, guard, log)
 
     def noting(observations: ndarray, fresh: ndarray) -> ndarray:
         seen.append(np.array(observations, np.float32))

@@ -31,7 +31,7 @@ from spikeloom.agent.forward import ForwardModel
 from spikeloom.agent.guarding import within
 from spikeloom.agent.learning import Learning, Step, learnt, stepped
 from spikeloom.agent.monitor import Monitor
-from spikeloom.agent.policy import Policy
+from spikeloom.agent.policy import Policy, check_learns
 from spikeloom.agent.rules.guard import Guard
 from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.tail import Tail, Weights
@@ -73,10 +73,8 @@ class Agent:
         """`exploration` is a share of the greatest entropy (of continuous actions, of half their range); `layers` how many of the last
         layers learn (None: all in a chain); `width` gives τ or σ itself. With a forward model (`living.foreseen`) it asks what of its
         body has changed before its weights learn. What is done keeps to the `guard`; `remind` teaches after each window, from what was
-        observed in it. ConfigError for a policy of T > 1, or what is out of range."""
-        if policy.steps != 1:
-            todo = "convert it at T = 1; its levels stand for steps"
-            raise ConfigError("an agent learns at one step for a decision", found=f"T = {policy.steps}", allowed="T = 1", todo=todo)
+        observed in it. ConfigError for a policy of T > 1, one that carries membranes between decisions, or what is out of range."""
+        check_learns(policy)
         if plastic not in PLASTIC:
             raise ConfigError("when an agent learns", found=plastic, allowed=", ".join(PLASTIC))
         if not 0 < exploration < 1:

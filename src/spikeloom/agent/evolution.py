@@ -33,7 +33,7 @@ from jaxtyping import Float
 from spikeloom.agent.contest import Contest, Outcome, leads, met, ring_of, set_up
 from spikeloom.agent.genes import Genome
 from spikeloom.agent.learning import Learning
-from spikeloom.agent.policy import Policy
+from spikeloom.agent.policy import Policy, check_learns
 from spikeloom.errors import ConfigError
 from spikeloom.evolve.bench import fired
 from spikeloom.evolve.evolution import Evolution
@@ -116,13 +116,16 @@ def evolve_agent(
     The answer depends on the policy, the contest, the breeding and its seed, not on executor or workers. With a `folder` the state is
     kept there after each generation, and a search that was stopped goes on to the same answer.
 
-    Raises ConfigError for settings that contradict each other (plasticity without adaptation; a policy of T > 1 that is to learn),
+    Raises ConfigError for settings that contradict each other (plasticity without adaptation; a policy that is to learn, of T > 1 or with
+    membranes carried between decisions),
     DataError where the world has other spaces, ResourceError where a disk is full or workers go on dying.
     """
     breeding = breeding or Breeding()
     check_executor(executor, workers)
     if breeding.plasticity and not contest.adaptation:
         raise ConfigError("plasticity is judged by what it learns", found="adaptation 0", allowed="episodes of adaptation")
+    if contest.adaptation:
+        check_learns(policy)
     told: dict[str, Any] = {"neurons": breeding.neurons, "plasticity": breeding.plasticity, "groups": breeding.groups}
     genome = Genome(policy, learning or Learning(), exploration, **told)
     with _kept(folder) as place, opened(executor, workers) as running:

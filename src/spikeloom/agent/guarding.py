@@ -8,7 +8,6 @@ The actor does not (`agent`): the score is of the action that was drawn, and tha
 from collections.abc import Callable
 from typing import Any, final
 
-import numpy as np
 from jaxtyping import Float, Num
 from numpy import ndarray
 from torch import Tensor
@@ -19,7 +18,7 @@ from spikeloom.datasets.episodes import Moment
 from spikeloom.datasets.spaces import Action, Discrete, acted
 
 KEPT = 10_000
-"""Vetoes that are kept in full, of all lives together; all are counted."""
+"""Vetoes that are kept in memory, of all lives together; all are counted, and written where there is a folder (`vetoes`)."""
 Tells = Callable[[ndarray, ndarray], Tensor]
 """(observations [E, ...], fresh [E]) → outputs [E, k]."""
 
@@ -61,25 +60,3 @@ class Keeping:
 def counted(log: Log | None) -> dict[str, Any]:
     """The counts of a log, as JSON has them."""
     return {} if log is None else {"states": log.states, "vetoes": dict(log.counts), "gave way": dict(log.conflicts)}
-
-
-def lines(log: Log, seed: int, action: Action) -> list[dict[str, Any]]:
-    """The vetoes that a log has in full, in words."""
-    names = log.guard.features.names
-    start = action.start if isinstance(action, Discrete) else 0
-
-    def said(done: int | tuple[float, ...]) -> Any:
-        return names.actions[done - start] if isinstance(done, int) else dict(zip(names.actions, done, strict=True))
-
-    return [
-        {
-            "seed": seed,
-            "step": each.step,
-            "environment": each.environment,
-            "guard": each.rule,
-            "observation": dict(zip(names.observations, (float(np.float32(v)) for v in each.observation), strict=True)),
-            "wanted": said(each.wanted),
-            "taken": said(each.taken),
-        }
-        for each in log.vetoes
-    ]

@@ -14,6 +14,7 @@ Sources: Barto, Sutton & Anderson 1983; Bellec et al. 2020 (reward-based e-prop)
 is that of PPO, Schulman et al. 2017, arXiv:1707.06347.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -24,6 +25,7 @@ from torch import Tensor
 from spikeloom.agent.critic import Critic, CriticState
 from spikeloom.agent.exploring import Exploration
 from spikeloom.agent.tail import Passed, Tail, Weights
+from spikeloom.errors import ConfigError
 from spikeloom.plasticity import StepSize, StepSizeState, credits_of
 from spikeloom.plasticity.batch import outer
 
@@ -48,7 +50,7 @@ class Step(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Learning:
-    """How windows are learnt from."""
+    """How windows are learnt from. ConfigError for numbers by which nothing is learnt."""
 
     rate: float = 0.1
     discount: float = 0.99  # γ
@@ -59,6 +61,13 @@ class Learning:
     clip: float = 0.2
     divergence: float = 0.06
     beta_square: float = 0.99
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "divergence"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"an agent's {name} is out of range", found=getattr(self, name), allowed="above 0")
+        if not 0 <= self.discount < 1:
+            raise ConfigError("an agent's discount is out of range", found=self.discount, allowed="0 to below 1")
 
     def init(self, weights: Weights) -> tuple[StepSizeState, ...]:
         """Step sizes before anything was learnt."""

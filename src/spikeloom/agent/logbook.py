@@ -2,11 +2,11 @@
 What happens in a life: the return of every episode, and what the agent did about it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, final
 
 from spikeloom.agent.living import Told
-from spikeloom.agent.rules.guard import Guard, Log
+from spikeloom.agent.rules.guard import Guard, Log, Veto
 from spikeloom.agent.state import AgentState
 
 NOTICED, TRIED, LED_BACK, CALMED, REWIRED = "drift noticed", "trial ended", "led back", "calmed", "body changed"
@@ -36,12 +36,19 @@ class Event(NamedTuple):
 @final
 class Logbook:
     """The episodes, events and vetoes of a life, from `state` on; `told` is what an earlier logbook wrote. Of the vetoes of `guard` the
-    last `keep` are in full."""
+    last `keep` are in full; `write` takes each."""
 
-    def __init__(self, state: AgentState, told: Mapping[str, Any] | None = None, guard: Guard | None = None, keep: int = 0) -> None:
+    def __init__(
+        self,
+        state: AgentState,
+        told: Mapping[str, Any] | None = None,
+        guard: Guard | None = None,
+        keep: int = 0,
+        write: Callable[[Veto], None] | None = None,
+    ) -> None:
         told = told or {"steps": 0, "episodes": [], "events": []}
         self.before, self.steps = state, int(told["steps"])
-        self.vetoes = None if guard is None else Log(guard, keep, told.get("vetoes"))
+        self.vetoes = None if guard is None else Log(guard, keep, told.get("vetoes"), write)
         self.episodes = [Episode(int(n), int(step), float(value), bool(explored)) for n, step, value, explored in told["episodes"]]
         self.events = [Event(int(n), int(step), str(what)) for n, step, what in told["events"]]
 

@@ -28,6 +28,7 @@ from spikeloom.agent.residue import Memory, decided
 from spikeloom.datasets.environment import spaces_within
 from spikeloom.datasets.episodes import Act
 from spikeloom.datasets.spaces import Action, Discrete, Signal, acted, check_same, readable, spaces_of
+from spikeloom.datasets.spaces import facts_of as spaces_told
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.simulate import SpikingModel, primary
 
@@ -97,9 +98,19 @@ class Policy:
 
         return act
 
+    def told(self) -> SpikingModel:
+        """The network, whose settings say the residue ("policy", "residue"): what `policy_of` reads."""
+        facts, model = self.model.program.settings, self.model
+        known = facts.get("policy") or {}
+        if known.get("residue", RESIDUES[0]) == self.residue:
+            return model
+        told = {**spaces_told(self.observation, self.action), **known, "residue": self.residue}
+        program = model.program.replaced(settings={**facts, "policy": told})
+        return SpikingModel(program, timesteps=model.timesteps, ann=model.ann, control=model.control)
+
     def save(self, folder: Path) -> None:
-        """The folder holds the policy: its network, which says its body, and its forward model where it has one."""
-        self.model.save(folder)
+        """The folder holds the policy: its network, which says its body and its residue, and its forward model where it has one."""
+        self.told().save(folder)
         if self.forward is not None:
             self.forward.save(folder)
 
@@ -138,15 +149,16 @@ def open_policy(folder: Path, env: Any = None) -> Policy:
 
 
 def policy_of(
-    model: SpikingModel, env: Any = None, *, residue: str = "reset", timesteps: int | None = None, forward: ForwardModel | None = None
+    model: SpikingModel, env: Any = None, *, residue: str | None = None, timesteps: int | None = None, forward: ForwardModel | None = None
 ) -> Policy:
     """The policy that a converted network is: its spaces are those its source had; of any other network those of `env`, a vector
-    environment.
+    environment. `residue` None is the one that its settings say, and reset where they say none.
 
     DataError where the environment's are others, or nobody says any; where the network's outputs are not as many as the actions need.
     ConfigError where its actions come late and `forward` is missing.
     """
     facts = model.program.settings
+    residue = residue or str((facts.get("policy") or {}).get("residue", RESIDUES[0]))
     if "policy" not in facts and env is not None:
         signal, action = spaces_within(env, _named(env))
         policy = Policy(model, signal, action, residue, timesteps)
@@ -177,3 +189,13 @@ def check_fits(policy: Policy) -> None:
     if outputs.dim() != 2 or outputs.shape[1] != wanted:
         found = f"outputs of shape {tuple(outputs.shape[1:])}"
         raise DataError("the network is no policy for these actions", found=found, allowed=f"{wanted} numbers for each observation")
+
+
+def check_learns(policy: Policy) -> None:
+    """Raises ConfigError for a policy that an agent cannot teach: one of T > 1, or one that carries membranes between decisions."""
+    if policy.steps != 1:
+        todo = "convert it at T = 1; its levels stand for steps"
+        raise ConfigError("an agent learns at one step for a decision", found=f"T = {policy.steps}", allowed="T = 1", todo=todo)
+    if policy.residue != "reset":
+        todo = 'convert it with --residue reset, or give policy.replaced(residue="reset")'
+        raise ConfigError("an agent learns from decisions that begin at rest", found=policy.residue, allowed="residue reset", todo=todo)

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,11 @@ def adapt(
     levels: Annotated[int, typer.Option(min=1, max=255, metavar="N", help="Levels of a neuron, where the policy is converted.")] = 31,
     layers: Annotated[int | None, typer.Option(min=1, metavar="L", help="How many of the last layers learn; all by default.")] = None,
     exploration: Annotated[float, option("X", "How much it explores, as a share of the most there is: between 0 and 1.")] = 0.85,
-    rate: Annotated[float | None, option("R", "The rate of learning; as the library's default.")] = None,
+    rate: Annotated[float | None, option("R", "The rate of learning; as the library's default, 0.1.")] = None,
+    discount: Annotated[float | None, option("G", "How much a reward one step later is worth; as the library's default, 0.99.")] = None,
+    divergence: Annotated[
+        float | None, option("NATS", "How far a window may move what it does; as the library's default, 0.06 nats.")
+    ] = None,
     plastic: Annotated[str, option("WORD", "When weights learn: 'on drift', 'always' or 'never'.")] = "on drift",
     diagnose: Annotated[
         bool, typer.Option("--diagnose/--no-diagnose", help="Ask first whether sensors or actions are wired otherwise, or late.")
@@ -66,6 +71,7 @@ def adapt(
         progress("starting", 0, 0)
         from spikeloom.agent.adapting import Course, adapt
         from spikeloom.agent.learning import Learning
+        from spikeloom.agent.policy import check_learns
         from spikeloom.agent.rules import load_instructions
         from spikeloom.agent.worlds import parsed, world
         from spikeloom.cli import adapted, policies
@@ -74,6 +80,7 @@ def adapt(
 
         if plastic not in WORDS:
             raise ConfigError("when weights learn", found=plastic, allowed=", ".join(WORDS))
+        numbers = {"rate": rate, "discount": discount, "divergence": divergence}
         shifts = parsed(shift or ())
         course = Course(
             episodes=episodes,
@@ -84,7 +91,7 @@ def adapt(
             exploration=exploration,
             layers=layers,
             plastic=plastic,
-            learning=Learning() if rate is None else Learning(rate=rate),
+            learning=replace(Learning(), **{name: value for name, value in numbers.items() if value is not None}),
             judged=judged,
             diagnosed=diagnose,
             settling=min(64, max(episodes // 8, 3)),
@@ -97,6 +104,7 @@ def adapt(
         if resume and not known:
             raise ConfigError("there is nothing to go on from", found=f"no {begun}", todo="begin anew, without --resume")
         policy = policies.policy_from(str(begun) if known else source, env_id, levels, 0, progress)
+        check_learns(policy)
         check_folder(output_dir)
         if not known:
             policy.save(begun)

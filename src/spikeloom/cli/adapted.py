@@ -3,7 +3,6 @@ What an adaptation leaves: metrics.json, story.json, report.html and the network
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +16,13 @@ from spikeloom.agent.adapting import Adaptation, Course, Life
 from spikeloom.agent.body import worded
 from spikeloom.agent.explaining import Explanation, explained, why_not
 from spikeloom.agent.filming import filmed
-from spikeloom.agent.guarding import Keeping, lines
+from spikeloom.agent.guarding import Keeping
 from spikeloom.agent.logbook import LED_BACK, NOTICED, TRIED
 from spikeloom.agent.policy import Acting
 from spikeloom.agent.rules import Log
+from spikeloom.agent.vetoes import joined
 from spikeloom.errors import ResourceError
-from spikeloom.ir import Progress, write_bytes, write_json
+from spikeloom.ir import Progress, write_json
 from spikeloom.report import AgentStory, clip, write_agent
 from spikeloom.report.numerals import percent, significant
 from spikeloom.simulate import ASSUMPTIONS, Profile
@@ -214,8 +214,7 @@ def publish(found: Adaptation, rules: Explanation | str, story: AgentStory, fold
     if not isinstance(rules, str):
         rules.save(folder)
     if found.instructions.guard is not None:
-        rows = [row for life in found.lives if life.lived for row in lines(life.lived, life.seed, found.policy.action)]
-        write_bytes(folder / "vetoes.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+        joined(found.vetoes, folder / "vetoes.jsonl")
     write_json(folder / "metrics.json", story.metrics)
     write_json(folder / "story.json", story.to_json())
     write_agent(story, folder / "report.html")

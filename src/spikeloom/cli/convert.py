@@ -90,6 +90,10 @@ def convert(
     train: Annotated[bool | None, flag("--train/--no-train", "Train the network here first.")] = None,
     epochs: Annotated[int | None, option("E", "Epochs of --train.")] = None,
     early_exit: Annotated[bool | None, flag("--early-exit/--no-early-exit", "Stop each sample once its answer is sure enough.")] = None,
+    residue: Annotated[
+        str | None,
+        option("WORD", "Policies: membranes between decisions go back to rest (reset), stay (carry), or auto, by return on env:."),
+    ] = None,
     sweep: Annotated[bool | None, flag("--sweep/--no-sweep", "Also measure other N and T, for a table and a chart in the report.")] = None,
     input_bits: Annotated[int | None, option("K", "logic_gated: thresholds an input value is compared with; 1 by default.")] = None,
     gates: Annotated[int | None, option("G", "logic_gated: gates in the place of a neuron; 1 by default.")] = None,
@@ -177,11 +181,20 @@ def convert(
         from spikeloom import pipeline
 
         settings = asked.settings(allow_pickle=allow_pickle, resume=resume)
+        if residue is not None:
+            from spikeloom.cli.policies import check_residue
+
+            check_residue(residue, settings.source)
         result = pipeline.convert(settings, progress=progress)
+        metrics = result.metrics
+        if "policy" in result.snn.program.settings:
+            from spikeloom.cli.policies import with_residue_of
+
+            metrics = with_residue_of(result, settings.dataset, residue, progress)
     if as_json:
-        emit(result.metrics)
+        emit(metrics)
         return
     from spikeloom.cli.summary import summary
 
-    output().print(summary(result.metrics, f"{settings.source} on {settings.dataset}"))
+    output().print(summary(metrics, f"{settings.source} on {settings.dataset}"))
     say(f"report: {result.folder / 'report.html'}")

@@ -1,5 +1,6 @@
 """
-What `adapt` begins with: a policy on spikes, from a saved network, an address, or one that is taught on the spot.
+What `adapt` begins with: a policy on spikes, from a saved network, an address, or one that is taught on the spot; and what `convert` says
+of one beside its network: what becomes of its membranes between decisions.
 """
 
 from collections.abc import Mapping
@@ -11,19 +12,24 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
-from spikeloom.agent import Act, Policy, acted, in_closed_loop, open_policy, policy_of
+from spikeloom.agent import Act, Policy, acted, in_closed_loop, open_policy, policy_of, with_residue
+from spikeloom.agent.policy import RESIDUES
 from spikeloom.agent.teacher import ENVIRONMENT, taught_cartpole
 from spikeloom.agent.worlds import world
 from spikeloom.capture import resolve
-from spikeloom.datasets.environment import spaces_within
+from spikeloom.datasets import parse_address
+from spikeloom.datasets.environment import environments, spaces_within
 from spikeloom.datasets.spaces import Spaces, check_same, spaces_of
 from spikeloom.errors import ConfigError
-from spikeloom.ir import Progress
-from spikeloom.pipeline import Settings, convert_model
+from spikeloom.ir import Progress, write_json
+from spikeloom.pipeline import Conversion, Settings, convert_model
 from spikeloom.simulate import SpikingModel, primary
 
 FITTED, ROUNDS = 20, 2
 """Episodes, and rounds, of the closed loop in which a policy is converted."""
+WORDS = (*RESIDUES, "auto")
+ACTS = ("sb3", "policy")
+"""Schemes of sources that say what they observe and do."""
 
 
 def facts_of(source: str | None) -> Mapping[str, Any]:
@@ -81,3 +87,30 @@ def acting(run: nn.Module, spaces: Spaces) -> Act:
             return acted(primary(run(torch.from_numpy(np.ascontiguousarray(observations, np.float32)))), spaces[1])
 
     return act
+
+
+def check_residue(word: str | None, source: str) -> None:
+    """Raises ConfigError for a word that is no residue, and for one that is asked of a network that does not act."""
+    if word is None:
+        return
+    if word not in WORDS:
+        raise ConfigError("what becomes of membranes between decisions", found=word, allowed=", ".join(WORDS))
+    if source.partition(":")[0] not in ACTS:
+        raise ConfigError("membranes between decisions are for policies alone", found=source, todo="leave out --residue")
+
+
+def with_residue_of(made: Conversion, address: str, word: str | None, progress: Progress) -> dict[str, Any]:
+    """The metrics of a converted policy, whose folder says now what becomes of its membranes between decisions: `word`, or, by return, in
+    the environment that it was converted on, what brings more. Of other networks, or without an environment, the metrics as they were."""
+    parsed = parse_address(address)
+    if "policy" not in made.snn.program.settings or (word in (None, "auto") and parsed.scheme != "env"):
+        return made.metrics
+    env = environments(parsed.place, FITTED) if parsed.scheme == "env" else None
+    progress("membranes between decisions: carried or reset", 0, 0)
+    policy, means = with_residue(policy_of(made.snn), env, word or "auto", FITTED)
+    if env is not None:
+        env.close()
+    policy.save(made.folder)
+    metrics = {**made.metrics, "residue": {"kept": policy.residue, "returns": dict(means)}}
+    write_json(made.folder / "metrics.json", metrics)
+    return metrics

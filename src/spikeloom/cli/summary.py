@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spikeloom.report.measure import measure_of
-from spikeloom.report.numerals import MISSING, count, decimal, duration, finite, joules, percent, probability
+from spikeloom.report.numerals import MISSING, count, decimal, duration, finite, joules, percent, probability, significant
 
 NETWORKS = {"ann": "ANN", "snn": "SNN", "control": "control"}
 
@@ -77,6 +77,9 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         measure = measure_of(before)
         operations = count(before["synaptic_operations"])
         said.append(f"before: {measure.name.lower()} {measure.written(measure.of(before)['snn'], 2)}, {operations} synaptic operations")
+    if residue := metrics.get("residue"):
+        means = ", ".join(f"{name} {significant(value)}" for name, value in residue["returns"].items())
+        said.append(f"membranes between decisions: {residue['kept']}" + (f" (mean return: {means})" if means else ""))
     if chips := metrics.get("chips"):
         was, now = (", ".join(percent(value, 1) for value in chips[key]) for key in ("before", "after"))
         said.append(f"accuracy on chips it has not seen: {now}; before: {was}")

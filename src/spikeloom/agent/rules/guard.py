@@ -18,7 +18,7 @@ reinforcement learning via shielding.
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -171,11 +171,11 @@ class Guard:
 class Log:
     """What guards did: `steps` and `states` seen, vetoes and conflicts of each guard, and the last vetoes in full."""
 
-    def __init__(self, guard: Guard, keep: int, told: Mapping[str, Any] | None = None) -> None:
-        """`told` is what an earlier log of the same guards wrote."""
+    def __init__(self, guard: Guard, keep: int, told: Mapping[str, Any] | None = None, write: Callable[[Veto], None] | None = None) -> None:
+        """`told` is what an earlier log of the same guards wrote; `write` takes every veto, kept or not."""
         none = dict.fromkeys((each.name for each in guard.constraints), 0)
         told = told or {"steps": 0, "states": 0, "counts": none, "conflicts": none, "vetoes": []}
-        self.guard, self.keep = guard, keep
+        self.guard, self.keep, self.write = guard, keep, write
         self.steps, self.states = int(told["steps"]), int(told["states"])
         self.vetoes = [_veto(*each) for each in told["vetoes"]]
         self.counts, self.conflicts = ({name: int(told[key][name]) for name in none} for key in ("counts", "conflicts"))
@@ -192,8 +192,11 @@ class Log:
             rule = names[decision.by[place]]
             wanted, taken = _plain(decision.wanted[place]), _plain(decision.taken[place])
             self.counts[rule] += 1
-            self.vetoes.append(Veto(self.steps, place, rule, tuple(seen[place].tolist()), wanted, taken))
-            logger.debug("veto: %s", self.vetoes[-1])
+            veto = Veto(self.steps, place, rule, tuple(seen[place].tolist()), wanted, taken)
+            self.vetoes.append(veto)
+            if self.write is not None:
+                self.write(veto)
+            logger.debug("veto: %s", veto)
         for name, gave_way in zip(names, decision.conflicts.sum(1).tolist(), strict=True):
             self.conflicts[name] += gave_way
         del self.vetoes[: max(0, len(self.vetoes) - self.keep)]
