@@ -114,7 +114,9 @@ TIMM = """
     efficientvit_m0@64 fastvit_t8@64 efficientformer_l1@224 efficientformerv2_s0@224 shvit_s1@64 swiftformer_xs@64 mobilevit_xxs@64
     mobilevitv2_050@64 levit_128s@224 vit_tiny_patch16_224@32 deit_tiny_patch16_224@32 mixer_s32_224@64 resmlp_12_224@32
     gmlp_ti16_224@32 swin_tiny_patch4_window7_224@56 pit_ti_224@64 cait_xxs24_224@32 xcit_nano_12_p16_224@32 visformer_tiny@64
-    tiny_vit_5m_224@64 sequencer2d_s@64
+    tiny_vit_5m_224@64 sequencer2d_s@64 coat_lite_tiny@64 coat_tiny@64 crossvit_tiny_240@240 twins_svt_small@64 twins_pcpvt_small@64
+    volo_d1_224@64 tnt_s_patch16_224@32 nest_tiny@64 mvitv2_tiny@64 gcvit_xxtiny@64 davit_tiny@64 maxvit_pico_rw_256@64 caformer_s18@64
+    convit_tiny@32 legacy_senet154@64 pnasnet5large@96 nextvit_small@64
 """
 
 SMALLER: dict[str, dict[str, Any]] = {
@@ -128,6 +130,17 @@ SMALLER: dict[str, dict[str, Any]] = {
     "timm:cait_xxs24_224": {"img_size": 32, "depth": 2},
     "timm:xcit_nano_12_p16_224": {"img_size": 32, "depth": 2},
     "timm:visformer_tiny": {"img_size": 64},
+    "timm:coat_lite_tiny": {"img_size": 64},
+    "timm:coat_tiny": {"img_size": 64},
+    "timm:twins_svt_small": {"img_size": 64},
+    "timm:twins_pcpvt_small": {"img_size": 64},
+    "timm:volo_d1_224": {"img_size": 64},
+    "timm:tnt_s_patch16_224": {"img_size": 32, "depth": 2},
+    "timm:nest_tiny": {"img_size": 64},
+    "timm:mvitv2_tiny": {"img_size": 64},
+    "timm:gcvit_xxtiny": {"img_size": 64},
+    "timm:maxvit_pico_rw_256": {"img_size": 64},
+    "timm:convit_tiny": {"img_size": 32},
     "timm:nasnetalarge": {"stem_size": 16, "num_features": 192},
     "timm:botnet26t_256": {"img_size": 128},
 }

@@ -117,9 +117,10 @@ def page(findings: Sequence[Finding], known: Mapping[str, Architecture]) -> str:
     whole, apart = families(findings, known)
     head = f"""# Coverage: which models convert
 
-Made by `{COMMAND}`; do not edit. Every image classifier of transformers, the smallest ones of the families of torchvision and timm,
-and language models, encoders, decoders and towers of transformers, each built from its configuration with small random weights,
-captured, checked, converted (Scale-and-Fire, T=1, thresholds by maximum), and compared with the ANN on the calibration samples.
+Made by `{COMMAND}`; do not edit. Every image classifier of transformers, one or two of the smallest of each family of
+torchvision and timm that is listed, and language models, encoders, decoders and towers of transformers, each built from its
+configuration with small random weights, captured, checked, converted (Scale-and-Fire, T=1, thresholds by maximum), and compared with
+the ANN on the calibration samples.
 
 Error: ‖snn − ann‖ / ‖ann‖ of the logits, or of the last hidden states. *Equal*: no floating operation, error at most {EQUAL_ERROR:.0%} at
 N={FINE} levels, and falling with N as a quantiser's must (N={COARSE} beside it; 4 times is ideal). *Of differences*: the same, the mean
@@ -130,6 +131,9 @@ over samples taken out. *Close*: errors add up over the layers of a random netwo
 """
     old = sum(not found.commit for found in findings)
     head += f"\n{old} rows were measured at {EARLIER}, which was not kept; the others say theirs in the results.\n" if old else ""
+    measured = {found.address for found in findings}
+    waiting = [f"`{address}`" for address in known if address not in measured]
+    head += f"\nListed since, and not measured yet: {', '.join(waiting)}.\n" if waiting else ""
     groups = {group: [found for found in findings if known[found.address].group == group] for group in ABOUT}
     return "\n".join([head, *(_group(group, members) for group, members in groups.items() if members)])
 
