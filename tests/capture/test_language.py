@@ -17,7 +17,12 @@ SMALL |= {"max_position_embeddings": 32, "initializer_range": 0.3}
 GROUPED = {**SMALL, "num_key_value_heads": 1}
 GEMMA = {**GROUPED, "head_dim": 8, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]}
 MODERN = {**SMALL, "local_attention": 6, "global_attn_every_n_layers": 2, "pad_token_id": 0}
+FAR = {**SMALL, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+T5 = {"d_model": 16, "num_layers": 2, "num_heads": 2, "d_kv": 8, "d_ff": 24, "vocab_size": 29}
 MODELS = [
+    ("T5EncoderModel", T5, (MASK,)),
+    ("DebertaModel", FAR, (MASK,)),
+    ("DebertaV2Model", {**FAR, "position_buckets": 4}, (MASK,)),
     ("BertModel", SMALL, (MASK,)),
     ("RobertaModel", SMALL, (MASK,)),
     ("CLIPTextModel", SMALL, (CAUSAL,)),
@@ -61,6 +66,18 @@ def test_a_captured_reader_gives_what_the_model_gives_at_any_length(name: str, o
     for length, expected in wanted.items():
         found = program.module()(*inputs_of(texts(length), reader.structure))
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "options"), [row[:2] for row in MODELS[:3]], ids=[name for name, _, _ in MODELS[:3]])
+def test_what_a_mask_hides_changes_nothing_by_distance_either(name: str, options: dict[str, Any]) -> None:
+    built = model(name, options)
+    real = torch.tensor([[1] * 5 + [0] * 4] * 2)
+    with torch.no_grad():
+        wanted = built(input_ids=texts(9), attention_mask=real).last_hidden_state[:, :5]
+        reader = Reader(built)
+        tokens, positions, mask = inputs_of(texts(9), reader.structure)
+        found = reader(tokens, positions, mask.masked_fill(real[:, None, None] == 0, HIDDEN))[:, :5]
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_a_window_hides_what_lies_farther_back() -> None:

@@ -43,6 +43,12 @@ def test_those_that_are_named_run(root: Path) -> None:
     assert (root / "ran").read_text() == "runtime "
 
 
+def test_transformers_is_another_name_of_vision(root: Path) -> None:
+    (root / "benchmarks" / "runtime.py").rename(root / "benchmarks" / "vision.py")
+    assert run("transformers").stdout.splitlines() == ["benchmark vision"]
+    assert "another name of" in run("--help").stdout
+
+
 def test_one_that_fails_does_not_stop_the_others(root: Path) -> None:
     (root / "benchmarks" / "coverage.py").write_text("raise SystemExit(4)")
     result = run()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikeloom.convert import Spike, Unfold
-from spikeloom.convert.channels import channel_axis, channels_of
+from spikeloom.convert.channels import channel_axis, channels_of, fixed
 from spikeloom.ir import Context, calls, constant_name, population, run
 from spikeloom.neuron import Axis
 
@@ -105,6 +105,11 @@ def test_channels_lie_where_the_value_was_made_to_have_them(case: str) -> None:
 def test_channels_are_counted_over_all_their_axes() -> None:
     node = next(iter(calls(captured(nn.ReLU(), 2, 3, 5, 4).graph)))
     assert [channels_of(node, axis) for axis in (1, 3, (1, 3), (3, 1), 4, (1, 4))] == [3, 4, 12, 12, 0, 0]
+
+
+def test_a_size_that_varies_is_no_channel_axis() -> None:
+    node = next(iter(calls(captured(nn.ReLU(), 2, 3, 5, 4).graph)))
+    assert [fixed(node, axis, {5}) for axis in (1, 2, (1, 3), (1, 2), (2, 3), 4)] == [1, 4, (1, 3), 1, 3, 4]
 
 
 def test_populations_have_a_scale_for_each_channel_and_scores_one_a_head_or_one_for_all() -> None:

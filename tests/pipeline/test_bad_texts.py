@@ -94,7 +94,7 @@ def test_a_model_of_tokens_that_no_task_reads_and_one_of_two_texts_are_told(fold
     MambaForCausalLM(MambaConfig(**sizes)).save_pretrained(save_tokenizer(tmp_path / "mamba"))
     sizes = {"vocab_size": VOCABULARY, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
     T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(save_tokenizer(tmp_path / "t5"))
-    for name, said in (("mamba", "takes tokens, but not as models do"), ("t5", "reads one text to write another")):
+    for name, said in (("mamba", "takes tokens, but not as models do"), ("t5", "reads one sequence to write another")):
         code, _, told = ran(
             "convert", f"hf:{tmp_path / name}", "--dataset", f"text:{folder / 'book.txt'}", "--output-dir", tmp_path / "out"
         )

@@ -13,7 +13,7 @@ from spikeloom.capture import load
 from spikeloom.datasets import Text
 from spikeloom.errors import DataError
 from spikeloom.ir import Dialect, Program
-from spikeloom.pipeline import Conversion, Settings, convert, evaluate
+from spikeloom.pipeline import Conversion, Settings, convert, convert_model, evaluate
 from spikeloom.pipeline.evaluation import evaluate as tallied
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.sentences import Embeddings, evaluate_sentences, pooled, rank_agreement, similarities
@@ -123,3 +123,26 @@ def test_padding_counts_for_nothing(ann: Program) -> None:
     tally: Any = Embeddings(Networks(snn, 1))
     tally.add(structure(ann, tokens, real), real)
     torch.testing.assert_close(tally.parts[1][0][:1], snn(tokens[:1, :4]).mean(1), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("T5EncoderModel", {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8, "d_ff": 24}),
+        ("DebertaModel", {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}),
+        ("DebertaV2Model", {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 4}),
+    ],
+)
+@torch.no_grad()
+def test_encoders_that_know_distances_are_converted_for_texts_of_any_length(name: str, options: dict[str, Any]) -> None:
+    import transformers
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 32}
+    chosen = getattr(transformers, name)
+    torch.manual_seed(0)
+    model = chosen(chosen.config_class(**options if "d_model" in options else sizes | options, vocab_size=23, initializer_range=0.3)).eval()
+    x = torch.randint(3, 23, (8, 13), generator=torch.Generator().manual_seed(0))
+    snn = convert_model(model, x, Settings(timesteps=1, levels=255, compensate=False, calibration_samples=8))
+    for tokens in (x, x[:, :7]):
+        assert functional.cosine_similarity(snn(tokens), model(tokens).last_hidden_state, dim=-1).mean() > 0.99
+    assert snn.audit(x).all_spiking

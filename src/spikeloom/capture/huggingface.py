@@ -1,7 +1,8 @@
 """
 `hf:<hub id or folder>`: models of the transformers library, built from config.json and safetensors; code beside them never runs.
 
-An image classifier is built where the configuration's model type has one, else the architecture the configuration names. Attention is
+An image classifier is built where the configuration's model type has one, else the architecture the configuration names. Of a text model
+with a head the model beneath it is read; `hf:<folder>#encoder`, `#text` and `#vision` are parts of larger models (`parts`). Attention is
 transformers' "eager" form, so that its products and its softmax stand in the graph one by one.
 
 Source: https://huggingface.co/docs/transformers.
@@ -21,7 +22,9 @@ import torch
 from torch import nn
 
 from spikeloom.capture.hub import hub_folder
+from spikeloom.capture.language import LENGTH, Reader, example, makes_its_mask
 from spikeloom.capture.opened import WAYS_ON, Opened, Request, path_of, seeded, why
+from spikeloom.capture.parts import TOWERS, apart, beneath, part_of, parts_of
 from spikeloom.capture.pictures import of_hugging_face
 from spikeloom.capture.shim import shim_torchvision
 from spikeloom.errors import ResourceError, SourceError
@@ -35,10 +38,12 @@ def open_hf(target: str, request: Request) -> Opened:
     """
     The model of a folder or hub id, with its weights unless the request brings or forbids them.
 
-    SourceError: no such model, a configuration transformers does not know or that needs code of its own, weights missing or damaged.
+    SourceError: no such model or part of it, a configuration transformers does not know or that needs code of its own, weights missing or
+    damaged.
     """
     transformers = _library()
-    folder = _folder(target, request)
+    whole, part = apart(target)
+    folder = _folder(whole, request)
     config = _config(transformers, folder)
     if request.untrained and request.classes is not None:
         config.num_labels = request.classes
@@ -47,9 +52,24 @@ def open_hf(target: str, request: Request) -> Opened:
         model: Any = _random(build, config, request.seed) if request.untrained else _pretrained(build, config, folder)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False
-    if (task := reading_task(model)) is not None:
-        return _reader(f"hf:{target}", model, folder, "random" if request.untrained else str(target), task)
-    return _opened(f"hf:{target}", model, folder, "random" if request.untrained else str(target))
+    chosen = _read_alone(model) if part is None else part_of(model, part)
+    weights = ("random" if request.untrained else whole) + _beside(model, chosen, part)
+    if (task := reading_task(chosen)) is not None:
+        return _reader(f"hf:{target}", chosen, folder, weights, task)
+    return _opened(f"hf:{target}", chosen, folder, weights)
+
+
+def _read_alone(model: Any) -> Any:
+    """The model beneath a head where that reads texts, else the model itself."""
+    base = beneath(model)
+    return model if reading_task(base) is None else base
+
+
+def _beside(model: Any, chosen: Any, part: str | None) -> str:
+    """What is said of weights that are read in part."""
+    if chosen is model:
+        return ""
+    return f" ({type(model).__name__}, without its head)" if part is None else f" (the {part} part of {type(model).__name__})"
 
 
 def _library() -> Any:
@@ -168,7 +188,7 @@ def _opened(address: str, model: Any, folder: Path, weights: str) -> Opened:
     name = model.main_input_name
     size = size if prepared is None else prepared["size"]
     text = name == "input_ids"
-    shape = (TOKENS,) if text else None if size is None else (channels, *size)
+    shape = (TOKENS,) if text else _of_sound(model) if name == "input_features" else None if size is None else (channels, *size)
     vocabulary = int(model.config.get_text_config().vocab_size) if text else None
     return Opened(
         address,
@@ -184,13 +204,20 @@ def _opened(address: str, model: Any, folder: Path, weights: str) -> Opened:
     )
 
 
+def _of_sound(model: Any) -> tuple[int, int] | None:
+    """The shape of a spectrogram that a speech encoder takes whole; its first convolutions halve the number of frames."""
+    bins, frames = getattr(model.config, "num_mel_bins", None), getattr(model.config, "max_source_positions", None)
+    return (int(bins), 2 * int(frames)) if bins and frames else None
+
+
 def reading_task(model: Any) -> str | None:
-    """What a model that reads a text through transformers' attention interface does with it; None for any other."""
-    name = type(model).__name__
-    takes = inspect.signature(model.forward).parameters
-    if model.main_input_name != "input_ids" or not {"position_ids", "attention_mask"} <= set(takes) or model.config.is_encoder_decoder:
+    """What a model does with a text that it reads by tokens and a mask from outside (`language.Reader`); None for any other."""
+    name, takes = type(model).__name__, inspect.signature(model.forward).parameters
+    if model.main_input_name != "input_ids" or "attention_mask" not in takes or "decoder_input_ids" in takes or parts_of(model) == TOWERS:
         return None
-    if not getattr(model, "_supports_attention_backend", False):
+    if name.endswith(("EncoderModel", "Encoder", "Stack")) and not model.config.is_decoder:
+        return "feature-extraction" if model._can_set_attn_implementation() else None
+    if "position_ids" not in takes or not (getattr(model, "_supports_attention_backend", False) or makes_its_mask(model)):
         return None
     if name.endswith(("CausalLM", "LMHeadModel")):
         return "text-generation"
@@ -217,8 +244,6 @@ def of_module(model: Any) -> Opened | None:
 
 def _reader(address: str, model: Any, folder: Path | None, weights: str, task: str) -> Opened:
     """A reader of tokens, as a function of tokens, positions and mask."""
-    from spikeloom.capture.language import LENGTH, Reader, example
-
     reader, config = Reader(model), model.config.get_text_config()
     bos, eos = getattr(config, "bos_token_id", None), getattr(config, "eos_token_id", None)
     context = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)

@@ -3,14 +3,17 @@ Language models and other readers of tokens, captured so that attention stays re
 
     forward(input_ids [B, L], position_ids [B, L], attention_mask [B, 1, L, L], window_mask [B, 1, L, L])
 
-Positions and masks (0 where a token may look, very low where not) come in from outside, and lengths vary: the same program reads
-a whole text at once or, with keys and values kept, token by token. Attention runs through transformers' own interface as products,
-a mask added, and a softmax; neither caches nor mask building stand in the graph. A model whose layers look through a window, all
-or some, says so itself: it asks the interface for its masks, and the reader gives it the input that tells the one it asked for.
+Positions and masks (0 where a token may look, very low where not) come in from outside, and lengths vary; a model that knows its
+tokens' distances alone (T5) leaves the positions unread. The same program reads a whole text at once or, with keys and values kept,
+token by token. Attention runs through transformers' own interface as products, a mask added, and a softmax; neither caches nor mask
+building stand in the graph. A model whose layers look through a window, all or some, says so itself: it asks the interface for its
+masks, and the reader gives it the input that tells the one it asked for. DeBERTa, which asks nobody, is asked for its mask (`masked_by`).
 
 Source: https://huggingface.co/docs/transformers/attention_interface.
 """
 
+import inspect
+import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -41,9 +44,11 @@ def attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     softcap: float | None = None,
+    position_bias: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Softmax attention in plain operations: queries [B, H, L, D], keys and values [B, G, L, D] shared by H/G heads each."""
+    """Softmax attention in plain operations: queries [B, H, L, D], keys and values [B, G, L, D] shared by H/G heads each; T5 and its
+    kin add a bias by distance [1, H, L, L] to the scores."""
     if kwargs.get("s_aux") is not None:
         raise UnsupportedError("attention sinks are not converted yet", found=type(module).__name__)
     shared = query.shape[1] // key.shape[1]
@@ -52,6 +57,8 @@ def attention(
     scores = torch.matmul(query, key.transpose(2, 3)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
+    if position_bias is not None:
+        scores = scores + position_bias
     if attention_mask is not None:
         scores = scores + attention_mask
     weights = torch.softmax(scores, dim=-1)
@@ -75,6 +82,40 @@ def _giving(give: Giver) -> Generator[None]:
         yield
     finally:
         _giver.reset(token)
+
+
+def makes_its_mask(model: Any) -> bool:
+    """Whether a model multiplies its mask out itself, beside transformers' interface, as DeBERTa does."""
+    return callable(getattr(getattr(model, "encoder", None), "get_attention_mask", None))
+
+
+def masked_by(own: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The mask, true where a token may look, that the reader at work gives; else the model's own."""
+
+    def everywhere(_: int, __: int, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= 0) & (key >= 0)
+
+    def asked(real: Tensor) -> Tensor:
+        give = _giver.get(None)
+        found = None if give is None else give(everywhere, None)
+        return own(real) if found is None else found > HIDDEN / 2
+
+    return asked
+
+
+@contextmanager
+def whole_span(model: Any) -> Generator[None]:
+    """Inside, DeBERTa looks distances up in its whole table: the part that it cuts out by a text's length gives the same."""
+    home, name = sys.modules[type(model).__module__], "compute_attention_span"
+    own = getattr(home, name, None)
+    if own is None:
+        yield
+        return
+    setattr(home, name, lambda query, key, span: span)
+    try:
+        yield
+    finally:
+        setattr(home, name, own)
 
 
 def seen(kind: str, distance: Tensor) -> Tensor:
@@ -111,9 +152,13 @@ class Reader(nn.Module):
 
         AttentionInterface.register(ATTENTION, attention)
         AttentionMaskInterface.register(ATTENTION, mask)
-        model.set_attn_implementation(ATTENTION)
+        if makes_its_mask(model):
+            model.encoder.get_attention_mask = masked_by(model.encoder.get_attention_mask)
+        else:
+            model.set_attn_implementation(ATTENTION)
         use_dense_experts(model)
-        self.model, self.first = model, first_position(model)
+        takes = inspect.signature(model.forward).parameters
+        self.model, self.first, self.is_placed = model, first_position(model), "position_ids" in takes
         asked = self._asked()
         if not 1 <= len(set(asked.values())) == len(asked) <= len(_MASKS):
             found = ", ".join(asked.values()) or "it asks for no mask"
@@ -123,12 +168,12 @@ class Reader(nn.Module):
     def forward(self, input_ids: Tensor, position_ids: Tensor, attention_mask: Tensor, window_mask: Tensor | None = None) -> Tensor:
         """[B, L] to logits [B, L, V] (or hidden states [B, L, C])."""
         given = {sight(kind)[1]: each for kind, each in zip(self.masks, (attention_mask, window_mask), strict=False)}
-        with _giving(lambda _, window: given[window]):
+        with _giving(lambda _, window: given[window]), whole_span(self.model):
             return self._read(input_ids, position_ids)
 
     def _read(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        real = torch.ones_like(positions)
-        found = self.model(input_ids=tokens, position_ids=positions + self.first, attention_mask=real, use_cache=False)
+        placed = {"position_ids": positions + self.first} if self.is_placed else {}
+        found = self.model(input_ids=tokens, attention_mask=torch.ones_like(positions), use_cache=False, **placed)
         return found.logits if "logits" in found else found.last_hidden_state
 
     def _asked(self) -> dict[int | None, str]:

@@ -1,7 +1,7 @@
 """
 Sources: one form of address for every kind of model, and what comes of it.
 
-    hf:<hub id or folder>            transformers            onnx:<file>              ONNX
+    hf:<hub id or folder>[#part]     transformers            onnx:<file>              ONNX
     torchhub:<repo or folder>:<entry>  a hubconf.py          pt2:<file>               torch.export
     torchvision:<name>  timm:<name>  their classifiers       py:<module>:<callable>   your own code
     zoo:<name>                       our own architectures   a bare name or path      looked up, see `lookup`
@@ -28,6 +28,7 @@ from spikeloom.capture.huggingface import of_module, open_hf
 from spikeloom.capture.lookup import of_name, of_path, open_on_hub
 from spikeloom.capture.named import open_py, open_torchhub
 from spikeloom.capture.opened import WAYS_ON, Opened, Request, existing_file, path_of, places_of, why
+from spikeloom.capture.parts import TOWERS, parts_of, ways_to
 from spikeloom.capture.pictures import at_shape, beside, of_config, preparation
 from spikeloom.capture.pt2 import open_pt2
 from spikeloom.capture.sb3 import open_sb3
@@ -233,12 +234,13 @@ def _run(found: Opened, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any
     except Exception as error:  # forward() is anybody's code
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             raise ResourceError(f"{found.address} needs more memory than there is", found=why(error)) from error
-        if getattr(getattr(found.model, "config", None), "is_encoder_decoder", False):
+        if parts := parts_of(found.model):
+            what = "has two towers" if parts == TOWERS else "reads one sequence to write another"
             raise UnsupportedError(
-                f"{found.address} reads one text to write another, which is not captured from an address yet",
+                f"{found.address} {what}, which is not captured as a whole yet",
                 found=f"{type(found.model).__name__}: {why(error)}",
                 allowed="causal language models, and encoders",
-                todo="save its encoder alone (T5EncoderModel and its like) and convert that",
+                todo=ways_to(found.address, found.model),
             ) from error
         tensors = [value for value in pytree.tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor)]
         whole = " of whole numbers" if tensors and not any(tensor.is_floating_point() for tensor in tensors) else ""

@@ -13,7 +13,12 @@ from spikeloom.cli.console import complain, say
 from spikeloom.cli.options import Debug
 from spikeloom.errors import ConfigError
 
-EXAMPLE = "Example: spikeloom bench runtime coverage\n\nExit codes: 0 all ran, 1 one failed, 2 something you can mend, 130 stopped."
+ALIASES = {"transformers": "vision"}
+"""Benchmarks under the name of what they measure too, where a file of that name would shadow a library."""
+EXAMPLE = (
+    "Example: spikeloom bench runtime coverage\n\n`transformers` is another name of `vision`.\n\n"
+    "Exit codes: 0 all ran, 1 one failed, 2 something you can mend, 130 stopped."
+)
 
 
 def checkout(start: Path) -> Path:
@@ -37,6 +42,7 @@ def benchmarks_of(root: Path) -> dict[str, Path]:
 
 def chosen(known: dict[str, Path], names: list[str]) -> list[Path]:
     """The benchmarks of these names, all of them for none. ConfigError for a name that no benchmark has."""
+    names = [ALIASES.get(name, name) for name in names]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -7,6 +7,8 @@ Which axis of a value holds its channels: what shares a scale, and what may have
     [B, H, L, L], scores of attention        heads, 1
     [B·H, L, L], scores, heads in the batch  none: an axis that the value has not
 
+A size that varies from text to text is no channel axis (`fixed`).
+
 A scale of its own costs a channel nothing: it goes into the weights that read it (per-channel scale migration). In a transformer the
 inputs of all linear layers have one for every channel: what norms give, what attention gives (heads and features), and gated products.
 Functions of a current that go into a layer directly (GELU) share one table, heights and all: a table for each of the 512 hidden channels
@@ -14,7 +16,7 @@ of the character GPT-2 gains nothing (N=15, thresholds alone: perplexity +4.25 %
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import fx
 
@@ -47,6 +49,13 @@ def channels_of(node: fx.Node, axis: Axis) -> int:
     shape = node.meta["spec"][0]
     axes = (axis,) if isinstance(axis, int) else axis
     return math.prod(shape[place] for place in axes) if max(axes) < len(shape) else 0
+
+
+def fixed(node: fx.Node, axis: Axis, varying: Collection[int]) -> Axis:
+    """Of these axes those whose size is none of the `varying` ones; where that leaves none, an axis that the value has not."""
+    shape = node.meta["spec"][0]
+    kept = tuple(place for place in ((axis,) if isinstance(axis, int) else axis) if place >= len(shape) or shape[place] not in varying)
+    return kept if len(kept) > 1 else kept[0] if kept else len(shape)
 
 
 def _last(node: fx.Node, rank: int) -> bool:

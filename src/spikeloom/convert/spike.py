@@ -13,14 +13,14 @@ Source: Scale-and-Fire neurons, arXiv 2510.23383; IF conversion, Rueckauer et al
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, fx
 
-from spikeloom.convert.channels import channel_axis, channels_of
+from spikeloom.convert.channels import channel_axis, channels_of, fixed
 from spikeloom.errors import ConfigError
 from spikeloom.ir import (
     OPERATIONS,
@@ -90,7 +90,7 @@ class Spike(Pass):
     def __call__(self, program: Program, context: Context) -> Program:
         check_options(self)
         graph, tensors = clone(program.graph), dict(program.tensors)
-        maker = _Maker(self, graph, tensors)
+        maker = _Maker(self, graph, tensors, {spec.shape[place] for spec in program.inputs for place in spec.lengths})
         written = [(end, each.source, told(each)) for end, each in scalars(graph).items() if self._as_one(each)]
         for end, source, rows in written:  # all were told before the first is rewritten
             maker.instead_of_scalar(end, source, rows)
@@ -151,8 +151,8 @@ def check_options(options: Spike) -> None:
 class _Maker:
     """Puts populations into one graph."""
 
-    def __init__(self, options: Spike, graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
-        self.options, self.graph, self.tensors, self.made = options, graph, tensors, 0
+    def __init__(self, options: Spike, graph: fx.Graph, tensors: dict[str, Tensor], varying: Collection[int]) -> None:
+        self.options, self.graph, self.tensors, self.varying, self.made = options, graph, tensors, varying, 0
         self.levels = options.levels if options.method == "scale_and_fire" else 1
         self.placements = dict(options.placements)
         self.decay = math.exp(-options.dt_ms / options.tau_mem_ms) if options.method == "lif" else 1.0
@@ -261,7 +261,7 @@ class _Maker:
 
     def _group(self, node: fx.Node, readers: Sequence[fx.Node]) -> tuple[Axis, tuple[int, ...]]:
         """The channel axis of a value and the shape of its scales, () where all share one."""
-        axis = channel_axis(node, readers)
+        axis = fixed(node, channel_axis(node, readers), self.varying)
         size = channels_of(node, axis)
         return axis, ((size,) if self.options.per_channel and size > 0 else ())
 

@@ -104,6 +104,7 @@ def written(program: Program, writer: Any, inputs: Any = None, **options: Any) -
     real = options.get("attention_mask")
     check_prompts(program, tokens, real)
     check_room(program, tokens, options)
+    options["use_cache"] = False  # spikes of keys and values are kept anyhow (`Memory`); transformers' own cache would stay empty
     if real is None and not {"pad_token_id", "generation_config"} & set(options):
         options["attention_mask"] = torch.ones_like(tokens)
     try:
@@ -134,7 +135,8 @@ def check_prompts(program: Program, tokens: Any, real: Any) -> None:
 
 def check_room(program: Program, tokens: Tensor, options: Mapping[str, Any]) -> None:
     """Raises DataError where these tokens and the new ones asked for are more than the program takes."""
-    room, new, whole = program.settings.get("context"), options.get("max_new_tokens"), options.get("max_length")
+    room, told = program.settings.get("context"), options.get("generation_config")
+    new, whole = (options.get(key, getattr(told, key, None)) for key in ("max_new_tokens", "max_length"))
     most = tokens.shape[1] + new if isinstance(new, int) else whole if isinstance(whole, int) else tokens.shape[1] + 1
     if room is not None and most > room:
         found = f"{tokens.shape[1]} tokens and {most - tokens.shape[1]} new ones"
