@@ -10,6 +10,7 @@ as expectation compensation (ECMT, Huang et al., ACM MM 2024).
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -31,13 +32,14 @@ def difference_over_time(f: Callable[..., Any], *xs: Float[Tensor, " tb ..."], t
     """Equation (2) for inputs [T·B, ...], time-major. `f` sees all steps at once as a larger batch and must treat dimension 0 as batch."""
     if timesteps == 1:
         return f(*xs)
+    return _each(partial(_differences, timesteps), f(*(running_mean(x, timesteps) for x in xs)))
 
-    def differences(y: Tensor) -> Tensor:
-        scaled = y.unflatten(0, (timesteps, -1))
-        scaled = scaled * _counts(scaled)
-        return torch.cat([scaled[:1], scaled[1:] - scaled[:-1]]).flatten(0, 1)
 
-    return _each(differences, f(*(running_mean(x, timesteps) for x in xs)))
+def _differences(timesteps: int, y: Tensor) -> Tensor:
+    """(2) of f(x̄) at every step. No function within another, here and below: in tests torch.compile could not trace it."""
+    scaled = y.unflatten(0, (timesteps, -1))
+    scaled = scaled * _counts(scaled)
+    return torch.cat([scaled[:1], scaled[1:] - scaled[:-1]]).flatten(0, 1)
 
 
 def running_mean(x: Float[Tensor, " tb *rest"], timesteps: int) -> Float[Tensor, " tb *rest"]:
@@ -67,18 +69,21 @@ def continue_difference(f: Callable[..., Any], state: Running | None, *xs: Float
     totals = [list(accumulate(part if total is None else (total + part[0], *part[1:]))) for part, total in zip(parts, before, strict=True)]
     counts = torch.arange(1, timesteps + 1, dtype=xs[0].dtype, device=xs[0].device) + (0 if state is None else state.steps)
     means = [(stacked / _along(counts, stacked)).flatten(0, 1) for stacked in map(torch.stack, totals)]
-
-    def all_emitted(y: Tensor) -> Tensor:
-        scaled = y.unflatten(0, (timesteps, -1))
-        return scaled * _along(counts.to(scaled.dtype), scaled)
-
-    def differences(scaled: Tensor, *emitted: Tensor) -> Tensor:
-        first = scaled[:1] - emitted[0] if emitted else scaled[:1]
-        return torch.cat([first, scaled[1:] - scaled[:-1]]).flatten(0, 1)
-
-    scaled = _each(all_emitted, f(*means))
-    outputs = _each(differences, scaled, *(() if state is None else (state.emitted,)))
+    scaled = _each(partial(_scaled, counts), f(*means))
+    outputs = _each(_onwards, scaled, *(() if state is None else (state.emitted,)))
     return outputs, Running(counts[-1], tuple(total[-1] for total in totals), _each(lambda every: every[-1], scaled))
+
+
+def _scaled(counts: Tensor, y: Tensor) -> Tensor:
+    """t·f(x̄[t]) of f(x̄) at every step."""
+    scaled = y.unflatten(0, (len(counts), -1))
+    return scaled * _along(counts.to(scaled.dtype), scaled)
+
+
+def _onwards(scaled: Tensor, *emitted: Tensor) -> Tensor:
+    """(2) of t·f(x̄[t]), after what was emitted before."""
+    first = scaled[:1] - emitted[0] if emitted else scaled[:1]
+    return torch.cat([first, scaled[1:] - scaled[:-1]]).flatten(0, 1)
 
 
 def step_by_step(f: Callable[..., Any], timesteps: int) -> Callable[..., Any]:

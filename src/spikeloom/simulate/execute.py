@@ -80,11 +80,12 @@ class Template:
     ) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
         """The call as a function of its moving operands [T·B, …] alone, and what those are in `values`; the others stay as they are
         there. A call that computes across the batch sees one step's at a time."""
-
-        def call(*moving: Tensor) -> Any:
-            return self.call(function, self._renewed(values, moving))
-
+        call = partial(self._with, function, values)  # a function in here would be one that torch.compile cannot trace in tests
         return step_by_step(call, timesteps) if self.mixes else call, tuple(values[place] for place in self.moving)
+
+    def _with(self, function: Callable[..., Any], values: tuple[Any, ...], *moving: Tensor) -> Any:
+        """The call with these moving operands."""
+        return self.call(function, self._renewed(values, moving))
 
     def _renewed(self, values: tuple[Any, ...], moving: tuple[Tensor, ...]) -> tuple[Any, ...]:
         renewed = dict(zip(self.moving, moving, strict=True))
