@@ -5,7 +5,7 @@ import dataclasses
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -105,6 +105,16 @@ def test_auto_is_told_by_name_and_the_numbers_stay_numbers(loaded: Load) -> None
 # --- values reach the pipeline -------------------------------------------------------------------------------------------
 
 
+def test_shifts_are_the_functions_that_powers_of_two_can_stand_for() -> None:
+    from spikeloom.calibrate.balance import UNSHIFTED
+    from spikeloom.config.sections import Shifted
+    from spikeloom.neuron import FUNCTIONS
+    from spikeloom.pipeline.passes import spiking_passes
+
+    assert set(get_args(Shifted)) == FUNCTIONS.keys() - UNSHIFTED
+    assert spiking_passes(Settings(shifts=("exp",)), "density")[-1].record().options["shifts"] == ["exp"]
+
+
 def test_values_reach_the_settings(loaded: Load) -> None:
     found = loaded("""
         source: zoo:lenet
@@ -113,7 +123,7 @@ def test_values_reach_the_settings(loaded: Load) -> None:
         dataset: mnist
         seed: 7
         conversion: {method: lif, target_timesteps: 32, tau_mem_ms: 1e1, per_channel: false}
-        calibration: {thresholds: percentile, percentile: 99, compensate: false, samples: 9}
+        calibration: {thresholds: percentile, percentile: 99, shifts: [exp, gelu], compensate: false, samples: 9}
         evaluation: {samples: 11, batch_size: 3, early_exit: true, encoding: unary}
         training: {enable: true, epochs: 2}
         preprocessing: {mean: [0.5], std: [0.25], size: [28, 28], scale: 3.0e-3}
@@ -131,6 +141,7 @@ def test_values_reach_the_settings(loaded: Load) -> None:
         per_channel=False,
         thresholds="percentile",
         percentile=99.0,
+        shifts=("exp", "gelu"),
         compensate=False,
         calibration_samples=9,
         samples=11,
@@ -321,6 +332,7 @@ REFUSED = [
     ("robustness: {noise_range: [0.5, 0.1]}\n", "robustness.noise_range", "found: [0.5, 0.1]", "low first"),
     ("robustness: {noise_range: [0, 2]}\n", "line 1, column 31: robustness.noise_range.1", "found: 2", "from 0 to 0.5"),
     ("calibration: {percentile: 101}\n", "calibration.percentile", "found: 101", "above 0, at most 100"),
+    ("calibration: {shifts: [sqrt]}\n", "calibration.shifts.0", "found: 'sqrt'", "abs, celu"),
     ("calibration: {thresholds: mean}\n", "calibration.thresholds", "found: 'mean'", "mse, maximum, percentile, hmt"),
     ("bio_calibration: {population_size: 4}\n", "bio_calibration.population_size", "found: 4", "from 5 on"),
     ("evaluation: {samples: 0}\n", "evaluation.samples", "found: 0", "a whole number from 1 on, or null"),

@@ -87,7 +87,9 @@ def test_without_ann_and_control_their_numbers_are_null_with_the_reason(snn: Spi
     assert dict(found.reasons) == dict.fromkeys(("ann", "control"), "the folder does not hold it")
     counter = Counter(snn.program, 6)
     counter.add((samples(snn.program, 20),))
-    metrics = metrics_of(found, counter.counts(), alone, seconds=None, encoding="unary", margin=0.5, floating=["div: aten.div"])
+    metrics = metrics_of(
+        found, counter.counts(), alone, seconds=None, encoding="unary", margin=0.5, audited={"floating_operations": ["div: aten.div"]}
+    )
     assert metrics["floating_operations"] == ["div: aten.div"]
     assert metrics["accuracy"]["ann"] is metrics["accuracy"]["control"] is metrics["agreement"] is metrics["seconds"]["ann"] is None
     assert metrics["accuracy"]["snn"] is not None

@@ -216,9 +216,13 @@ def test_the_page_the_card_and_the_summary_say_the_perplexity(converted: tuple[P
     assert "has a perplexity of" in card
     assert "foresees the ANN&#39;s next token" in page
     assert "the last 6 of 60 blocks are for testing" in page
+    assert printed["nonlinear_share"] == 1.0
+    assert f"{len(printed['running_means'])} operations act on running means at T=2" in page
+    assert all(f"<code>{name}" in page.replace("<wbr>", "") for name in printed["running_means"])
     found = CliRunner().invoke(app, ["evaluate", str(folder), "--samples", "2"])
     assert "perplexity" in found.stdout
     assert "every nonlinear operation is computed by neurons" in found.stdout
+    assert "operations act on running means" in found.stdout
 
 
 def test_a_stopped_conversion_resumes_to_the_same_result(converted: tuple[Path, dict[str, Any]], folder: Path, tmp_path: Path) -> None:

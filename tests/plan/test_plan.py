@@ -331,3 +331,9 @@ def test_planning_twice_gives_the_same_and_leaves_the_program_as_it_was(program:
     before = text(program)
     assert plan(program) == plan(program)
     assert text(program) == before
+
+
+def test_an_embedding_of_tokens_multiplies_nothing() -> None:
+    tokens = torch.randint(5, (2, 3))
+    (row,) = plan(capture(nn.Embedding(5, 4), [tokens]))
+    assert (row.becomes, row.reason, row.macs) == ("synapses", "a token is one event that reads its row: nothing is multiplied", 0)

@@ -122,6 +122,11 @@ def test_finding_of_what_stays_floating(floating: list[str], words: str) -> None
     assert words in [finding.text for finding in verdict.findings(language(floating_operations=floating))]
 
 
+def test_finding_counts_what_acts_on_running_means() -> None:
+    told = language(floating_operations=[], running_means=["spike_exp", "matmul"])
+    assert "Every nonlinear operation is computed by neurons, 2 on running means" in [finding.text for finding in verdict.findings(told)]
+
+
 def test_tracks_of_a_perplexity_have_one_scale_and_no_interval() -> None:
     tracks = charts.tracks(PERPLEXITIES, 100, PERPLEXITY)
     (point,) = marks(tracks["snn"], "mark snn")

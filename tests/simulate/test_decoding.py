@@ -1,6 +1,7 @@
 """Decoding token by token, writing texts, the structure of texts, and the audit, on a tiny random Llama in spikes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,11 +98,14 @@ def test_the_audit_finds_spikes_on_every_edge_and_floating_exceptions(ann: Progr
     assert {row.allowed for row in found.rows if row.operation == "matmul"} == {31}
     assert found.populations["exp"] == 2
     assert found.running_means
+    assert found.nonlinear_share == 1.0
+    assert not any("spike_linear" in name for name in found.nonlinear)
     stream = Context(lambda: [filled(ann, (tokens(16, 20, 1),))])
     kept = run([Fuse(), Spike(levels=15), Balance()], ann, stream)  # nothing unfolded: softmax stays
     floating = SpikingModel(kept).audit(tokens(4, 20))
     assert not floating.all_spiking
     assert any("softmax" in line for line in floating.floating)
+    assert 0 < floating.nonlinear_share < 1
 
 
 def test_an_edge_with_too_many_values_is_named(program: Program) -> None:
@@ -130,6 +134,51 @@ def test_texts_that_do_not_fit_are_one_error(program: Program, x: torch.Tensor, 
 def test_a_text_that_outgrows_the_model_while_it_is_written_is_one_error(program: Program) -> None:
     with pytest.raises(DataError, match="longer than the model allows"):
         SpikingModel(program).generate(tokens(1, 4), max_new_tokens=CONTEXT, do_sample=False, eos_token_id=None, pad_token_id=0)
+
+
+def test_a_generation_configuration_is_asked_for_how_long_the_text_will_be(program: Program) -> None:
+    from transformers import GenerationConfig
+
+    asked = GenerationConfig(max_new_tokens=CONTEXT, do_sample=False, pad_token_id=0)
+    with pytest.raises(DataError, match=f"(?s)longer than the model allows.*4 tokens and {CONTEXT} new ones"):
+        SpikingModel(program).generate(tokens(1, 4), generation_config=asked)
+
+
+def test_whether_transformers_keeps_a_cache_changes_nothing(program: Program) -> None:
+    from transformers import GenerationConfig
+
+    snn, options = SpikingModel(program), {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    wanted = snn.generate(tokens(1, 4), **options)
+    assert torch.equal(snn.generate(tokens(1, 4), **options, use_cache=True), wanted)
+    assert torch.equal(snn.generate(tokens(1, 4), generation_config=GenerationConfig(**options, use_cache=True)), wanted)
+
+
+SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+SIZES |= {"vocab_size": VOCABULARY, "max_position_embeddings": CONTEXT, "initializer_range": 0.3, "pad_token_id": 0}
+SIZES |= {"bos_token_id": 0, "eos_token_id": 1}
+GROUPED = {**SIZES, "num_key_value_heads": 1}
+WRITERS: dict[str, dict[str, Any]] = {
+    "GPT2LMHeadModel": {**SIZES, "n_inner": 24},
+    "OPTForCausalLM": {**SIZES, "ffn_dim": 24, "word_embed_proj_dim": 16},
+    "GPTNeoXForCausalLM": SIZES,
+    "MistralForCausalLM": {**GROUPED, "sliding_window": 3},
+    "Gemma2ForCausalLM": {**GROUPED, "head_dim": 8, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]},
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_family_writes_with_what_it_kept_what_it_writes_without(name: str) -> None:
+    import transformers
+
+    chosen = getattr(transformers, name)
+    torch.manual_seed(0)
+    made = load(chosen(chosen.config_class(**WRITERS[name])).eval())
+    stream = Context(lambda: [filled(made, (tokens(8, 12, 1),))])
+    snn = SpikingModel(run([Fuse(), Unfold(), Spike(levels=15), Balance()], made, stream))
+    x = now = tokens(2, 4)
+    for _ in range(6):
+        now = torch.cat([now, snn(now)[:, -1].argmax(-1, keepdim=True)], 1)
+    assert torch.equal(snn.generate(x, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0), now)
 
 
 def test_only_causal_models_write(tmp_path: Path) -> None:

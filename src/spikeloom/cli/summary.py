@@ -54,9 +54,13 @@ def noisy(metrics: Mapping[str, Any]) -> list[str]:
     return [f"right answers under noise ({', '.join(metrics['noise']['kinds'])}):", *rows]
 
 
-def spiking(floating: Sequence[str]) -> str:
-    """Whether everything that is not linear is computed by neurons."""
-    return f"floating point stay: {', '.join(floating)}" if floating else "every nonlinear operation is computed by neurons"
+def spiking(floating: Sequence[str], means: Sequence[str] = (), share: float | None = None) -> str:
+    """Whether everything that is not linear is computed by neurons, which share is where not, and how many act on running means."""
+    said = "every nonlinear operation is computed by neurons"
+    if floating:
+        by_spikes = f"{percent(share)} of the nonlinear operations are computed by neurons; " if finite(share) else ""
+        said = f"{by_spikes}floating point stay: {', '.join(floating)}"
+    return f"{said}; {count(len(means))} operations act on running means (named in the report)" if means else said
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -69,7 +73,7 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
     if finite(metrics.get("tokens")):
         said[0] += f", {count(metrics['tokens'])} next tokens"
     if "floating_operations" in metrics:
-        said.append(spiking(metrics["floating_operations"]))
+        said.append(spiking(metrics["floating_operations"], metrics.get("running_means") or (), metrics.get("nonlinear_share")))
     if seen := metrics.get("seen_in_calibration"):
         said.append(f"{count(seen)} of these samples were calibrated on: the address names a split or rows, which serve for both")
     test, early, took = metrics.get("mcnemar"), metrics.get("early_exit"), metrics["seconds"].get("conversion")

@@ -202,6 +202,7 @@ OVERRIDES = {
     "generations": "bio_calibration.generations",
     "thresholds": "calibration.thresholds",
     "percentile": "calibration.percentile",
+    "shifts": "calibration.shifts",
     "compensate": "calibration.compensate",
     "calibration_samples": "calibration.samples",
     "samples": "evaluation.samples",

@@ -56,7 +56,12 @@ Range = Annotated[tuple[Strength, Strength], Strict(False), AfterValidator(ascen
 Widths = Annotated[tuple[Count, ...], Strict(False), told("a list of whole numbers from 1 on")]
 Rising = Annotated[tuple[float, ...], Strict(False), Field(min_length=1), AfterValidator(rising), told("a list of rising numbers")]
 Strengths = Annotated[tuple[Strength, ...], Strict(False), Field(min_length=1), told("a list of numbers from 0 to 0.5")]
+Shifted = Literal[
+    "abs", "celu", "clamp", "elu", "erf", "exp", "gelu", "gelu_tanh", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid",
+    "mish", "pow", "prelu", "reciprocal", "relu", "relu6", "rsqrt", "selu", "sigmoid", "sign", "silu", "softplus", "square", "tanh",
+]  # fmt: skip
 Noise = Literal["bit_flip", "salt_and_pepper", "gaussian", "occlusion", "dropped", "jitter"]
+Shifts = Annotated[tuple[Shifted, ...], Strict(False), told(f"a list of {', '.join(get_args(Shifted))}")]
 Noises = Annotated[tuple[Noise, ...], Strict(False), Field(min_length=1), told(f"a list of {', '.join(get_args(Noise))}")]
 PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1), told("a list of numbers, one per channel")]
 Spread = Annotated[tuple[Positive, ...], Strict(False), Field(min_length=1), told("a list of numbers above 0, one per channel")]
@@ -155,10 +160,12 @@ class LogicGatedSection(Section):
 
 @final
 class CalibrationSection(Section):
-    """How thresholds are found, on how many samples, and whether the error of earlier layers is compensated."""
+    """How thresholds are found, on how many samples, which functions have powers of two for heights, and whether the error of earlier
+    layers is compensated."""
 
     thresholds: Literal["mse", "maximum", "percentile", "hmt"] = "mse"
     percentile: Annotated[float, Field(gt=0, le=100)] = 99.9
+    shifts: Shifts = ()
     compensate: bool = True
     samples: Count = 512
 

@@ -25,7 +25,7 @@ def advice(metrics: Mapping[str, Any], hurt: Fidelity | None, records: Sequence[
         said += remedies(lost, metrics, records)
         said += [where(hurt)] if hurt is not None else []
     if metrics["floating_operations"]:
-        said.append(f"{len(metrics['floating_operations'])} operations stay floating point; the plan says which, and why.")
+        said.append(f"{len(metrics['floating_operations'])} operations stay floating point; the audit in the report says which, and why.")
     energy_pj = metrics["energy_pj"]
     if energy_pj["snn"] > energy_pj["ann_int8"] and "Quantise" not in names(records):
         said.append("By these prices the ANN in int8 needs less energy than this SNN; `spikeloom compress DIR --weights 4` changes that.")

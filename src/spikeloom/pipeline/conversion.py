@@ -25,7 +25,7 @@ from spikeloom.pipeline.grounding import grounded_program, kept_whole
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.logic_gated import check_gated, logic_gated
 from spikeloom.pipeline.memory import within_memory
-from spikeloom.pipeline.metrics import floating_on, metrics_of
+from spikeloom.pipeline.metrics import audited_on, metrics_of
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.overlap import seen_by, with_seen
 from spikeloom.pipeline.passes import check_compression, levels_of, nearest_passes, passes_of, resolution_of
@@ -226,8 +226,8 @@ def judged(
         counter.add(inputs)
         progress("counting spikes", place + 1, len(sample))
     counts = beside_ann(counter.counts(), program, snn.ann, sample[0])
-    floating, encoding = floating_on(program, largest(sample)), str(program.settings.get("encoding", settings.encoding))
-    metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, floating=floating)
+    audited, encoding = audited_on(program, largest(sample), steps), str(program.settings.get("encoding", settings.encoding))
+    metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, audited=audited)
     if (said := said_of(program)) is not None:
         metrics["bio_calibration"] = said
     return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}

@@ -20,7 +20,7 @@ from spikeloom.pipeline.evaluation import Batch, evaluate
 from spikeloom.pipeline.gated_noise import check_noise
 from spikeloom.pipeline.grounding import kept_whole
 from spikeloom.pipeline.memory import within_memory
-from spikeloom.pipeline.metrics import floating_on, metrics_of
+from spikeloom.pipeline.metrics import audited_on, metrics_of
 from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.passes import levels_of
 from spikeloom.pipeline.samples import first, largest
@@ -133,6 +133,7 @@ def report_model(snn: SpikingModel, path: str | Path, data: Any, *, samples: int
     for inputs in sample:
         counter.add(inputs)
     counts = beside_ann(counter.counts(), program, snn.ann, sample[0])
-    metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, floating=floating_on(program, largest(sample)))
+    audited = audited_on(program, largest(sample), snn.timesteps)
+    metrics = metrics_of(found, counts, snn, seconds=None, encoding=encoding, margin=None, audited=audited)
     write(story_of(found, counts, snn, metrics, sample, settings.dataset, ""), Path(path))
     return Path(path)

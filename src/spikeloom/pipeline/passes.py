@@ -51,7 +51,7 @@ def spiking_passes(settings: Settings, placement: str, placements: tuple[tuple[s
     spike = Spike(
         settings.method, settings.levels, settings.per_channel, placement, "staircase", tau_ms, dt_ms, placements, settings.dual_threshold
     )
-    return [Unfold(), spike, Balance(settings.thresholds, settings.percentile, resolution_of(settings))]
+    return [Unfold(), spike, Balance(settings.thresholds, settings.percentile, resolution_of(settings), settings.shifts)]
 
 
 def prepared_passes(settings: Settings, choice: Choice) -> list[Pass]:

@@ -15,7 +15,7 @@ class Settings:
     `input_shape` is of one sample, where the source does not say it.
     `levels` is N, the positive levels of a population per step; `timesteps` is T; `classes` None takes the model's own.
     With `whole_numbers` everything lies on grids that whole numbers hold (`grounding`), weights of 8 bits unless of fewer.
-    With `dual_threshold` IF and LIF neurons take back what they sent too early.
+    The heights of functions among `shifts` are powers of two. With `dual_threshold` IF and LIF neurons take back what they sent too early.
     `placement` and `rotation` "auto" are chosen by measured error (`choice`). `compress` is the kind of weights (`compress.Quantise`):
     none, 8, 4, ternary or hybrid with `bits` a weight on average; `group` inputs share a scale. A share
     `sparsity` of the connections leaves, in a `pattern` (unstructured, N:M, channels). `preprocessing` overrides the model's
@@ -48,6 +48,7 @@ class Settings:
     dt_ms: float = 1.0
     thresholds: str = "mse"
     percentile: float = 99.9
+    shifts: tuple[str, ...] = ()
     compensate: bool = True
     compress: str = "none"
     bits: float = 4.0

@@ -140,7 +140,9 @@ def _reason(node: fx.Node, what: Becomes, why: str, twins: _Twins) -> str:
     """Why an operation becomes what it does, with what fusing and its neighbours add to that."""
     if node.name in twins.moved:
         why = "moved before the max-pool, which is exact"
-    if what is Becomes.SYNAPSES and twins.reads_input(node.name):
+    if what is Becomes.SYNAPSES and function_of(node) == "embedding":
+        why = "a token is one event that reads its row: nothing is multiplied"
+    elif what is Becomes.SYNAPSES and twins.reads_input(node.name):
         why = "reads the analog input: multiply-accumulates"
     elif what is Becomes.SYNAPSES and function_of(node) == "batch_norm":
         why = "cannot be folded into a layer before it: one synapse a channel"

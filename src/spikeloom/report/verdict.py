@@ -199,9 +199,12 @@ def _floating(story: Story) -> Finding | None:
     floating = (story.metrics or {}).get("floating_operations")
     if floating is None:
         return None
+    means = len((story.metrics or {}).get("running_means") or ())
+    after = f", {means} on running means" if means else ""
     if not floating:
-        return Finding("Every nonlinear operation is computed by neurons", "good")
-    return Finding(f"{len(floating)} operation{'' if len(floating) == 1 else 's'} stay{'s' if len(floating) == 1 else ''} floating point")
+        return Finding(f"Every nonlinear operation is computed by neurons{after}", "good")
+    one = len(floating) == 1
+    return Finding(f"{len(floating)} operation{'' if one else 's'} stay{'s' if one else ''} floating point{after}")
 
 
 def _energy_in_short(story: Story) -> Finding | None:

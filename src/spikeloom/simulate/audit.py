@@ -56,17 +56,24 @@ class AuditRow:
 @dataclass(frozen=True)
 class Audit:
     """What the audit found. `floating` names the operations that stay floating; `running_means` those that act on running means
-    at T > 1; `populations` counts them by the function they compute."""
+    at T > 1, `nonlinear` those that are not linear; `populations` counts them by the function they compute."""
 
     rows: tuple[AuditRow, ...]
     floating: tuple[str, ...]
     running_means: tuple[str, ...]
+    nonlinear: tuple[str, ...]
     populations: Mapping[str, int]
 
     @property
     def all_spiking(self) -> bool:
         """Whether nothing stays floating and every operand but the network's inputs is spikes."""
         return not self.floating and all(row.spiking or row.analog for row in self.rows)
+
+    @property
+    def nonlinear_share(self) -> float:
+        """The share of the nonlinear operations that is computed by spikes, 0 to 1 (1 where there are none)."""
+        bad = {line.partition(":")[0] for line in self.floating} | {row.node for row in self.rows if not row.spiking and not row.analog}
+        return sum(name not in bad for name in self.nonlinear) / len(self.nonlinear) if self.nonlinear else 1.0
 
 
 def audit(program: Program, *inputs: Tensor) -> Audit:
@@ -75,9 +82,12 @@ def audit(program: Program, *inputs: Tensor) -> Audit:
     with torch.no_grad():
         watch.run(*inputs)
     live = dynamic(program.graph)
-    means = [node.name for node in calls(program.graph) if node in live and _on_means(node, live)]
+    nodes = [node for node in calls(program.graph) if node in live]
+    means = tuple(node.name for node in nodes if _on_means(node, live))
+    nonlinear = tuple(node.name for node in nodes if _is_nonlinear(node, live))
     functions = [str(node.kwargs["function"]) for node in calls(program.graph) if node.target in OPERATIONS.values()]
-    return Audit(tuple(watch.rows), floating_of(program), tuple(means), {name: functions.count(name) for name in sorted(set(functions))})
+    counted = {name: functions.count(name) for name in sorted(set(functions))}
+    return Audit(tuple(watch.rows), floating_of(program), means, nonlinear, counted)
 
 
 def floating_of(program: Program) -> tuple[str, ...]:
@@ -89,6 +99,14 @@ def floating_of(program: Program) -> tuple[str, ...]:
 def _on_means(node: fx.Node, live: set[fx.Node]) -> bool:
     staircase = node.target in OPERATIONS.values() and node.target is not population
     return staircase or kind(node, live) in NONLINEAR or "floating" in note(node)
+
+
+def _is_nonlinear(node: fx.Node, live: set[fx.Node]) -> bool:
+    """Whether an operation is no linear one of its operands: a function, a maximum, a product of two values, or what stays floating.
+    What carries a value and no more, a population of the identity, is none."""
+    if node.target in OPERATIONS.values():
+        return kwargs_of(node)["function"] != "identity"
+    return kind(node, live) in NONLINEAR or "floating" in note(node)
 
 
 @final
