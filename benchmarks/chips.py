@@ -36,7 +36,7 @@ from spikeloom.ir import Program
 from spikeloom.ir.hardware import Netlist
 from spikeloom.logic.freeze import freeze
 from spikeloom.pipeline import Settings, convert
-from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.input_range import input_range
 from spikeloom.pipeline.tasks import task_of
 from spikeloom.simulate import SpikingModel

@@ -45,8 +45,8 @@ from spikeloom.evolve import Evolve
 from spikeloom.ir import Context, Program, load, read, run, save
 from spikeloom.pipeline import Settings
 from spikeloom.pipeline import convert_model as convert
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.chips import on_chip
-from spikeloom.pipeline.conversion import calibration_stream
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.passes import passes_of
 from spikeloom.pipeline.reference import towards

@@ -29,8 +29,8 @@ from spikeloom.calibrate import Compensate, Device
 from spikeloom.datasets import Dataset, Preprocessing
 from spikeloom.ir import Context, Program, load, run, save
 from spikeloom.pipeline import Settings
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.chips import kind_of, made_for_any, on_chip
-from spikeloom.pipeline.conversion import calibration_stream
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.passes import passes_of
 from spikeloom.pipeline.reference import towards

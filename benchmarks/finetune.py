@@ -28,7 +28,7 @@ from spikeloom import datasets
 from spikeloom.datasets import Dataset, Preprocessing
 from spikeloom.ir import Context, Program, load, run, save
 from spikeloom.pipeline import Settings
-from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.passes import passes_of
 from spikeloom.simulate import executable, primary

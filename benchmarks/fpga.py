@@ -36,7 +36,7 @@ from spikeloom.datasets import Preprocessing
 from spikeloom.ir import Context, load, run, save
 from spikeloom.ir.hardware import Netlist
 from spikeloom.pipeline import Settings
-from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.library import convert_model
 from spikeloom.pipeline.passes import passes_of

@@ -28,8 +28,8 @@ from harness.rows import ROOT, SHARED, Row, write
 from spikeloom.capture import capture
 from spikeloom.ir import Context, Program, run
 from spikeloom.pipeline import Settings
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.choice import choose
-from spikeloom.pipeline.conversion import calibration_stream
 from spikeloom.pipeline.evaluation import evaluate
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.networks import Networks

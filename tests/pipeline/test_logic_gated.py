@@ -11,7 +11,7 @@ from spikeloom.errors import ConfigError
 from spikeloom.ir import Context, Program, load, run, silent, weighted, weights_of
 from spikeloom.logic import PackedNetwork
 from spikeloom.pipeline import Conversion, Settings, convert
-from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.grafting import cut_before, grafted
 from spikeloom.pipeline.logic_gated import logic_gated, thresholds
 from spikeloom.plan import Fuse, Plan

@@ -19,7 +19,7 @@ from spikeloom.backend.lower import InputRange, lower, obstacles, refuse
 from spikeloom.errors import ConfigError, DataError, NumericError, ResourceError
 from spikeloom.ir import Progress, silent
 from spikeloom.ir.hardware import Netlist
-from spikeloom.pipeline.conversion import calibration_stream
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.evaluation import Batch
 from spikeloom.pipeline.input_range import input_range
 from spikeloom.pipeline.library import batches_of

@@ -16,6 +16,7 @@ from spikeloom.errors import ConfigError, ResourceError
 from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
 from spikeloom.pipeline.auto import Afforded, afforded, check_auto
 from spikeloom.pipeline.bio import bio_calibrated, is_calibrated, said_of
+from spikeloom.pipeline.calibration import calibration_samples, calibration_stream, stream_of
 from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
@@ -27,11 +28,11 @@ from spikeloom.pipeline.logic_gated import check_gated, logic_gated
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.metrics import audited_on, metrics_of
 from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.overlap import seen_by, with_seen
+from spikeloom.pipeline.overlap import seen, with_seen
 from spikeloom.pipeline.passes import check_compression, levels_of, nearest_passes, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
 from spikeloom.pipeline.reference import towards
-from spikeloom.pipeline.samples import largest
+from spikeloom.pipeline.samples import Samples, largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
 from spikeloom.pipeline.story import story_of
@@ -80,7 +81,8 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     if settings.auto:
         chosen = afforded(settings, phases.place("1_ann") / "program", phases.place("1_choice"), candidate, progress)
         settings, picked = chosen.settings, {"levels": chosen.settings.levels, "timesteps": chosen.settings.timesteps}
-    stream = calibration_stream(ann, settings.dataset, settings, settings.calibration_samples)
+    calibrated = calibration_samples(ann, settings.dataset, settings, settings.calibration_samples)
+    stream = stream_of(calibrated, ann, settings)
     context = Context(stream, settings.device, settings.seed, progress, scratch=phases.folder)
     began = time.perf_counter()
     if settings.method == "logic_gated":
@@ -98,8 +100,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     snn = network_of(spiking, ann, control, settings)
     rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
     margin = _margin(snn, stream, progress) if settings.early_exit else None
-    found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress)
-    found = with_seen(found, seen_by(snn.program, settings))
+    found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress, calibrated=calibrated)
     if is_calibrated(spiking):
         before = network_of(plain, ann, control, settings)
         found = beside(found, judged(before, settings.dataset, settings, seconds=None, margin=None, progress=progress))
@@ -193,22 +194,23 @@ def check_folder(folder: Path) -> None:
         raise ResourceError(f"cannot write to {folder}", found=error.strerror, todo="choose another --output-dir") from error
 
 
-def calibration_stream(program: Program, dataset: str, settings: Settings, limit: int) -> Batches:
-    """The inputs of the samples that a program is calibrated on: a fresh stream of batches each time it is called."""
-    task = task_of(program.settings)
-    data = task.samples(dataset, "calibration", program, settings, limit)
-    return data.stream(min(settings.batch_size, task.at_once(program, settings.batch_size, 1)))
-
-
 def _margin(snn: SpikingModel, stream: Batches, progress: Progress) -> float:
     progress("calibrating early exit", 0, 0)
     return snn.calibrate_exit(stream(), agreement=0.99)
 
 
 def judged(
-    snn: SpikingModel, dataset: str, settings: Settings, *, seconds: float | None, margin: float | None, progress: Progress
+    snn: SpikingModel,
+    dataset: str,
+    settings: Settings,
+    *,
+    seconds: float | None,
+    margin: float | None,
+    progress: Progress,
+    calibrated: Samples | None = None,
 ) -> dict[str, Any]:
-    """Everything a person wants to know of a network on a data set: `metrics` and `story`, both JSON."""
+    """Everything a person wants to know of a network on a data set: `metrics` and `story`, both JSON; of what it was `calibrated` on, how
+    much judges it too."""
     program, steps, task = snn.program, settings.timesteps, task_of(snn.program.settings)
     data = task.samples(dataset, "test", program, settings, settings.samples)
     done = 0
@@ -230,7 +232,8 @@ def judged(
     metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, audited=audited)
     if (said := said_of(program)) is not None:
         metrics["bio_calibration"] = said
-    return {"metrics": metrics, "story": story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()}
+    story = story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()
+    return with_seen({"metrics": metrics, "story": story}, 0 if calibrated is None else seen(calibrated, data))
 
 
 def beside(found: Mapping[str, Any], before: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> dict[str, Any]:

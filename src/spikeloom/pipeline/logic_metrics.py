@@ -72,7 +72,7 @@ def metrics_of(
         "dataset": settings.dataset,
         "cut_to_bits_at": program.settings["bits_at"] if program.settings["cut"] else None,
         "measured_on": program.settings["dataset"],
-        "network": {"kind": settings.network, "hidden": list(settings.hidden or ()), **code_of(settings)}
+        "network": {"kind": settings.network, "hidden": list(settings.hidden or ()), **coded(settings)}
         | ({"channels": list(settings.channels), "residual": settings.residual} if settings.network == "convolutional" else {}),
         "noise": {"trained": settings.noise, "kinds": list(settings.noise_kinds), "range": list(settings.noise_range)},
         "distil": settings.distil,
@@ -82,7 +82,7 @@ def metrics_of(
     }
 
 
-def code_of(settings: LogicSettings) -> dict[str, Any]:
+def coded(settings: LogicSettings) -> dict[str, Any]:
     """How values become bits."""
     code = {"thermometer": list(settings.thermometer or ())} if settings.rate_code is None else {"rate_code": settings.rate_code}
     return code | ({"learnt_bits": True} if settings.learnt_bits else {})

@@ -7,12 +7,8 @@ from typing import Any
 import numpy as np
 
 from spikeloom.datasets import Dataset
-from spikeloom.datasets.splits import Wanted
 from spikeloom.errors import DataError
-from spikeloom.ir import Program
 from spikeloom.pipeline.samples import Samples
-from spikeloom.pipeline.settings import Settings
-from spikeloom.pipeline.tasks import task_of
 
 
 def check_apart(train: Dataset, test: Dataset, todo: str) -> None:
@@ -21,14 +17,6 @@ def check_apart(train: Dataset, test: Dataset, todo: str) -> None:
     if both:
         found = f"{both} rows of {train.name}, split {train.split!r}, to learn from and to measure on"
         raise DataError("a network cannot be measured on what it has learnt from", found=found, todo=todo)
-
-
-def seen_by(program: Program, settings: Settings) -> int:
-    """How many of the samples that judge a network it was calibrated on, because the address names them for both."""
-    task = task_of(program.settings)
-    limits: tuple[tuple[Wanted, int | None], ...] = (("calibration", settings.calibration_samples), ("test", settings.samples))
-    calibration, test = (task.samples(settings.dataset, split, program, settings, limit) for split, limit in limits)
-    return seen(calibration, test)
 
 
 def with_seen(found: dict[str, Any], count: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from spikeloom.datasets.events import ADDRESS, frames, read_events, write_events
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.ir import Progress, silent
 from spikeloom.ir.hardware import Netlist, load_netlist
+from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.compilation import NO_NETLIST
-from spikeloom.pipeline.conversion import calibration_stream
 from spikeloom.pipeline.input_range import input_range
 from spikeloom.pipeline.settings import Settings
 from spikeloom.simulate import SpikingModel

@@ -51,7 +51,7 @@ METRICS: dict[str, str] = {
     "accuracy": "fractions", "agreement": "fraction", "timesteps": "number", "levels": "number", "samples": "number",
     "spikes_per_inference": "number", "synaptic_operations": "number", "energy_pj": "quantities", "seconds": "quantities",
     "reasons": "table", "floating_operations": "texts", "nonlinear_share": "fraction", "running_means": "texts",
-    "perplexity": "quantities", "bits_per_token": "quantities",
+    "seen_in_calibration": "number", "perplexity": "quantities", "bits_per_token": "quantities",
     "next_token_accuracy": "fractions", "next_token_agreement": "fraction", "kl_nats": "number", "of_control": "quantities",
     "cosine": "quantities", "rank_agreement": "quantities", "sign_test": "table", "tokens": "number",
     "before": "table", "chosen": "table", "chips": "table", "accuracy_at_noise": "table", "accuracy_by_kind": "table", "noise": "table",
