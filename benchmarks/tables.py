@@ -1,6 +1,6 @@
 """
-The README's numbers: the table in README.md and README.ja.md, the tables of docs/gates.md and the picture docs/accuracy.svg, made from
-benchmarks/results/*.json.
+The README's numbers: the table in README.md and README.ja.md, the tables of docs/gates.md and docs/staircases.md, and the picture
+docs/accuracy.svg, made from benchmarks/results/*.json.
 
     python benchmarks/tables.py [--check]
 
@@ -9,6 +9,8 @@ With --check nothing is written; the exit status says whether the README is in s
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.rows import RESULTS, ROOT, read
 
 BEGIN, END = "<!-- numbers: made by benchmarks/tables.py -->", "<!-- end of numbers -->"
-GATES = "docs/gates.md"
-"""Logic-gated networks under noise, level by level."""
 HEADS = {"README.md": ("what", "value", "beside it", "target"), "README.ja.md": ("項目", "値", "比較対象", "目標")}
 LABELS = {"README.ja.md": {"holds": "達成", "missed": "未達"}, "README.md": {"holds": "holds", "missed": "missed"}}
 PEER = {"T": (16, 32, 64, 128), "accuracy": (29.4, 73.8, 87.0, 89.8)}
@@ -77,11 +77,29 @@ def _conditions(row: dict[str, Any]) -> str:
     return "; ".join([*said, f"`{row['command']}`, {row['commit']}"]) + "."
 
 
+def staircase_table() -> str:
+    """The error, %, of every function at every number of levels, and beside it that of other ways."""
+    rows = [row for row in read("staircases") if row["target"] is None]
+    ways = [way for way in rows[0]["control"] if way != "input"]
+    lines = ["| function, input | N | placed | " + " | ".join(ways) + " |", "|---|---|---|" + "---|" * len(ways)]
+    for row in rows:
+        name, levels = row["name"].split(":")[0].split(" N=")
+        errors = [row["value"], *(row["control"][way] for way in ways)]
+        cells = ["—" if error is None else f"{error:.2f}" for error in errors]
+        lines.append(f"| {name}, {row['control']['input']} | {levels} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"`{rows[0]['command']}`, {rows[0]['commit']}."])
+
+
+PAGES: dict[str, Callable[[], str]] = {name: partial(table, name) for name in HEADS}
+PAGES |= {"docs/gates.md": noise_tables, "docs/staircases.md": staircase_table}
+"""What stands between the marks of each page: the numbers with targets; gates under noise, level by level; staircases, by levels."""
+
+
 def updated(name: str) -> str:
-    """A README, or the page of gates, with its tables made anew."""
+    """A page with its tables made anew."""
     text = (ROOT / name).read_text()
     head, rest = text.split(BEGIN)
-    made = noise_tables() if name == GATES else table(name)
+    made = PAGES[name]()
     return f"{head}{BEGIN}\n{made}\n{END}{rest.split(END)[1]}"
 
 
@@ -126,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    stale = [name for name in (*HEADS, GATES) if (ROOT / name).read_text() != updated(name)]
+    stale = [name for name in PAGES if (ROOT / name).read_text() != updated(name)]
     if check:
         sys.exit(f"not in step with benchmarks/results: {', '.join(stale)}; run python benchmarks/tables.py" if stale else 0)
     for name in stale:

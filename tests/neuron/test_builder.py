@@ -50,8 +50,8 @@ def least_error(name: str, inputs: Histogram, stretches: int) -> float:
 @pytest.mark.parametrize("levels", [3, 7, 15, 31])
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [(n, k) for n in ("relu", "silu", "gelu", "hardswish", "mish", "tanh") for k in ("bell", "lumps")]
-    + [(n, "skew") for n in ("reciprocal", "sqrt", "exp", "silu")],
+    [(n, k) for n in ("relu", "silu", "gelu", "hardswish", "mish", "tanh", "sigmoid", "square") for k in ("bell", "lumps")]
+    + [(n, "skew") for n in ("reciprocal", "rsqrt", "sqrt", "exp", "silu")],
 )
 def test_error_is_within_two_per_cent_of_the_optimum(name: str, kind: str, levels: int) -> None:
     inputs = histogram(kind)
