@@ -378,7 +378,7 @@ def test_hub_data_set_reads_through_the_library(monkeypatch: pytest.MonkeyPatch,
     whole = datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features=features)})
     whole["test"] = whole["train"].select([5, 1])
     monkeypatch.setattr(hub_module, "unreachable", lambda endpoint: None)
-    monkeypatch.setattr(datasets, "load_dataset", lambda name: whole)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, configuration: whole)
     train, test = load("hf:some/pictures", "train"), load("hf:some/pictures", "test")
     assert (len(train), train.classes, test.labels.tolist()) == (6, ["cat", "dog"], [-1, 1])
     assert torch.equal(test.gather([1])[0][0], plain(3).apply(pictures[1]))
@@ -401,7 +401,7 @@ def test_full_disk_while_fetching_is_a_resource_error(monkeypatch: pytest.Monkey
 
     import datasets
 
-    def full(name: str) -> None:
+    def full(name: str, configuration: str | None) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(hub_module, "unreachable", lambda endpoint: None)

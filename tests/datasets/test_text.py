@@ -258,3 +258,29 @@ def test_padding_is_handed_on_and_checked() -> None:
 def test_what_holds_no_tokens_is_one_error(data: object) -> None:
     with pytest.raises(DataError, match=r"empty|reads texts"):
         list(token_batches(data))  # type: ignore[arg-type]
+
+
+def test_a_configuration_of_a_hub_data_set_is_named_after_a_hash(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    from spikeloom.datasets import hub
+
+    repository = tmp_path / "repository"
+    for name, word in (("small", "w1"), ("large", "w2")):
+        (repository / name).mkdir(parents=True)
+        pq.write_table(pa.table({"text": [f"{word} " * 30]}), repository / name / "train.parquet")
+    configurations = "".join(f"- config_name: {name}\n  data_files: {name}/*.parquet\n" for name in ("small", "large"))
+    (repository / "README.md").write_text(f"---\nconfigs:\n{configurations}---\n")
+    fetch = datasets.load_dataset
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(hub, "unreachable", lambda endpoint: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, configuration: fetch(str(repository), configuration, cache_dir=tmp_path / "cache"))
+    for name, word in (("small", "w1"), ("large", "w2")):
+        found = load_text(f"hf:some/texts#{name}@all", "test", reading(folder, 6))
+        assert set(found.tokens.flatten().tolist()) - set(ids("<s>")) == set(ids(word))
+    with pytest.raises(DataError, match="several configurations") as several:
+        load_text("hf:some/texts", "test", reading(folder, 6))
+    assert (several.value.allowed, several.value.todo) == ("small, large", "name one: hf:some/texts#small")
+    with pytest.raises(DataError, match="no such configuration") as none:
+        load_text("hf:some/texts#tiny", "test", reading(folder, 6))
+    assert (none.value.found, none.value.allowed) == ("tiny", "small, large")

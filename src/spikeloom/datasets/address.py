@@ -2,6 +2,7 @@
 The address of a data set, one form for all.
 
     [scheme:]place[@split][[start:stop:step]]        cifar10 · digits[:500] · hf:/data/pictures@dev[100:500] · text:/data/book.txt
+    hf:<hub id>#<configuration>                      where a data set of the hub has several: hf:Salesforce/wikitext#wikitext-2-v1@train
 
 The rows in brackets are a Python slice of the split's rows.
 """
@@ -14,7 +15,7 @@ from spikeloom.errors import DataError
 
 FORMS = (
     "digits, prototypes[:<bits>x<classes>], cifar10, mnist, fashion_mnist, imagenet_sample, "
-    "hf:<id or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>, text:<file>, env:<id>"
+    "hf:<id[#configuration] or folder>, imagefolder:<folder>, idx:<folder>, npz:<file>, text:<file>, env:<id>"
 )
 SCHEMES = ("hf", "imagefolder", "idx", "npz", "prototypes", "text", "env")
 

@@ -3,6 +3,7 @@ Data sets of the Hugging Face hub, and folders that its library saved, through t
 """
 
 import errno
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from spikeloom.datasets.optional import require
 from spikeloom.datasets.parquet import columns_of
 from spikeloom.datasets.source import Labels, Splits, as_labels
 from spikeloom.errors import DataError, ResourceError
+
+
+_CONFIGURATIONS = re.compile(r"[Aa]vailable(?: configs)?: \[([^\]]+)\]")
+"""How the library lists them where none is named, or one that there is not."""
 
 
 @final
@@ -42,22 +47,25 @@ class HubSource:
 
 
 def open_hub(name: str) -> Splits:
-    """The splits of pictures of a hub id. Errors as `load_hub`."""
+    """The splits of pictures of a hub id, or of one of its configurations. Errors as `load_hub`."""
     return _splits(load_hub(name), name)
 
 
 def load_hub(name: str) -> Mapping[str, Any]:
-    """The tables of a hub id by split, fetched or from the library's cache. DataError says why where it cannot be had; ResourceError: no
-    library."""
+    """The tables of `<hub id>` or `<hub id>#<configuration>` by split, fetched or from the library's cache. DataError says why where they
+    cannot be had, and which configurations there are where one must be named; ResourceError: no library."""
     library = require("datasets")
-    cached = Path(library.config.HF_DATASETS_CACHE) / name.replace("/", "___")
+    hub_id, _, configuration = name.partition("#")
+    cached = Path(library.config.HF_DATASETS_CACHE) / hub_id.replace("/", "___")
     if not cached.is_dir() and (reason := unreachable(library.config.HF_ENDPOINT)) is not None:
         raise _unavailable(name, reason)
     try:
-        return _tables(library.load_dataset(name))
+        return _tables(library.load_dataset(hub_id, configuration or None))
     except Exception as error:  # the library raises whatever its many back ends raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(f"the disk is full; hf:{name} cannot be kept", found=error, todo="free space or set HF_HOME") from error
+        if (known := _CONFIGURATIONS.search(str(error))) is not None:
+            raise _several(name, hub_id, [part.strip(" '\"") for part in known[1].split(",")]) from error
         raise _unavailable(name, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}") from error
 
 
@@ -78,6 +86,16 @@ def _unavailable(name: str, reason: str) -> DataError:
         f"the data set {name!r} cannot be had from the Hugging Face hub",
         found=reason,
         todo="check the id and the network, or give a folder: hf:<folder>",
+    )
+
+
+def _several(name: str, hub_id: str, known: list[str]) -> DataError:
+    _, named, configuration = name.partition("#")
+    return DataError(
+        f"the data set {hub_id!r} has several configurations" if not named else f"the data set {hub_id!r} has no such configuration",
+        found=configuration if named else "none is named",
+        allowed=", ".join(known),
+        todo=f"name one: hf:{hub_id}#{known[0]}",
     )
 
 
