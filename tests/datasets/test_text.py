@@ -1,6 +1,7 @@
 """Texts: how they are divided, packed, parted and drawn from, and what is said where one cannot be read."""
 
 import importlib
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -262,7 +263,6 @@ def test_what_holds_no_tokens_is_one_error(data: object) -> None:
 
 def test_a_configuration_of_a_hub_data_set_is_named_after_a_hash(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
-
     from spikeloom.datasets import hub
 
     repository = tmp_path / "repository"
@@ -274,7 +274,8 @@ def test_a_configuration_of_a_hub_data_set_is_named_after_a_hash(folder: Path, t
     fetch = datasets.load_dataset
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(hub, "unreachable", lambda endpoint: None)
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, configuration: fetch(str(repository), configuration, cache_dir=tmp_path / "cache"))
+    here = partial(fetch, cache_dir=str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, configuration: here(str(repository), configuration))
     for name, word in (("small", "w1"), ("large", "w2")):
         found = load_text(f"hf:some/texts#{name}@all", "test", reading(folder, 6))
         assert set(found.tokens.flatten().tolist()) - set(ids("<s>")) == set(ids(word))

@@ -2,7 +2,8 @@
 Texts by address, as documents.
 
     text:<file>             UTF-8; divided at lines <|endoftext|> where there are any, else one document
-    hf:<id or folder>       every row of the column `text` (parquet, saved by `datasets`, or on the hub) is a document; hf:<id>#<configuration>
+    hf:<id or folder>       every row of the column `text` (parquet, saved by `datasets`, or on the hub) is a document;
+                            hf:<id>#<configuration>
 """
 
 from collections.abc import Callable, Mapping

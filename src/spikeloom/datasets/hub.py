@@ -22,7 +22,6 @@ from spikeloom.datasets.parquet import columns_of
 from spikeloom.datasets.source import Labels, Splits, as_labels
 from spikeloom.errors import DataError, ResourceError
 
-
 _CONFIGURATIONS = re.compile(r"[Aa]vailable(?: configs)?: \[([^\]]+)\]")
 """How the library lists them where none is named, or one that there is not."""
 
