@@ -14,9 +14,10 @@ from spikeloom.datasets import Text
 from spikeloom.errors import DataError
 from spikeloom.ir import Dialect, Program
 from spikeloom.pipeline import Conversion, Settings, convert, convert_model, evaluate
+from spikeloom.pipeline.embeddings import rank_agreement, similarities
 from spikeloom.pipeline.evaluation import evaluate as tallied
 from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.sentences import Embeddings, evaluate_sentences, pooled, rank_agreement, similarities
+from spikeloom.pipeline.sentences import evaluate_sentences, pooled, tally
 from spikeloom.pipeline.texts import structure
 from spikeloom.simulate import SpikingModel
 
@@ -114,15 +115,15 @@ def test_evaluating_the_folder_gives_the_metrics_again(converted: Conversion) ->
 def test_no_text_at_all_is_told(ann: Program) -> None:
     networks = Networks(SpikingModel(ann.replaced(dialect=Dialect.SNN)), 1)
     with pytest.raises(DataError, match="nothing to evaluate on"):
-        tallied(Embeddings(networks), [], lambda count: None)
+        tallied(tally(networks), [], lambda count: None)
 
 
 def test_padding_counts_for_nothing(ann: Program) -> None:
     snn = SpikingModel(ann.replaced(dialect=Dialect.SNN), ann=ann)
     tokens, real = text(6, 6).tokens, torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
-    tally: Any = Embeddings(Networks(snn, 1))
-    tally.add(structure(ann, tokens, real), real)
-    torch.testing.assert_close(tally.parts[1][0][:1], snn(tokens[:1, :4]).mean(1), atol=1e-5, rtol=1e-4)
+    found = tally(Networks(snn, 1))
+    found.add(structure(ann, tokens, real), real)
+    torch.testing.assert_close(found.kept[1][0][:1], snn(tokens[:1, :4]).mean(1), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_the_page_of_an_encoder_shows_cosines_and_ranks() -> None:
     shown = Text(render(embeddings())).text
     for words in (
         "Cosine over time",
-        "Mean cosine to the ANN's embeddings",
+        "Mean cosine to what the ANN gives",
         "0.9931",
         "Rank agreement",
         "on 450, plain quantisation on 50",

@@ -32,12 +32,13 @@ def summary(metrics: Mapping[str, Any], title: str) -> Group:
 def beside(metrics: Mapping[str, Any]) -> list[tuple[str, tuple[str, str, str]]]:
     """The rows between what networks are judged by and what they cost: what they have in common with the ANN."""
     control: Mapping[str, Any] = metrics.get("of_control") or {}
-    agrees = (percent(metrics["agreement"], 2), percent(control.get("next_token_agreement"), 2) if control else "")
+    theirs = control.get("next_token_agreement", control.get("agreement"))
+    agrees = (percent(metrics["agreement"], 2), percent(theirs, 2) if control else "")
     rows = [("agreement with the ANN", ("", *agrees))] if metrics["agreement"] is not None else []
     if "kl_nats" in metrics:
         rows.append(("nats from the ANN, a token", ("", decimal(metrics["kl_nats"], 4), decimal(control.get("kl_nats"), 4))))
-    if "rank_agreement" in metrics:
-        ranks = metrics["rank_agreement"]
+    ranks: Mapping[str, Any] = metrics.get("rank_agreement") or {}
+    if any(finite(value) for value in ranks.values()):
         rows.append(("rank agreement", ("", decimal(ranks["snn"], 4), decimal(ranks["control"], 4))))
     return rows
 

@@ -93,5 +93,5 @@ def loss(metrics: Mapping[str, Any]) -> str | None:
     if confused.get("ann") is not None and confused.get("snn") is not None and confused["snn"] > 1.01 * confused["ann"]:
         return f"'s perplexity is {100 * (confused['snn'] / confused['ann'] - 1):.1f} % above the ANN's"
     if alike.get("snn") is not None and alike["snn"] < 0.99:
-        return f"'s embeddings have a mean cosine of {alike['snn']:.3f} to the ANN's"
+        return f"'s outputs have a mean cosine of {alike['snn']:.3f} to the ANN's"
     return None

@@ -5,7 +5,7 @@ Evaluation: the SNN beside the ANN and the control, on the same samples in the s
     agreement    share of answers that SNN and ANN have in common
     McNemar      exact two-sided test on the answers that only one of SNN and control gets right
 
-What is asked and measured depends on the task: `pictures`, `language`, `sentences` each have a tally of their own. Numbers are null,
+What is asked and measured depends on the task: `pictures`, `language`, `embeddings` each have a tally of their own. Numbers are null,
 with the reason, where labels or a program are missing.
 
 Source: McNemar 1947, exact binomial form; DESIGN.md §5.

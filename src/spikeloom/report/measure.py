@@ -3,7 +3,7 @@ What networks are judged by, as one value: where it lies in the metrics and in t
 
     accuracy     of classifiers: the share of right answers, more is better
     perplexity   of models that write texts, less is better
-    cosine       of models that embed sentences: how near their embeddings are to the ANN's, more is better
+    cosine       of models that embed sentences, or give other numbers: how near these are to the ANN's, more is better
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +87,14 @@ PERPLEXITY = Measure(
     "next token",
     (("Same as ANN", _agreement), ("KL, nats a token", _nats)),
 )
-COSINE = Measure("cosine", "Cosine", "Mean cosine to the ANN's embeddings", False, "embedding", (("Rank agreement", _ranks),))
+COSINE = Measure(
+    "cosine",
+    "Cosine",
+    "Mean cosine to what the ANN gives",
+    False,
+    "largest channel at a place",
+    (("Rank agreement", _ranks), ("Same as ANN", _agreement)),
+)
 
 
 def measure_of(metrics: Row | None) -> Measure:

@@ -123,7 +123,7 @@ def beside(metrics: Row) -> list[tuple[str, Any, str, str]]:
     return [
         ("Divergence", divergence, numerals.decimal(divergence, 4), "nats a token, from the ANN"),
         ("Bits per token", bits.get("snn"), numerals.decimal(bits.get("snn"), 3), ann),
-        ("Rank agreement", ranks.get("snn"), numerals.decimal(ranks.get("snn"), 4), "of all pairs of sentences, with the ANN"),
+        ("Rank agreement", ranks.get("snn"), numerals.decimal(ranks.get("snn"), 4), "of all pairs, with the ANN"),
     ]
 
 

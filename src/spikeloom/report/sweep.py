@@ -19,7 +19,7 @@ from spikeloom.report.svg import Point, Scale, chart, dot, element, path, stretc
 SHADES = 6
 """Shades of a cell, from the worst of its table to the best."""
 FAINT = ("shade1", "shade2", "shade3")
-RANKS = Measure("rank_agreement", "Rank agreement", "Rank agreement of all pairs of sentences with the ANN", False, "embedding", ())
+RANKS = Measure("rank_agreement", "Rank agreement", "Rank agreement of all pairs with the ANN", False, "rank", ())
 
 
 def levels(rows: Sequence[Row]) -> list[int]:

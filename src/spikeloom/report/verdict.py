@@ -90,19 +90,21 @@ def _of_language(story: Story, samples: str) -> tuple[Span, ...]:
 
 
 def _of_embeddings(story: Story, samples: str) -> tuple[Span, ...]:
-    """How near the SNN's embeddings are to the ANN's, and whether they rank sentences alike."""
+    """How near the SNN's embeddings are to the ANN's, whether they rank samples alike, and where maps agree."""
     ranks = ((story.metrics or {}).get("rank_agreement") or {}).get("snn")
+    places_alike = (story.metrics or {}).get("agreement")
     own = Span(COSINE.written(judged(story)["snn"]), "snn")
-    same = (Span(" All pairs of sentences are ranked alike by "), Span(decimal(ranks, 4), "agreement"), Span(" (Spearman)."))
+    same = (Span(f" All pairs of {story.unit} are ranked alike by "), Span(decimal(ranks, 4), "agreement"), Span(" (Spearman)."))
     said = (
-        Span(" embeds "),
+        Span(" embeds " if story.unit == "sentences" else " gives outputs for "),
         Span(f"{samples} with a mean cosine of "),
         own,
         Span(" to the ANN"),
         *_beside(story, ""),
         Span(f"{_tested(story)}."),
     )
-    return (*said, *same) if finite(ranks) else said
+    where = (Span(" The largest channel is the ANN's at "), Span(percent(places_alike, places(story)), "agreement"), Span(" of places."))
+    return (*said, *(same if finite(ranks) else ()), *(where if finite(places_alike) else ()))
 
 
 def text(spans: tuple[Span, ...]) -> str:
