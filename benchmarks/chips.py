@@ -1,15 +1,17 @@
 """
-Loihi 2 and TrueNorth: cores used and accuracy under the chip's constraints, or the refusal with its numbers.
+Loihi 2, TrueNorth and Xylo: cores used and accuracy under the chip's constraints, or the refusal with its numbers.
 
-    python benchmarks/chips.py [--parts lenet resnet20 patches full]
+    python benchmarks/chips.py [--parts lenet resnet20 keywords patches full] [--chips loihi2 truenorth xylo]
 
     lenet      the MNIST LeNet, SFN at T = 1, N = 15, on grids of whole numbers
     resnet20   ResNet-20 on CIFAR-10, the same
+    keywords   the keyword spotter on digits, the same; it has no labels here: its answers stand beside the floating network's
     patches    a logic-gated MNIST network of at most 128 inputs a gate, which fits TrueNorth as it is        benchmarks/gated/patches.py
     full       a logic-gated MNIST network of 784 inputs a gate: partial sums on TrueNorth
 
 Accuracy is that of what was emitted: the files of a folder are run (Loihi 2: the fixed-point oracle, TrueNorth: a simulator of its neuron)
-on the first test images of a part, and their answers are equal to the integer reference's, or no accuracy is written. Needs ../shared/data.
+on the first test images of a part, and their answers are equal to the integer reference's, or no accuracy is written. All of these have
+more inputs than Xylo; networks that fit it are measured by xylo.py. Needs ../shared/data.
 """
 
 import argparse
@@ -17,7 +19,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +29,11 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import spikeloom
 from gated import patches
 from gated.pictures import loaded
 from harness.rows import ROOT, SHARED, Row, write
+from harness.speech import mfcc, sounds
 from spikeloom.backend import TARGETS, Golden, Target
 from spikeloom.backend.lower import InputRange, lower
 from spikeloom.errors import UnsupportedError
@@ -44,7 +49,7 @@ from spikeloom.simulate.integers import quantised_input, run_integers
 
 WORK = ROOT / "artifacts" / "benchmarks" / "chips"
 COMMAND = "python benchmarks/chips.py --parts"
-CHIPS = ("loihi2", "truenorth")
+CHIPS = ("loihi2", "truenorth", "xylo")
 TOLD = (
     "cores_by_kind",
     "cores_by_layer",
@@ -60,46 +65,44 @@ TOLD = (
 """What of a report stands in a row."""
 
 
-def rows_of(
-    title: str, part: str, program: Program, given: InputRange, data: tuple[Tensor, Tensor], options: Mapping[str, Any], floating: Any
-) -> list[Row]:
+@dataclass(frozen=True)
+class Subject:
+    """A network and what it is judged on: samples, right answers, and the share of them, %, that the floating network gives; `measure` says
+    whose answers are the right ones."""
+
+    title: str
+    part: str
+    program: Program
+    given: InputRange
+    data: tuple[Tensor, Tensor]
+    floating: float
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    measure: str = "accuracy"
+
+
+def rows_of(subject: Subject, chips: Iterable[str]) -> list[Row]:
     """Two rows for each chip that takes the network, one for each that does not."""
     rows = list[Row]()
-    for name in CHIPS:
-        target, command = TARGETS[name], f"{COMMAND} {part}"
-        asked = target.options.model_validate(options.get(name, {}))
+    for name in chips:
+        target, command = TARGETS[name], f"{COMMAND} {subject.part}"
+        asked = target.options.model_validate(subject.options.get(name, {}))
         try:
-            netlist = lower(program, 1, given, target.form(asked))
+            netlist = lower(subject.program, 1, subject.given, target.form(asked))
+            why = [f"{each.where}: {each.found} (allowed: {each.allowed})" for each in target.refusals(netlist, asked)]
         except UnsupportedError as error:
-            rows.append(
-                Row(
-                    f"{title} on {target.name}: refused", 1, "obstacles", command, {"why": str(error)}, None, "a refusal with numbers", True
-                )
-            )
-            continue
-        against = target.refusals(netlist, asked)
-        if against:
-            why = [f"{each.where}: {each.found} (allowed: {each.allowed})" for each in against]
+            netlist, why = None, [str(error)]
+        if netlist is None or why:
             holds = all(any(letter.isdigit() for letter in each) for each in why)
-            rows.append(
-                Row(
-                    f"{title} on {target.name}: refused",
-                    len(why),
-                    "obstacles",
-                    command,
-                    {"why": why[:6]},
-                    None,
-                    "a refusal with numbers",
-                    holds,
-                )
-            )
-            continue
-        rows += taken(title, command, target, asked, netlist, data, floating)
+            told, refused = {"why": why[:6]}, f"{subject.title} on {target.name}: refused"
+            rows.append(Row(refused, len(why), "obstacles", command, told, None, "a refusal with numbers", holds))
+        else:
+            rows += taken(subject, command, target, asked, netlist)
     return rows
 
 
-def taken(title: str, command: str, target: Target, asked: Any, netlist: Netlist, data: tuple[Tensor, Tensor], floating: Any) -> list[Row]:
+def taken(subject: Subject, command: str, target: Target, asked: Any, netlist: Netlist) -> list[Row]:
     """Cores, and the accuracy of what was emitted."""
+    title, data, floating = subject.title, subject.data, subject.floating
     report = target.report(netlist, asked)
     inputs = quantised_input(netlist, data[0].numpy())
     golden = Golden(inputs, np.concatenate([run_integers(netlist, part) for part in np.array_split(inputs, max(len(inputs) // 100, 1))]))
@@ -137,11 +140,12 @@ def taken(title: str, command: str, target: Target, asked: Any, netlist: Netlist
     ]
     if not verdict.mismatches:
         near = "within 0.3 points of the floating SNN"
-        rows.append(Row(f"{title} on {target.name}: accuracy", accuracy, "%", command, beside, None, near, abs(accuracy - floating) <= 0.3))
+        named = f"{title} on {target.name}: {subject.measure}"
+        rows.append(Row(named, accuracy, "%", command, beside, None, near, abs(accuracy - floating) <= 0.3))
     return rows
 
 
-def converted(title: str, part: str, source: str, weights: str, dataset: str, test: str, images: int) -> list[Row]:
+def converted(title: str, part: str, source: str, weights: str, dataset: str, test: str, images: int) -> Subject:
     """A network of the zoo, converted onto grids of whole numbers."""
     folder = WORK / part
     asked = Settings(
@@ -172,10 +176,24 @@ def converted(title: str, part: str, source: str, weights: str, dataset: str, te
         answers = torch.cat([snn(each).argmax(-1) for each in x.split(100)])
     floating = round(100 * float((answers == y).float().mean()), 2)
     given = input_range(snn.program, calibration_stream(snn.program, dataset, asked, 512)())
-    return rows_of(title, part, snn.program, given, (x, y), {}, floating)
+    return Subject(title, part, snn.program, given, (x, y), floating)
 
 
-def gated(title: str, part: str, form: patches.Form, images: int, options: Mapping[str, Any]) -> list[Row]:
+def keywords() -> Subject:
+    """The keyword spotter on digits."""
+    heard = dict[str, Tensor]()
+    for split in ("train", "test"):
+        spoken = sounds(SHARED / "fsdd" / f"{split}-00000-of-00001.parquet")[0]
+        heard[split] = torch.from_numpy(np.stack([mfcc(sound, 8000) for sound in spoken]))
+    whole = Settings(timesteps=1, levels=15, whole_numbers=True)
+    snn = spikeloom.convert(f"onnx:{SHARED / 'kws_dscnn' / 'model.onnx'}", heard["train"], whole)
+    with torch.no_grad():
+        answers = snn(heard["test"]).argmax(-1)
+    given, data = input_range(snn.program, [(heard["train"],)]), (heard["test"], answers)
+    return Subject("keyword spotter, N=15", "keywords", snn.program, given, data, 100.0, measure="answers as the floating network's")
+
+
+def gated(title: str, part: str, form: patches.Form, images: int, options: Mapping[str, Any]) -> Subject:
     """A logic-gated network, trained on the first 50,000 pictures of MNIST and judged on the last 10,000."""
     data = loaded("mnist")
     torch.manual_seed(0)
@@ -186,16 +204,18 @@ def gated(title: str, part: str, form: patches.Form, images: int, options: Mappi
         whole = torch.cat([network(each).argmax(1) for each in data[1].x.split(500)])
     sys.stdout.write(f"{title}: {float((whole == data[1].y).float().mean()):.4f} of all 10,000\n")
     program = freeze(network, x[:1])
-    return rows_of(title, part, program, InputRange(0.0, 1.0, 1.0), (x, y), options, round(100 * float((answers == y).float().mean()), 2))
+    floating = round(100 * float((answers == y).float().mean()), 2)
+    return Subject(title, part, program, InputRange(0.0, 1.0, 1.0), (x, y), floating, options)
 
 
-PARTS = {
+PARTS: dict[str, Callable[[], Subject]] = {
     "lenet": lambda: converted(
         "LeNet, N=15", "lenet", "zoo:lenet", "mnist_lenet_snntoolbox/model.safetensors", "mnist[:50000]", "mnist[50000:]", 500
     ),
     "resnet20": lambda: converted(
         "ResNet-20, N=15", "resnet20", "zoo:cifar-resnet20", "cifar10_resnet20/model.safetensors", "cifar10", "cifar10", 500
     ),
+    "keywords": keywords,
     "patches": lambda: gated("logic-gated MNIST, at most 128 inputs a gate", "patches", patches.PATCHES, 2_000, {}),
     "full": lambda: gated(
         "logic-gated MNIST 784-256-256-10",
@@ -211,10 +231,11 @@ def main() -> None:
     """Measure the parts asked for and write benchmarks/results/chips.json; rows of other parts stay."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--chips", nargs="+", choices=CHIPS, default=CHIPS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for part in options.parts:
-        rows: Iterable[Row] = PARTS[part]()
+        rows = rows_of(PARTS[part](), options.chips)
         for row in rows:
             sys.stdout.write(f"{row.name}: {row.value} {row.unit} {row.control} holds={row.holds}\n")
         write("chips", rows, part=True)

@@ -14,7 +14,8 @@ from spikeloom.datasets import Preprocessing
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.ir import Context, Program, silent
 from spikeloom.pipeline import Settings, convert, convert_model, logic_gated
-from spikeloom.pipeline.conversion import calibration_stream, candidate, network_of
+from spikeloom.pipeline.calibration import calibration_stream
+from spikeloom.pipeline.conversion import candidate, network_of
 from spikeloom.pipeline.gated_noise import MEASURED_AT, inputs_of, measured, noise_of, pictures_of
 from spikeloom.pipeline.ingest import ingest
 from spikeloom.pipeline.logic_gated import Rows

@@ -10,7 +10,7 @@ from spikeloom.calibrate import Compensate
 from spikeloom.capture import load, resolve
 from spikeloom.ir import Context, Handle, Program, on_disk, passes, run, shards
 from spikeloom.pipeline import Settings, convert, load_model
-from spikeloom.pipeline.conversion import passes_of
+from spikeloom.pipeline.passes import passes_of
 from spikeloom.pipeline.texts import structure
 from spikeloom.simulate import frontier
 

@@ -76,7 +76,7 @@ def adapt(
         from spikeloom.agent.worlds import parsed, world
         from spikeloom.cli import adapted, policies
         from spikeloom.datasets.environment import spaces_within
-        from spikeloom.pipeline.conversion import check_folder
+        from spikeloom.pipeline.publishing import check_folder
 
         if plastic not in WORDS:
             raise ConfigError("when weights learn", found=plastic, allowed=", ".join(WORDS))

@@ -65,7 +65,7 @@ def evolve(
         from spikeloom.cli import evolved, policies
         from spikeloom.evolve import PARAMETERS
         from spikeloom.evolve.executor import check_executor
-        from spikeloom.pipeline.conversion import check_folder
+        from spikeloom.pipeline.publishing import check_folder
 
         if search not in WORDS:
             raise ConfigError("what evolves", found=search, allowed=", ".join(WORDS))

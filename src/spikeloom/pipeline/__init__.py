@@ -4,11 +4,11 @@ from spikeloom.ir import Progress
 from spikeloom.pipeline.checking import CheckResult, check
 from spikeloom.pipeline.compilation import Compilation, compile_folder, compile_model
 from spikeloom.pipeline.conversion import Conversion, convert
-from spikeloom.pipeline.conversion import evaluate_folder as evaluate
-from spikeloom.pipeline.conversion import report_folder as report
+from spikeloom.pipeline.judging import evaluate_folder as evaluate
 from spikeloom.pipeline.library import convert_model, load_model, report_model
 from spikeloom.pipeline.logic_learning import Learning, learn
 from spikeloom.pipeline.logic_settings import LogicSettings
+from spikeloom.pipeline.publishing import report_folder as report
 from spikeloom.pipeline.refining import calibrate_folder as calibrate
 from spikeloom.pipeline.refining import compress_folder as compress
 from spikeloom.pipeline.refining import finetune_folder as finetune

@@ -3,9 +3,8 @@ The main road: ingest → plan → fuse → spike → balance → compensate →
 """
 
 import dataclasses
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -13,38 +12,26 @@ from typing import Any, final
 import torch
 
 from spikeloom.errors import ConfigError, ResourceError
-from spikeloom.ir import Batches, Context, Pass, Program, Progress, batches_of, run, silent, write_bytes, write_json
-from spikeloom.pipeline.auto import Afforded, afforded, check_auto
-from spikeloom.pipeline.bio import bio_calibrated, is_calibrated, said_of
+from spikeloom.ir import Context, Pass, Program, Progress, batches_of, run, silent
+from spikeloom.pipeline.auto import afforded, check_auto
+from spikeloom.pipeline.bio import bio_calibrated, is_calibrated
 from spikeloom.pipeline.calibration import calibration_samples, calibration_stream, stream_of
-from spikeloom.pipeline.card import card
 from spikeloom.pipeline.choice import choose
 from spikeloom.pipeline.control import control_of
-from spikeloom.pipeline.evaluation import evaluate
 from spikeloom.pipeline.gated_noise import check_noise, with_noise
 from spikeloom.pipeline.grounding import grounded_program, kept_whole
 from spikeloom.pipeline.ingest import ingest
+from spikeloom.pipeline.judging import beside, exit_margin, judged, with_choice
 from spikeloom.pipeline.logic_gated import check_gated, logic_gated
 from spikeloom.pipeline.memory import within_memory
-from spikeloom.pipeline.metrics import audited_on, metrics_of
-from spikeloom.pipeline.networks import Networks
-from spikeloom.pipeline.overlap import seen, with_seen
 from spikeloom.pipeline.passes import check_compression, levels_of, nearest_passes, passes_of, resolution_of
 from spikeloom.pipeline.phases import Phases
+from spikeloom.pipeline.publishing import check_folder, publish
 from spikeloom.pipeline.reference import towards
-from spikeloom.pipeline.samples import Samples, largest
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible
-from spikeloom.pipeline.story import story_of
 from spikeloom.pipeline.sweep import check_sweep, sweep
-from spikeloom.pipeline.tasks import task_of
-from spikeloom.report import AgentStory, LogicStory, Story, write, write_agent, write_logic
-from spikeloom.report.agent_data import FORM as AGENT_FORM
-from spikeloom.report.logic_data import FORM
-from spikeloom.simulate import Counter, SpikingModel, beside_ann
-
-COMPARED = ("accuracy", "agreement", "perplexity", "cosine", "synaptic_operations", "energy_pj")
-"""What is told of a network as it was before it was refined."""
+from spikeloom.simulate import SpikingModel
 
 
 @final
@@ -99,7 +86,7 @@ def convert(settings: Settings, *, progress: Progress = silent) -> Conversion:
     control = phases.program("4_control", {}, lambda: control_program(settings, ann, context, progress))
     snn = network_of(spiking, ann, control, settings)
     rows = sweep(settings, phases.place("1_ann") / "program", phases.place("5_sweep"), swept_network, progress) if settings.sweep else []
-    margin = _margin(snn, stream, progress) if settings.early_exit else None
+    margin = exit_margin(snn, stream, progress) if settings.early_exit else None
     found = judged(snn, settings.dataset, settings, seconds=seconds, margin=margin, progress=progress, calibrated=calibrated)
     if is_calibrated(spiking):
         before = network_of(plain, ann, control, settings)
@@ -184,134 +171,3 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         found = str(error).splitlines()[0]
         raise ResourceError(f"the device {device!r} cannot be used here", found=found, todo="use --device cpu") from error
-
-
-def check_folder(folder: Path) -> None:
-    """The output folder is there. Raises ResourceError where it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}", found=error.strerror, todo="choose another --output-dir") from error
-
-
-def _margin(snn: SpikingModel, stream: Batches, progress: Progress) -> float:
-    progress("calibrating early exit", 0, 0)
-    return snn.calibrate_exit(stream(), agreement=0.99)
-
-
-def judged(
-    snn: SpikingModel,
-    dataset: str,
-    settings: Settings,
-    *,
-    seconds: float | None,
-    margin: float | None,
-    progress: Progress,
-    calibrated: Samples | None = None,
-) -> dict[str, Any]:
-    """Everything a person wants to know of a network on a data set: `metrics` and `story`, both JSON; of what it was `calibrated` on, how
-    much judges it too."""
-    program, steps, task = snn.program, settings.timesteps, task_of(snn.program.settings)
-    data = task.samples(dataset, "test", program, settings, settings.samples)
-    done = 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("evaluating", done, data.count)
-
-    size = task.at_once(program, settings.batch_size, steps)
-    found = evaluate(task.tally(Networks(snn, steps), data.classes, margin), data.read(size, None), tick)
-    counter = Counter(program, steps)
-    sample = [inputs for inputs, _ in data.read(min(size, 32), task.profiled)]
-    for place, inputs in enumerate(sample):
-        counter.add(inputs)
-        progress("counting spikes", place + 1, len(sample))
-    counts = beside_ann(counter.counts(), program, snn.ann, sample[0])
-    audited, encoding = audited_on(program, largest(sample), steps), str(program.settings.get("encoding", settings.encoding))
-    metrics = metrics_of(found, counts, snn, seconds=seconds, encoding=encoding, margin=margin, audited=audited)
-    if (said := said_of(program)) is not None:
-        metrics["bio_calibration"] = said
-    story = story_of(found, counts, snn, metrics, sample, dataset, data.note).to_json()
-    return with_seen({"metrics": metrics, "story": story}, 0 if calibrated is None else seen(calibrated, data))
-
-
-def beside(found: Mapping[str, Any], before: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What was `judged`, with what the same network was judged to be before it was refined, and `more` of what refining found."""
-    was = {key: before["metrics"][key] for key in COMPARED if key in before["metrics"]}
-    told = {"before": was, **(more or {})}
-    story = {**found["story"], "before": _layers(before["story"]), "metrics": {**found["story"]["metrics"], **told}}
-    return {"metrics": {**found["metrics"], **told}, "story": story}
-
-
-def _layers(story: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of every layer's fidelity what is shown beside another one."""
-    return [{key: row[key] for key in ("node", "sqnr_db", "firing_rate")} for row in story["fidelity"]]
-
-
-def with_choice(found: Mapping[str, Any], chosen: Afforded) -> dict[str, Any]:
-    """What was `judged`, with why the network has the levels and steps it has."""
-    metrics, told = {**found["metrics"], "chosen": chosen.told}, found["story"]
-    shown = {**told["metrics"], "chosen": chosen.told}
-    return {"metrics": metrics, "story": {**told, "metrics": shown, "front": [*chosen.front, *told["front"]]}}
-
-
-def publish(folder: Path, found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Metrics, story, report and model card in `folder`, with the rows of a sweep where there was one."""
-    story = Story.from_json({**found["story"], "sweep": rows})
-    if rows:
-        write_json(folder / "sweep.json", {"rows": rows})
-    else:
-        (folder / "sweep.json").unlink(missing_ok=True)
-    write_json(folder / "metrics.json", found["metrics"])
-    write_json(folder / "story.json", story.to_json())
-    write(story, folder / "report.html")
-    write_bytes(folder / "README.md", card(story).encode())
-
-
-@within_memory()
-def evaluate_folder(
-    folder: Path,
-    dataset: str | None = None,
-    *,
-    data_root: Path | None = None,
-    timesteps: int | None = None,
-    samples: int | None = None,
-    batch_size: int = 64,
-    length: int | None = None,
-    early_exit: bool = False,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """The metrics of a saved network on a data set (by default the one it was converted for), beside its ANN and control.
-
-    Raises ProgramError where `folder` holds no whole program, DataError where the data do not fit it.
-    """
-    snn = SpikingModel.open(folder)
-    address = dataset or str(snn.program.settings.get("dataset", "digits"))
-    steps = snn.timesteps if timesteps is None else timesteps
-    settings = Settings(dataset=address, data_root=data_root, timesteps=steps, samples=samples, batch_size=batch_size, length=length)
-    margin = None
-    if early_exit:
-        _check_exits(snn)
-        margin = _margin(snn, calibration_stream(snn.program, address, settings, 256), progress)
-    return judged(snn, address, settings, seconds=None, margin=margin, progress=progress)["metrics"]
-
-
-def _check_exits(snn: SpikingModel) -> None:
-    if not task_of(snn.program.settings).exits:
-        raise ConfigError("evaluation.early_exit is for classifiers", found=snn.program.settings.get("task"), todo="leave out --early-exit")
-
-
-def report_folder(folder: Path) -> Path:
-    """`report.html` rendered again from `story.json`."""
-    path = folder / "story.json"
-    if not path.is_file():
-        raise ResourceError(f"{folder} holds no story.json", todo="run `spikeloom convert`, `train` or `adapt` into it first")
-    told = json.loads(path.read_text())
-    if told.get("form") == FORM:
-        write_logic(LogicStory.from_json(told), folder / "report.html")
-    elif told.get("form") == AGENT_FORM:
-        write_agent(AgentStory.from_json(told), folder / "report.html")
-    else:
-        write(Story.from_json(told), folder / "report.html")
-    return folder / "report.html"

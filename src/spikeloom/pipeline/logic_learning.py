@@ -16,7 +16,7 @@ from spikeloom.datasets import matched_filter
 from spikeloom.errors import InternalError
 from spikeloom.ir import Program, Progress, Record, silent, write_bytes, write_json
 from spikeloom.logic import freeze
-from spikeloom.pipeline.conversion import check_device, check_folder
+from spikeloom.pipeline.conversion import check_device
 from spikeloom.pipeline.logic_metrics import BAYES, differing, metrics_of
 from spikeloom.pipeline.logic_networks import Taught, taught
 from spikeloom.pipeline.logic_samples import LogicData, read
@@ -24,6 +24,7 @@ from spikeloom.pipeline.logic_settings import LogicSettings
 from spikeloom.pipeline.logic_story import logic_card, logic_story_of
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.noise_levels import Answer, UnderNoise, frozen_answer, module_answer, under_noise
+from spikeloom.pipeline.publishing import check_folder
 from spikeloom.report import write_logic
 from spikeloom.simulate import Counter, Counts, SpikingModel
 

@@ -21,10 +21,12 @@ from spikeloom.ir import Context, Examples, Pass, Program, Progress, run, silent
 from spikeloom.pipeline.bio import fresh_stream, known_data
 from spikeloom.pipeline.calibration import calibration_stream
 from spikeloom.pipeline.chips import ANY, device_of, kind_of, made_for_any, on_chip, on_unseen, refuse_second
-from spikeloom.pipeline.conversion import Conversion, beside, control_program, judged, publish
+from spikeloom.pipeline.conversion import Conversion, control_program
+from spikeloom.pipeline.judging import beside, judged
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.passes import arranged, check_compression, nearest_passes
 from spikeloom.pipeline.pictures import PICTURES, label_offset, load_data
+from spikeloom.pipeline.publishing import publish
 from spikeloom.pipeline.reference import CONVERTING, CORRECTING, PREPARING, SPIKING, repeated_passes, towards
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.silence import audible

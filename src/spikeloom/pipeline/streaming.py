@@ -28,9 +28,11 @@ from torch import Tensor
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.ir import Progress, silent, write_bytes, write_json
 from spikeloom.pipeline.chips import device_of, on_chip, refuse_second
-from spikeloom.pipeline.conversion import Conversion, beside, check_folder, judged, publish
+from spikeloom.pipeline.conversion import Conversion
+from spikeloom.pipeline.judging import beside, judged
 from spikeloom.pipeline.memory import within_memory
 from spikeloom.pipeline.pictures import PICTURES, preprocessing_of
+from spikeloom.pipeline.publishing import check_folder, publish
 from spikeloom.pipeline.refining import known
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.stream_metrics import compared, streamed
