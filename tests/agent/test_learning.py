@@ -2,15 +2,17 @@
 
 import dataclasses
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
-from tests.agent.learners import OBSERVED, agent
+from tests.agent.learners import OBSERVED, Bandit, agent
 
 from spikeloom.agent.critic import Critic
 from spikeloom.agent.exploring import Exploration, entropy_share, exploration_of
-from spikeloom.agent.learning import Learning, Step, credited
+from spikeloom.agent.learning import Learning, Step, credited, learnt
+from spikeloom.agent.living import live
 from spikeloom.agent.monitor import Monitor
 from spikeloom.agent.trials import Trials
 from spikeloom.datasets.spaces import Continuous, Discrete
@@ -134,3 +136,20 @@ def test_steps_are_sized_by_what_passes() -> None:
     loud = dataclasses.replace(passed, pre=tuple(pre * 10 for pre in passed.pre))
     assert made.learning.sizes(made.tail, loud, 1.0)[-2].rate == pytest.approx(sizes[-2].rate / 10, rel=1e-3)
     assert made.learning.sizes(made.tail, passed, 3.0)[0].rate == pytest.approx(3 * sizes[0].rate)
+
+
+def test_a_policy_that_has_moved_as_far_as_it_may_is_left_alone() -> None:
+    made = agent()
+    state = next(islice(live(made, made.init(16), Bandit(16), 0), 13, None)).state
+    before, found = (state.weights, state.sizes, state.critic), []
+    for far in (1e-6, 1e6):
+        how, generator = dataclasses.replace(made.learning, divergence=far), torch.Generator().manual_seed(0)
+        found.append(learnt(state.window, made.tail, made.exploration, made.critic, how, made.sizes, before, generator))
+    assert found[0].moved > 1e-6
+    assert not all(map(torch.equal, found[0].weights, found[1].weights))
+
+
+@pytest.mark.parametrize(("name", "value"), [("discount", 1.0), ("discount", -0.1), ("divergence", 0.0), ("rate", math.inf)])
+def test_numbers_by_which_nothing_is_learnt_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is out of range"):
+        Learning(**{name: value})

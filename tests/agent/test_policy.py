@@ -153,3 +153,18 @@ def test_the_folder_says_what_becomes_of_membranes(tmp_path: Path) -> None:
     assert policy_of(opened.model, residue="reset").residue == "reset"
     assert policy_of(network(4, 2), environments("CartPole-v1")).residue == "reset"
     assert "policy" not in carried.replaced(residue="reset").told().program.settings
+
+
+def test_a_network_that_says_its_residue_is_otherwise_the_same() -> None:
+    policy = carrying(timesteps=4)
+    told = policy.told()
+    assert told.timesteps == 4
+    assert policy.model.ann is not None
+    assert told.ann is policy.model.ann
+    assert told.control is policy.model.control
+
+
+def test_a_network_that_carries_nothing_rests_without_being_tried() -> None:
+    policy = Policy(network(3, 2, activation=torch.nn.Tanh, timesteps=2), SIGNAL, Discrete(2), "carry")
+    found, means = with_residue(policy, None, "auto")
+    assert (found.residue, dict(means)) == ("reset", {})

@@ -1,6 +1,6 @@
 """Lowering: the network in whole numbers answers as the floating one does; what cannot be lowered is named."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -13,8 +13,10 @@ from spikeloom.backend import Form
 from spikeloom.backend.lower import InputRange, grounded, lower, obstacles
 from spikeloom.backend.lower.currents import Known, Pending, Synapses, gathered
 from spikeloom.backend.lower.lowering import Lowering
+from spikeloom.backend.lower.sums import unsummable
+from spikeloom.capture import capture
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import Quantised, calls, weighted, weights_of
+from spikeloom.ir import Quantised, calls, dynamic, weighted, weights_of
 from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Operation, Requantise, netlist_files
 from spikeloom.simulate import Counter, SpikingModel
 from spikeloom.simulate.event_driven import EventNetwork
@@ -196,6 +198,36 @@ def test_what_sizes_forbid_is_named_with_the_rest() -> None:
         "windows of one size",
         "means over axes of a sample",
     }
+
+
+class Sums(nn.Module):
+    """A convolution's current [B, 4, 8, 8] beside a linear layer's, whose channels are the columns."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function, self.conv, self.rows = function, nn.Conv2d(4, 4, 1), nn.Linear(8, 8)
+        self.each = nn.Parameter(torch.randn(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, self.conv(x), self.rows(x), self.each)
+
+
+AXES, CHANNELS = "currents whose channels lie on one axis", "a constant of one number for each channel"
+SUMMED: dict[str, tuple[Callable[..., Tensor], list[str]]] = {
+    "two layers": (lambda x, conv, rows, each: conv + rows, [AXES]),
+    "one of them scaled": (lambda x, conv, rows, each: conv + 2 * rows, [AXES]),
+    "one of them read twice": (lambda x, conv, rows, each: (conv + rows) * rows.relu(), []),
+    "a number for each column": (lambda x, conv, rows, each: conv.relu() + (rows + each), []),
+    "a number for each column of another layer": (lambda x, conv, rows, each: rows.relu() + (conv + each), [CHANNELS]),
+    "a number for each column of a wire, and a layer": (lambda x, conv, rows, each: conv + (x.relu() + each), [AXES]),
+}
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_sums_of_currents_are_of_one_axis(name: str) -> None:
+    function, refused = SUMMED[name]
+    program = capture(Sums(function).eval(), (torch.randn(2, 4, 8, 8),))
+    assert [allowed for allowed, _ in unsummable(program, dynamic(program.graph)).values()] == refused
 
 
 def test_rows_are_padded_by_name() -> None:

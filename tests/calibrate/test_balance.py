@@ -243,3 +243,15 @@ def test_functions_asked_for_get_heights_that_are_powers_of_two_and_keep_them() 
 def test_functions_without_powers_of_two_are_refused(shifts: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="shifts names no function"):
         with_thresholds(unbalanced(ann("residual")), samples(ann("residual"), 8), shifts=shifts)
+
+
+def test_heights_that_are_powers_of_two_follow_a_function_that_turns_back() -> None:
+    """GELU falls below 0 and comes back: of its heights some are reached twice, and the thresholds are as many as there is room for."""
+    model, x = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 3)).eval(), 4 * torch.randn(256, 6)
+    program = unbalanced(capture(model, (x[:2],)), levels=7)
+    made = with_thresholds(program, x, shifts=("gelu",))
+    assert are_shifts(made.tensors["spike_gelu.values"])
+    recorder = Recorder(executable(made, 1), ["spike_gelu"])
+    recorder.run(x)
+    exact = F.gelu(inputs_of(program, x, "spike_gelu").T)
+    assert float((recorder.kept["spike_gelu"] - exact).square().mean() / exact.square().mean()) < 0.1

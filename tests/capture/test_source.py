@@ -100,6 +100,10 @@ def test_weights_in_the_data_root_are_taken(tmp_path: Path) -> None:
         found = resolve(address, data_root=tmp_path)
         assert all(torch.equal(value, kept[name]) for name, value in found.model.state_dict().items())
         assert found.settings["weights"] == str(tmp_path / "lenet" / "model.safetensors")
+    drawn = resolve("zoo:lenet", random_weights=True, seed=6, data_root=tmp_path)
+    assert drawn.settings["weights"] == "random"
+    (tmp_path / "lenet" / "model.safetensors").rename(tmp_path / "lenet.safetensors")
+    assert resolve("lenet", data_root=tmp_path).settings["weights"] == str(tmp_path / "lenet.safetensors")
 
 
 def test_where_weights_were_looked_for_is_told(tmp_path: Path) -> None:
@@ -289,6 +293,15 @@ def tiny(name: str, folder: Path, **options: Any) -> Any:
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
     return model
+
+
+def test_a_folder_with_an_architectures_name_keeps_its_own_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny("ResNet", tmp_path / "lenet")
+    (tmp_path / "kept").mkdir()
+    save_file(resolve("zoo:lenet", random_weights=True).model.state_dict(), tmp_path / "kept" / "lenet.safetensors")
+    monkeypatch.chdir(tmp_path)
+    assert resolve("lenet", data_root=tmp_path / "kept").address == "hf:lenet"
+    assert resolve("zoo:lenet", data_root=tmp_path / "kept").address == "zoo:lenet"
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TINY])

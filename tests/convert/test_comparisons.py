@@ -12,7 +12,8 @@ from spikeloom.calibrate import Balance
 from spikeloom.capture import capture
 from spikeloom.convert import Spike, Unfold
 from spikeloom.errors import UnsupportedError
-from spikeloom.ir import Context, Program, run
+from spikeloom.ir import Context, Program, calls, dynamic, run
+from spikeloom.ir.comparisons import casts, judges
 from spikeloom.plan import Fuse, Plan, plan
 from spikeloom.simulate import SpikingModel
 
@@ -111,3 +112,15 @@ def test_a_mask_made_of_tokens_is_a_constant() -> None:
     assert all(row.status != "unsupported" for row in rows)
     with pytest.raises(UnsupportedError, match="compares"):
         run([Plan()], captured(network(REFUSED["compared with a mean"][0]), 2, 3, 6, 6), Context())
+
+
+def test_a_comparison_of_the_normed_input_is_a_constant_and_of_what_a_layer_weighs_it_is_none() -> None:
+    model = Wired(lambda x, n, a: a(x * (n(x) > 0.2)) * (a(x) > 0.1), nn.BatchNorm2d(3), conv(3, 3)).eval()
+    rows = [row for row in plan(captured(model, 2, 3, 6, 6)) if row.node.startswith("gt")]
+    assert [(row.becomes == "constant", row.status == "unsupported") for row in rows] == [(True, False), (False, True)]
+
+
+def test_a_cast_to_floating_numbers_judges_nothing() -> None:
+    program = captured(Wired(lambda x, a: a(x).to(torch.float64) + a(x).to(torch.int32), conv(3, 4)).eval(), 2, 3, 6, 6)
+    live = dynamic(program.graph)
+    assert [judges(node, live) for node in calls(program.graph) if casts(node)] == [False, True]

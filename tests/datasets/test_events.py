@@ -65,6 +65,9 @@ def test_frames_count_every_event() -> None:
     assert whole[0, events["p"][0], events["y"][0], events["x"][0]] >= 1
     with pytest.raises(DataError, match="outside of the picture"):
         frames(events, (10, 34))
+    events["x"][3] = -1
+    with pytest.raises(DataError, match="event 3 has x -1"):
+        frames(events, (20, 34))
 
 
 BAD = [
@@ -76,6 +79,7 @@ BAD = [
     ("empty.csv", b"", "cannot be read"),
     ("names.csv", b"a,b\n1,2\n", "holds no events"),
     ("order.csv", b"t_us,x,y,p\n5,0,0,0\n4,0,0,0\n", "out of order"),
+    ("wraps.csv", b"t_us,x,y,p\n%d,0,0,0\n%d,0,0,0\n" % (2**63 - 1, -(2**63)), "out of order"),
     ("long.csv", b"t_us,x,y,p\n12345678901234567890123,0,0,0\n", "12345678901234567890123 passes 64 bits"),
     ("field.csv", b"t_us,x,y,p\n" + b"1" * 200_000 + b",0,0,0\n", "cannot be read"),
     ("ragged.csv", b"t_us,x,y,p\n1,2,3,0\n1,2\n", "cannot be read"),

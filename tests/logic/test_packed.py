@@ -10,7 +10,7 @@ from torch import nn
 
 from spikeloom.errors import DataError, NumericError, ProgramError
 from spikeloom.ir import Dialect, Program, load, quantised, save, staircase
-from spikeloom.logic import Bits, Gate, PackedNetwork, Readout, TernaryLinear, freeze, fully_connected, netlist, rate_bits
+from spikeloom.logic import Bits, Gate, OrPool2d, PackedNetwork, Readout, TernaryLinear, freeze, fully_connected, netlist, rate_bits
 from spikeloom.logic.netlist import Compare, Count, Either, Fire, Offset, Sum
 from spikeloom.simulate import SpikingModel
 
@@ -172,3 +172,20 @@ class Doubled(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + x
+
+
+def test_a_window_over_values_which_are_no_bits_is_refused() -> None:
+    layers = [OrPool2d(2), Bits(), nn.Flatten(), TernaryLinear(4, 4), Gate(4), TernaryLinear(4, 3), Readout(3)]
+    program = freeze(warmed(nn.Sequential(*layers), 1, 4, 4), torch.rand(2, 1, 4, 4))
+    with pytest.raises(ProgramError, match="counts values that are no bits\n"):
+        PackedNetwork(program)
+
+
+@pytest.mark.parametrize("offset", [2.0**31 - 8, 8 - 2.0**31, -(2.0**31), 2.0**40])
+def test_an_offset_beyond_the_accumulator_is_refused(offset: float) -> None:
+    network, x = dense()
+    program = freeze(network, x[:2])
+    name = next(name for name in program.tensors if name.endswith(".offsets"))
+    far = torch.tensor([0.0, 0.0, offset, 0.0, 0.0], dtype=torch.float64)
+    with pytest.raises(NumericError, match="more inputs than its accumulator of 32 bits can count"):
+        PackedNetwork(program.replaced(tensors={**program.tensors, name: far}))

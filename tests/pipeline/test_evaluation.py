@@ -13,7 +13,7 @@ from spikeloom.errors import DataError
 from spikeloom.ir import Context, Program, run
 from spikeloom.pipeline.control import SCALES, control_of, output_errors
 from spikeloom.pipeline.evaluation import Evaluation, evaluate, mcnemar, sign_test
-from spikeloom.pipeline.metrics import metrics_of
+from spikeloom.pipeline.metrics import audited_on, metrics_of
 from spikeloom.pipeline.networks import Networks, checkpoints
 from spikeloom.pipeline.pictures import Classes, label_offset
 from spikeloom.plan import Fuse
@@ -168,3 +168,10 @@ def test_the_output_error_is_the_sum_of_squares_over_the_samples_asked_for() -> 
     for count, used in ((16, 16), (17, 32), (100, 48)):
         expected = float((executable(program, 1)(x[:used]) - ann("linear").module()(x[:used])).square().sum())
         assert output_errors([program], ann("linear"), context, count)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_running_means_are_named_where_there_is_more_than_one_step() -> None:
+    program = balanced(ann("gate"))
+    x = samples(program, 4)
+    assert audited_on(program, (x,), 1)["running_means"] == []
+    assert "spike_gelu" in audited_on(program, (x,), 2)["running_means"]

@@ -24,3 +24,9 @@ def test_a_module_that_names_no_shape_is_captured_at_the_one_that_is_given(tmp_p
     assert program.inputs[0].sample == (1, 8, 8)
     with pytest.raises(SourceError, match="--input-shape"):
         ingest(Settings(source=source), tmp_path / "training", silent)
+
+
+def test_a_module_that_is_trained_is_told_its_shape_too(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(NETWORK)
+    asked = Settings(source=f"py:{tmp_path / 'own.py'}:make", input_shape=(1, 8, 8), train=True, epochs=1, dataset="digits[:100]")
+    assert ingest(asked, tmp_path / "training", silent).inputs[0].sample == (1, 8, 8)

@@ -12,7 +12,8 @@ from spikeloom.datasets import load, matched_filter
 from spikeloom.errors import ConfigError, DataError, NumericError
 from spikeloom.logic import Bits
 from spikeloom.pipeline import LogicSettings, learn, report
-from spikeloom.pipeline.logic_networks import built
+from spikeloom.pipeline.logic_metrics import coded
+from spikeloom.pipeline.logic_networks import built, code_of
 from spikeloom.pipeline.logic_samples import held, read
 from spikeloom.pipeline.noise_levels import confusion, frozen_answer, under_noise
 from spikeloom.simulate import SpikingModel
@@ -325,3 +326,20 @@ def test_a_layer_whose_weights_all_became_zero_is_told(tmp_path: Path) -> None:
     with pytest.raises(NumericError, match="below a share of 100 of the mean"):
         learn(LogicSettings(**{**SMALL, "epochs": 1}, share=100.0, output_dir=tmp_path))
     assert not list(tmp_path.rglob("*.safetensors"))  # before any training
+
+
+def test_thresholds_are_learnt_where_that_is_asked_for() -> None:
+    asked = LogicSettings(thermometer=(0.2, 0.6), learnt_bits=True)
+    assert [each.tolist() for each in code_of(asked, 3).parameters()] == [pytest.approx([0.2, 0.6])]
+    assert not list(code_of(LogicSettings(rate_code=4), 3).parameters())
+
+
+def test_a_rate_code_is_drawn_from_the_seed() -> None:
+    one, same, other = (code_of(LogicSettings(rate_code=4, seed=seed), 3).thresholds for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_the_code_is_told() -> None:
+    assert coded(LogicSettings(thermometer=(0.2, 0.6), learnt_bits=True)) == {"thermometer": [0.2, 0.6], "learnt_bits": True}
+    assert coded(LogicSettings(thermometer=(0.5,), rate_code=4)) == {"rate_code": 4}

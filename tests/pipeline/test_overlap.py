@@ -4,13 +4,19 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import save_file
+from torch import fx
 
 from spikeloom.capture import resolve
 from spikeloom.cli.summary import lines
 from spikeloom.errors import DataError
+from spikeloom.ir import Dialect, Program
 from spikeloom.pipeline import Settings, convert
+from spikeloom.pipeline.calibration import stream_of
+from spikeloom.pipeline.overlap import seen
+from spikeloom.pipeline.samples import Samples
 
 SOURCE = "zoo:digits-cnn"
 
@@ -40,3 +46,20 @@ def test_nothing_is_told_where_the_address_leaves_it_to_us(asked: Settings) -> N
 def test_training_on_what_judges_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be measured on what it has learnt from\n  found: 100 rows of digits"):
         convert(Settings(train=True, epochs=1, dataset="digits@test[:100]", output_dir=tmp_path / "out"))
+
+
+def rows_of(split: str, *rows: int) -> Samples:
+    return Samples(len(rows), lambda size, limit: iter(()), rows=("digits", split, np.array(rows)))
+
+
+def test_rows_of_one_split_that_are_in_both_are_counted() -> None:
+    assert seen(rows_of("test", 1, 2, 3, 4), rows_of("test", 9, 4, 2)) == 2
+    assert seen(rows_of("train", 1, 2), rows_of("test", 1, 2)) == 0
+    assert seen(dataclasses.replace(rows_of("test", 1), rows=None), rows_of("test", 1)) == 0
+
+
+def test_what_is_calibrated_on_comes_in_batches_as_small_as_asked_for() -> None:
+    sizes, program = list[int](), Program(fx.Graph(), {}, Dialect.ANN, ())
+    data = Samples(9, lambda size, limit: iter(sizes.append(size) or ()))
+    assert list(stream_of(data, program, Settings(batch_size=3))()) == []
+    assert sizes == [3]

@@ -205,3 +205,14 @@ def test_events_that_are_none_are_refused() -> None:
     _, memory = run_stdp(PAIR, torch.zeros(1, 1), one, late)
     with pytest.raises(DataError, match="before the end of what is remembered"):
         run_stdp(PAIR, torch.zeros(1, 1), one, late, memory)
+
+
+def test_three_factors_are_of_neurons_that_are_there_and_come_after_what_is_remembered() -> None:
+    rule, weights, one, late = ThreeFactor(0.9), torch.zeros(1, 1), events([1.0], [0]), events([50.0], [0])
+    for gain, signal in ((events([2.0], [1]), one), (one, events([2.0], [1]))):
+        with pytest.raises(DataError, match="not there"):
+            run_three_factor(rule, weights, one, gain, signal)
+    _, memory = run_three_factor(rule, weights, one, events([9.0], [0]), one)
+    for given_ms in ((one, late, late), (late, one, late), (late, late, one)):
+        with pytest.raises(DataError, match="before the end of what is remembered"):
+            run_three_factor(rule, weights, *given_ms, memory=memory)

@@ -67,6 +67,9 @@ BAD = [
     ("population", lambda events: _with(events, 0, "population", 2), "population is out of range"),
     ("level", lambda events: _with(events, 0, "level", 10**6), "level is out of range"),
     ("twice", lambda events: np.insert(events, 1, events[0]), "more than once in a tick"),
+    ("early", lambda events: _with(events, 0, "time", -1), "time is out of range"),
+    ("before", lambda events: _with(events, 0, "index", -1), "index is out of range"),
+    ("apart", lambda events: np.insert(events, 2, events[0]), "more than once in a tick"),
     ("form", lambda events: np.zeros(3), "another form"),
 ]
 

@@ -11,6 +11,7 @@ from spikeloom.capture import capture
 from spikeloom.errors import ConfigError, NumericError
 from spikeloom.ir import Program, calls, name_of
 from spikeloom.simulate import Recorder, State, Stream, decoded, executable, primary, repeated
+from spikeloom.simulate.execute import joined
 
 METHODS = ("scale_and_fire", "if", "lif")
 EVERY_KIND = [("density" if name == "linear/density" else "uniform", name.split("/")[0]) for name in (*NETWORKS, "linear/density")]
@@ -162,10 +163,11 @@ def test_a_streamed_program_writes_into_no_state_and_no_tensor() -> None:
 def test_inputs_are_shown_at_every_step_and_outputs_averaged() -> None:
     x = torch.arange(6.0).view(3, 2)
     assert torch.equal(repeated(x, 2).view(2, 3, 2), torch.stack([x, x]))
-    structure = {"logits": torch.tensor([1.0, 2.0, 3.0, 6.0]), "others": [torch.zeros(2, 1)], "size": 7}
+    structure = {"logits": torch.tensor([1.0, 2.0, 3.0, 6.0]), "others": [torch.tensor([[1.0], [3.0]])], "size": 7}
     means = decoded(structure, 2)
     assert means["logits"].tolist() == [2.0, 4.0]
     assert isinstance(means["others"], tuple)
+    assert means["others"][0].tolist() == [[2.0]]
     assert means["size"] == 7
 
 
@@ -196,3 +198,11 @@ def test_an_adjustable_program_gives_the_same_and_takes_other_parameters(placeme
     other = {key: tensor.detach() * (1.5 if key.endswith((".step", ".values")) else 1.0) for key, tensor in moved.items()}
     renewed = program.replaced(tensors={**program.tensors, **other})
     torch.testing.assert_close(primary(functional_call(loose, other, (x,))), primary(executable(renewed, steps)(x)), atol=1e-5, rtol=0)
+
+
+def test_parts_of_a_batch_are_joined_output_by_output() -> None:
+    parts = [(torch.full((size, 1), float(size)), {"more": torch.full((size,), -float(size))}, None) for size in (1, 2)]
+    first, more, nothing = joined(parts)
+    assert first.tolist() == [[1.0], [2.0], [2.0]]
+    assert more["more"].tolist() == [-1.0, -2.0, -2.0]
+    assert nothing is None

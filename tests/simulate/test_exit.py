@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spikeloom.errors import ConfigError, DataError
 from spikeloom.simulate import SpikingModel
+from spikeloom.simulate.model import smallest_margin
 
 STEPS = 12
 
@@ -46,6 +47,7 @@ def test_no_margin_stops_at_once_and_an_unreachable_one_never(snn: SpikingModel,
     x = samples(snn.program, 10)
     answers, taken = snn.run_with_exit(x, margin=margin)
     assert taken.tolist() == [steps] * 10
+    assert torch.equal(snn(x, early_exit=margin), answers)
     torch.testing.assert_close(answers, snn(x, timesteps=steps), atol=1e-5, rtol=0)
 
 
@@ -98,3 +100,15 @@ def test_calibration_needs_samples(snn: SpikingModel) -> None:
 def test_the_number_of_steps_is_checked(snn: SpikingModel) -> None:
     with pytest.raises(ConfigError, match="time steps"):
         snn.run_with_exit(samples(snn.program, 2), margin=0.1, timesteps=0)
+
+
+def test_a_margin_is_calibrated_on_the_steps_asked_for(snn: SpikingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran, step = list[int](), SpikingModel.step
+    monkeypatch.setattr(SpikingModel, "step", lambda model, *inputs, state=None: ran.append(1) or step(model, *inputs, state=state))
+    snn.calibrate_exit([(samples(snn.program, 10),)], timesteps=3)
+    assert len(ran) == 3
+
+
+def test_where_no_lead_is_large_enough_nobody_stops_early() -> None:
+    leads, right = torch.tensor([[3.0], [1.0]]), torch.tensor([[False], [True]])
+    assert smallest_margin(leads, right, 1.0) > 3.0

@@ -58,8 +58,9 @@ def read_events(path: Path) -> Recordings:
     found = reader(path)
     for number in range(len(found)):
         times = found.recording(number)[found.events.dtype.names[0]]  # pyright: ignore[reportOptionalSubscript]
-        if len(times) and bool((np.diff(times) < 0).any()):
-            place = int(np.nonzero(np.diff(times) < 0)[0][0]) + 1
+        falling = np.flatnonzero(times[1:] < times[:-1])  # differences could wrap
+        if len(falling):
+            place = int(falling[0]) + 1
             told = f"event {place} of recording {number} at {times[place]} after {times[place - 1]}"
             raise DataError(f"the events of {path} are out of order", found=told, todo="sort them by time")
     return found

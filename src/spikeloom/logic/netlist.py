@@ -225,7 +225,9 @@ def _sum(program: Program, node: fx.Node, reads: tuple[str, ...], counted: set[s
     constant = node.args[1]
     if not isinstance(constant, fx.Node) or constant.op != "get_attr":
         return Sum(node.name, (reads[0], reads[0])) if node.args[0] is node.args[1] else None
-    return Offset(node.name, reads, program.tensor(constant).to(torch.int32))
+    offsets = program.tensor(constant)
+    check_range(0, int(offsets.double().abs().max()))  # before they are whole numbers of 32 bits, where they would wrap
+    return Offset(node.name, reads, offsets.to(torch.int32))
 
 
 def _placing(node: fx.Node) -> Callable[..., Any]:

@@ -160,7 +160,7 @@ class SpikingModel(
         rows = [self._leads(batch, steps) for batch in batches]
         if not rows:
             raise DataError("no samples to calibrate early exit on", found="an empty stream", todo="give at least one batch")
-        margin = _margin(torch.cat([lead for lead, _ in rows], 1), torch.cat([same for _, same in rows], 1), agreement)
+        margin = smallest_margin(torch.cat([lead for lead, _ in rows], 1), torch.cat([same for _, same in rows], 1), agreement)
         self.program = self.program.replaced(settings={**self.program.settings, "exit_margin": margin})
         return margin
 
@@ -263,7 +263,7 @@ class SpikingModel(
         return cls(program, timesteps=int(program.settings.get("timesteps", 1)), ann=others["ann"], control=others["control"])
 
 
-def _margin(leads: Float[Tensor, "t b"], right: Bool[Tensor, "t b"], agreement: float) -> float:
+def smallest_margin(leads: Float[Tensor, "t b"], right: Bool[Tensor, "t b"], agreement: float) -> float:
     """Of leads, and whether the answers are the last ones already, the smallest margin that keeps the agreement."""
     for margin in torch.cat([torch.zeros(1), leads.flatten().quantile(torch.linspace(0, 1, 201))]).tolist():
         out = leads >= margin
