@@ -1,6 +1,6 @@
 """
-The README's numbers: the table in README.md and README.ja.md, the tables of docs/gates.md and docs/staircases.md, and the picture
-docs/accuracy.svg, made from benchmarks/results/*.json.
+The numbers of README.md and README.ja.md (`harness/headlines.py` says which, and all that is missed), of docs/numbers.md (every row with a
+target), docs/gates.md and docs/staircases.md, and the picture docs/accuracy.svg, made from benchmarks/results/*.json.
 
     python benchmarks/tables.py [--check]
 
@@ -15,17 +15,30 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness.headlines import HEADLINES
 from harness.rows import RESULTS, ROOT, read
 
 BEGIN, END = "<!-- numbers: made by benchmarks/tables.py -->", "<!-- end of numbers -->"
 HEADS = {"README.md": ("what", "value", "beside it", "target"), "README.ja.md": ("項目", "値", "比較対象", "目標")}
 LABELS = {"README.ja.md": {"holds": "達成", "missed": "未達"}, "README.md": {"holds": "holds", "missed": "missed"}}
+WORDS = {
+    "README.md": (
+        "{held} of {all} targets are held. Some of them, from every phase; all are in [docs/numbers.md](docs/numbers.md):",
+        "What is missed, all of it:",
+    ),
+    "README.ja.md": (
+        "目標 {all} 項目のうち {held} 項目を達成しています。各フェーズからの抜粋です (全項目は [docs/numbers.md](docs/numbers.md)):",
+        "未達の項目 (すべて):",
+    ),
+}
+SHOWN = 4
+"""Of what a number stands beside, so many things are shown in a README."""
 PEER = {"T": (16, 32, 64, 128), "accuracy": (29.4, 73.8, 87.0, 89.8)}
 """SpikingJelly 2.0.0.dev1, RateCoding 99.9 %, on the same network and lossless images (measured beside the control, ANCHORS.md A)."""
 
 
-def beside(row: dict[str, Any]) -> str:
-    """What a number stands beside, in a few words."""
+def beside(row: dict[str, Any], most: int | None = None) -> str:
+    """What a number stands beside, in a few words; the first so many of them."""
     told: dict[str, Any] = {}
     for key in ("control", "peer"):
         value = row[key]
@@ -35,19 +48,43 @@ def beside(row: dict[str, Any]) -> str:
         for key, value in told.items()
         if value is not None
     ]
-    return ", ".join(part for part in parts if len(part) < 60)
+    return ", ".join([part for part in parts if len(part) < 60][:most])
 
 
-def table(name: str) -> str:
-    """The table of every row that has a target."""
-    lines = ["| " + " | ".join(HEADS[name]) + " |", "|---|---|---|---|"]
-    for path in sorted(RESULTS.glob("*.json")):
-        for row in read(path.stem):
-            if row["target"] is None:
-                continue
-            verdict = "" if row["holds"] is None else f" ({LABELS[name]['holds' if row['holds'] else 'missed']})"
-            lines.append(f"| {row['name']} | {row['value']} {row['unit']} | {beside(row)} | {row['target']}{verdict} |")
-    return "\n".join(lines)
+def line(row: dict[str, Any], labels: dict[str, str], most: int | None = None) -> str:
+    """A row of a table."""
+    verdict = "" if row["holds"] is None else f" ({labels['holds' if row['holds'] else 'missed']})"
+    name = row["name"].replace("|", "\\|")
+    return f"| {name} | {row['value']} {row['unit']} | {beside(row, most)} | {row['target']}{verdict} |"
+
+
+def with_targets() -> dict[str, list[dict[str, Any]]]:
+    """The rows that have targets, by benchmark."""
+    found = {path.stem: [row for row in read(path.stem) if row["target"] is not None] for path in sorted(RESULTS.glob("*.json"))}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def short_table(name: str) -> str:
+    """How many targets are held, the headlines, and all that is missed."""
+    rows, words, labels = [row for rows in with_targets().values() for row in rows], WORDS[name], LABELS[name]
+    known = {row["name"]: row for row in rows}
+    if gone := [each for each in HEADLINES if each not in known]:
+        raise SystemExit(f"no such rows, or without targets; mend benchmarks/harness/headlines.py: {', '.join(gone)}")
+    missed = [row for row in rows if row["holds"] is False]
+    head = ["| " + " | ".join(HEADS[name]) + " |", "|---|---|---|---|"]
+    shown = [line(known[each], labels, SHOWN) for each in HEADLINES]
+    counted = words[0].format(held=sum(row["holds"] is True for row in rows), all=len(rows))
+    return "\n".join([counted, "", *head, *shown, "", words[1], "", *head, *(line(row, labels, SHOWN) for row in missed)])
+
+
+def long_table() -> str:
+    """A table of every row with a target for each benchmark."""
+    parts = list[str]()
+    for name, rows in with_targets().items():
+        held = sum(row["holds"] is True for row in rows)
+        head = [f"## {name}: {held} of {len(rows)} hold", "", "| " + " | ".join(HEADS["README.md"]) + " |", "|---|---|---|---|"]
+        parts.append("\n".join([*head, *(line(row, LABELS["README.md"]) for row in rows)]))
+    return "\n\n".join(parts)
 
 
 def noise_tables() -> str:
@@ -90,9 +127,13 @@ def staircase_table() -> str:
     return "\n".join([*lines, "", f"`{rows[0]['command']}`, {rows[0]['commit']}."])
 
 
-PAGES: dict[str, Callable[[], str]] = {name: partial(table, name) for name in HEADS}
-PAGES |= {"docs/gates.md": noise_tables, "docs/staircases.md": staircase_table}
-"""What stands between the marks of each page: the numbers with targets; gates under noise, level by level; staircases, by levels."""
+PAGES: dict[str, Callable[[], str]] = {
+    **{name: partial(short_table, name) for name in HEADS},
+    "docs/numbers.md": long_table,
+    "docs/gates.md": noise_tables,
+    "docs/staircases.md": staircase_table,
+}
+"""What stands between the marks of each page: numbers with targets, some or all; gates under noise, by level; staircases, by levels."""
 
 
 def updated(name: str) -> str:

@@ -124,20 +124,25 @@ def fsdd() -> list[Row]:
     free, _, chip, refused = fitted(model, x[:512], "audio3", EVENTS)
     narrow = XyloOptions(chip="audio2", weight_bits=chip.options.weight_bits)
     against = [f"{row.found} (allowed {row.allowed})" for row in TARGET.refusals(chip.netlist, narrow)]
-    ann, whole = float((floating == labels).mean()), float((run_integers(free, test).argmax(1) == labels).mean())
+    ann, whole = share(floating == labels), share(run_integers(free, test).argmax(1) == labels)
     answers, expected = chip.answers(test), run_integers(chip.netlist, test)
-    limited, name = float((answers.argmax(1) == labels).mean()), "fsdd, 16 bands"
+    limited, name = share(answers.argmax(1) == labels), "fsdd, 16 bands"
     rows = [
-        Row(f"{name}: accuracy of the ANN, 300 test clips", 100 * ann, "%", COMMAND),
-        Row(f"{name}: integers without the chip's limits, N = 31", 100 * whole, "%", COMMAND, control=100 * ann),
-        Row(f"{name}: under the limits", 100 * limited, "%", COMMAND, 100 * ann, 100 * whole, "within 3 points", limited >= ann - 0.03),
-        Row(f"{name}: same answer as the ANN", 100 * float((answers.argmax(1) == floating).mean()), "% of clips", COMMAND),
+        Row(f"{name}: accuracy of the ANN, 300 test clips", ann, "%", COMMAND),
+        Row(f"{name}: integers without the chip's limits, N = 31", whole, "%", COMMAND, control=ann),
+        Row(f"{name}: under the limits", limited, "%", COMMAND, ann, whole, "within 3 points", limited >= ann - 3),
+        Row(f"{name}: same answer as the ANN", share(answers.argmax(1) == floating), "% of clips", COMMAND),
         exactly(f"{name}: numbers that differ from the integer reference", int((answers != expected).sum())),
         Row(f"{name}: on Xylo Audio 2", "fits" if not against else f"refused: {'; '.join(against)}", "", COMMAND),
     ]
     if installed():
         rows.append(exactly(f"{name}: numbers that differ in SynSense's xylosim", int((chip.answers(test, True) != expected).sum())))
     return rows + described(name, chip, refused)
+
+
+def share(right: ndarray) -> float:
+    """The share of what is true, %."""
+    return round(100 * float(right.mean()), 2)
 
 
 def exactly(name: str, differ: int) -> Row:
