@@ -3,10 +3,11 @@
 import jaxtyping
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spikeloom.neuron import advance_table, function_staircase, index_table, init_table, look_up, read_table, run_table, step
+from spikeloom.neuron.grid import MAX_CELLS
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def random_table(seed: int, k: int, *channels: int) -> tuple[torch.Tensor, torch
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 40), st.integers(0, 10**6))
+@example(38, 409)
 def test_table_and_its_index_agree_with_the_law(k: int, seed: int) -> None:
     thresholds, values = random_table(seed, k)
     h = torch.cat([torch.randn(200), thresholds, thresholds.nextafter(torch.tensor(-torch.inf)), torch.tensor([-1e30, 1e30])])
@@ -29,8 +31,10 @@ def test_table_and_its_index_agree_with_the_law(k: int, seed: int) -> None:
     literal, _ = step(torch.zeros_like(h), h, function_staircase(thresholds, values))
     torch.testing.assert_close(read, literal)
     index = index_table(thresholds, values)
-    assert index is not None
-    assert torch.equal(look_up(h, index, 0), read)
+    if index is None:  # two thresholds lie too close together for a grid
+        assert float(thresholds.diff().min()) < 2 * float(thresholds[-1] - thresholds[0]) / MAX_CELLS
+    else:
+        assert torch.equal(look_up(h, index, 0), read)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
