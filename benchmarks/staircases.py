@@ -15,13 +15,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.rows import Row, write
-from spikeloom.neuron import FUNCTIONS, Histogram, Staircase, fit_shift_staircase, fit_staircase, staircase_error
+from spikeloom.neuron import FUNCTIONS, Histogram, Staircase, fit_shift_staircase, fit_staircase, least_staircase_error, staircase_error
 
 BINS, COARSE = 8192, 4
 LEVELS = (7, 15, 31, 63, 255, 1023)
@@ -58,21 +57,6 @@ def histogram(edges: Tensor, density: Function) -> Histogram:
     return edges, density((edges[1:] + edges[:-1]) / 2) * edges.diff()
 
 
-def least_error(f: Function, inputs: Histogram, stretches: int) -> float:
-    """The least E[(f - s)²] of staircases of so many values with thresholds on every fourth edge."""
-    edges, mass = inputs
-    y = f((edges[1:] + edges[:-1]) / 2).numpy()
-    w = (mass / mass.sum()).numpy()
-    weight, value, square = (np.concatenate([[0.0], np.cumsum(w * y**k)])[::COARSE] for k in range(3))
-    span, total = weight[None] - weight[:, None], value[None] - value[:, None]
-    error = np.where(span > 0, square[None] - square[:, None] - total**2 / np.where(span > 0, span, 1), np.inf)
-    np.fill_diagonal(error, 0)
-    best = error[0]
-    for _ in range(stretches - 1):
-        best = (best[:, None] + error).min(0)
-    return float(best[-1])
-
-
 def constant(f: Function, inputs: Histogram) -> float:
     """The variance of f: the error of its mean."""
     edges, _ = inputs
@@ -100,7 +84,7 @@ def rows(name: str) -> list[Row]:
             "shifts": fit_shift_staircase,
         }
         found = {way: relative(staircase_error(f, inputs, fit(f, inputs, levels))) for way, fit in ways.items()}
-        best = relative(least_error(f, inputs, levels + 1)) if levels <= MOST else None
+        best = relative(least_staircase_error(f, inputs, levels + 1, COARSE)) if levels <= MOST else None
         beside = {"optimum": best} | {way: error for way, error in found.items() if way != "placed"} | {"input": kind}
         made.append(Row(f"{name} N={levels}: error", found["placed"], "%", COMMAND, beside))
     return made

@@ -1,5 +1,6 @@
 """Function staircases: optimal against dynamic programming, error falling as M^-2, tails, signs, reuse, pins, and what is refused."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -12,7 +13,17 @@ import torch
 from torch import Tensor
 
 from spikeloom.errors import ConfigError, NumericError, UnsupportedError
-from spikeloom.neuron import FUNCTIONS, Histogram, builder, fit_staircase, fit_staircases, read_table, scalar_function, staircase_error
+from spikeloom.neuron import (
+    FUNCTIONS,
+    Histogram,
+    builder,
+    fit_staircase,
+    fit_staircases,
+    least_staircase_error,
+    read_table,
+    scalar_function,
+    staircase_error,
+)
 
 
 @pytest.fixture
@@ -32,19 +43,19 @@ def histogram(kind: str, bins: int = 512) -> Histogram:
     return edges, (-h.square() / 2).exp()
 
 
-def least_error(name: str, inputs: Histogram, stretches: int) -> float:
-    """The optimum over cells contiguous in h whose thresholds lie on bin edges: dynamic programming."""
-    edges, mass = inputs
-    y = FUNCTIONS[name]((edges[1:] + edges[:-1]) / 2).numpy()
-    w = (mass / mass.sum()).numpy()
-    weight, value, square = (np.concatenate([[0.0], np.cumsum(part)]) for part in (w, w * y, w * y * y))
-    span, total = weight[None] - weight[:, None], value[None] - value[:, None]
-    error = np.where(span > 0, square[None] - square[:, None] - total**2 / np.where(span > 0, span, 1), np.inf)
-    np.fill_diagonal(error, 0)
-    best = error[0]
-    for _ in range(stretches - 1):
-        best = (best[:, None] + error).min(0)
-    return float(best[-1])
+def test_the_optimum_is_that_of_all_ways_to_place_thresholds() -> None:
+    edges, mass = torch.arange(9.0, dtype=torch.float64), torch.tensor([1, 5, 2, 4, 1, 3, 2, 6], dtype=torch.float64)
+    y, w = (edges[:-1] + 0.5).sin(), mass / mass.sum()
+
+    def spread(start: int, end: int) -> float:
+        part, mean = slice(start, end), (w[start:end] @ y[start:end]) / w[start:end].sum()
+        return float(w[part] @ (y[part] - mean).square())
+
+    for values in (1, 2, 3, 4):
+        ways = itertools.combinations(range(1, 8), values - 1)
+        least = min(sum(spread(*pair) for pair in itertools.pairwise((0, *cuts, 8))) for cuts in ways)
+        assert least_staircase_error(torch.sin, (edges, mass), values) == pytest.approx(least)
+    assert least_staircase_error(torch.sin, (edges, mass), 2, every=4) == pytest.approx(spread(0, 4) + spread(4, 8))
 
 
 @pytest.mark.parametrize("levels", [3, 7, 15, 31])
@@ -58,7 +69,8 @@ def test_error_is_within_two_per_cent_of_the_optimum(name: str, kind: str, level
     thresholds, values = fit_staircase(FUNCTIONS[name], inputs, levels)
     assert len(values) == len(thresholds) + 1 <= levels + 1
     assert bool((thresholds.diff() > 0).all())
-    assert staircase_error(FUNCTIONS[name], inputs, (thresholds, values)) <= 1.02 * least_error(name, inputs, levels + 1)
+    least = least_staircase_error(FUNCTIONS[name], inputs, levels + 1)
+    assert staircase_error(FUNCTIONS[name], inputs, (thresholds, values)) <= 1.02 * least
 
 
 @pytest.mark.parametrize("name", ["relu", "silu", "gelu", "exp"])

@@ -50,6 +50,7 @@ from spikeloom.neuron.law import (
     step,
     uniform_staircase,
 )
+from spikeloom.neuron.optimum import least_staircase_error
 from spikeloom.neuron.shift import are_shifts, fit_shift_staircase
 from spikeloom.neuron.surrogate import SURROGATES, spike
 from spikeloom.neuron.table import advance_table, continue_table, init_table, read_table, run_table
@@ -106,6 +107,7 @@ __all__ = [
     "init_difference",
     "init_table",
     "init_uniform",
+    "least_staircase_error",
     "level_table",
     "lif",
     "look_up",

@@ -13,7 +13,7 @@ from spikeloom.pipeline.networks import Networks
 from spikeloom.pipeline.settings import Settings
 from spikeloom.pipeline.task import Facts, Task
 
-JUDGED = "a model that is no classifier is judged by how near its outputs are to the ANN's"
+JUDGED = "a model that is no classifier is judged by how near its first output is to the ANN's"
 
 
 def embed(outputs: Tensor, inputs: tuple[Tensor, ...], labels: Tensor | None) -> Float[Tensor, "b c"]:
