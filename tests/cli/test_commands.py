@@ -227,6 +227,13 @@ SENTENCES: dict[str, Any] = METRICS | {
     "rank_agreement": {"snn": 0.9912, "control": None},
     "floating_operations": ["div", "var"],
 }
+MAPS: dict[str, Any] = SENTENCES | {
+    "agreement": 0.9312,
+    "of_control": {"agreement": 0.9024},
+    "rank_agreement": dict.fromkeys(("snn", "control")),
+    "floating_operations": [],
+    "running_means": ["gelu"],
+}
 
 
 @pytest.mark.parametrize(
@@ -245,6 +252,7 @@ SENTENCES: dict[str, Any] = METRICS | {
             ),
         ),
         (SENTENCES, ("cosine – 0.9931 0.9810", "rank agreement 0.9912 –", "floating point stay: div, var")),
+        (MAPS, ("agreement with the ANN 93.12 % 90.24 %", "computed by neurons; 1 operation acts on running means")),
     ],
 )
 def test_texts_are_summed_up_by_what_they_are_judged_by(
@@ -255,6 +263,7 @@ def test_texts_are_summed_up_by_what_they_are_judged_by(
     for said in words:
         assert said in printed
     assert "accuracy –" not in printed
+    assert ("rank agreement" in printed) == (metrics is SENTENCES)
 
 
 def test_json_is_all_there_is_on_stdout(asked: list[Any]) -> None:

@@ -61,7 +61,8 @@ def spiking(floating: Sequence[str], means: Sequence[str] = (), share: float | N
     if floating:
         by_spikes = f"{percent(share)} of the nonlinear operations are computed by neurons; " if finite(share) else ""
         said = f"{by_spikes}floating point stay: {', '.join(floating)}"
-    return f"{said}; {count(len(means))} operations act on running means (named in the report)" if means else said
+    many = "1 operation acts" if len(means) == 1 else f"{count(len(means))} operations act"
+    return f"{said}; {many} on running means (named in the report)" if means else said
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
