@@ -120,7 +120,7 @@ PARTS: Mapping[str, Callable[[float], Iterable[Row]]] = {
     "local": lambda _: local.rows(),
     "cifar10": lambda _: cifar.rows(),
     "fashion_mnist": lambda _: pictures.rows("fashion_mnist", pictures.FULL),
-    "fashion_mnist-convolutional": lambda _: pictures.rows("fashion_mnist", pictures.CONV),
+    "fashion_mnist-convolutional": lambda _: pictures.rows("fashion_mnist", pictures.FASHION),
 }
 
 

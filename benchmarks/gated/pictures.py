@@ -10,7 +10,7 @@ network is twice as wide as its floating control, which makes it a quarter of it
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,7 +49,8 @@ class Kept:
 
 @dataclass(frozen=True)
 class Form:
-    """A ternary network's form, that of its floating control where it is another, and how long each is trained, in epochs."""
+    """A ternary network's form, that of its floating control where it is another, and how long each is trained, in epochs; `noisy` where
+    the ternary one needs longer under noise than clean."""
 
     name: str
     make: Callable[[], nn.Module]
@@ -61,6 +62,7 @@ class Form:
     clean: float
     part: str
     control: Callable[[], nn.Module] | None = None
+    noisy: int | None = None
 
 
 def stages(channels: tuple[int, int], hidden: int) -> Callable[[], nn.Module]:
@@ -76,6 +78,8 @@ CONV = Form(
     "-convolutional",
     stages((32, 64), 512),
 )
+FASHION = replace(CONV, noisy=14)
+"""With 8 epochs it stays 1.75 points under its control at 40 %."""
 
 
 def loaded(name: str) -> tuple[Kept, Kept]:
@@ -94,7 +98,7 @@ def trained(label: str, model: nn.Module, data: tuple[Kept, Kept], form: Form, *
     """The model after training; finished ones are read back from the checkpoint."""
     floating = "teacher" not in changed and not any(isinstance(layer, TernaryLinear) for layer in model.modules())
     options: dict[str, Any] = {
-        "epochs": form.floating if floating else form.ternary,
+        "epochs": form.floating if floating else form.noisy or form.ternary if "noise" in changed else form.ternary,
         "batch_size": form.batch,
         "lr": form.floating_rate if floating else form.rate,
         "optimiser": "adamw",
@@ -186,7 +190,7 @@ def rows(name: str, form: Form) -> list[Row]:
     above = round(min(ours[level] - naive[level] for level in ours if float(level) >= 0.1), 2)
     command, title = f"{COMMAND} {name}{form.part}", f"{name}, {form.name}"
     training = {
-        "ternary": f"{form.ternary} epochs, taught by the fp32 network of the same noise (answers weigh 0.9)",
+        "ternary": f"{form.ternary} epochs{'' if form.noisy is None else f' clean, {form.noisy} under noise'}, taught by the fp32 network of the same noise (answers weigh 0.9)",
         "fp32": f"{form.floating} epochs, labels alone",
         "pictures": "shifted in clean training, not shifted under noise",
         "int8": "rounded afterwards",
@@ -196,7 +200,7 @@ def rows(name: str, form: Form) -> list[Row]:
         "weight_bytes": {"ternary": memory(network), "fp32": 4 * parameters(twin)},
         "images": len(data[1]),
     }
-    epochs = {"noisy": converged(noisy), "clean": converged(clean), "of": form.ternary}
+    epochs = {"noisy": converged(noisy), "clean": converged(clean), "of": [form.noisy or form.ternary, form.ternary]}
     told = (
         (f"{title}: most points under fp32 at any noise", gap, "points", facts, "at most 1.5, a quarter of its memory", gap <= 1.5),
         (
