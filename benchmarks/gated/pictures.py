@@ -189,8 +189,9 @@ def rows(name: str, form: Form) -> list[Row]:
     gap = round(max(theirs[level] - ours[level] for level in ours), 2)
     above = round(min(ours[level] - naive[level] for level in ours if float(level) >= 0.1), 2)
     command, title = f"{COMMAND} {name}{form.part}", f"{name}, {form.name}"
+    lengths = f"{form.ternary} epochs" + (f" clean, {form.noisy} under noise" if form.noisy else "")
     training = {
-        "ternary": f"{form.ternary} epochs{'' if form.noisy is None else f' clean, {form.noisy} under noise'}, taught by the fp32 network of the same noise (answers weigh 0.9)",
+        "ternary": f"{lengths}, taught by the fp32 network of the same noise (answers weigh 0.9)",
         "fp32": f"{form.floating} epochs, labels alone",
         "pictures": "shifted in clean training, not shifted under noise",
         "int8": "rounded afterwards",
