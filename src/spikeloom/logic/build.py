@@ -36,8 +36,9 @@ def convolutional(
     bits: Sequence[float] | Bits = (0.5,),
     residual: bool = False,
 ) -> nn.Sequential:
-    """[B, C, H, W] → logits [B, classes]: for each of `channels` a stage of two 3x3 convolutions (with `residual`, three: counts are added
-    across the last two) and a pool of 2x2, then a layer of `hidden` gates."""
+    """[B, C, H, W] → logits [B, classes]: for each of `channels` a stage of two 3x3 convolutions and a pool of 2x2, then a layer of `hidden`
+    gates. With `residual` the counts of a stage's first convolution are added to those of its second (Liu et al. 2018, Bi-Real Net,
+    arXiv:1808.00278: a shortcut past every gate)."""
     code = bits if isinstance(bits, Bits) else Bits(bits)
     layers: list[nn.Module] = [code]
     wide, height, width = shape[0] * code.each, shape[1], shape[2]
@@ -54,6 +55,5 @@ def _stage(inputs: int, outputs: int, residual: bool) -> list[nn.Module]:
     def conv(wide: int) -> TernaryConv2d:
         return TernaryConv2d(wide, outputs, 3, padding=1)
 
-    if not residual:
-        return [conv(inputs), Gate(outputs), conv(outputs)]
-    return [conv(inputs), Residual(nn.Sequential(Gate(outputs), conv(outputs), Gate(outputs), conv(outputs)))]
+    second = nn.Sequential(Gate(outputs), conv(outputs))
+    return [conv(inputs), *([Residual(second)] if residual else second)]
