@@ -36,9 +36,9 @@ def convolutional(
     bits: Sequence[float] | Bits = (0.5,),
     residual: bool = False,
 ) -> nn.Sequential:
-    """[B, C, H, W] → logits [B, classes]: for each of `channels` a stage of two 3x3 convolutions and a pool of 2x2, then a layer of `hidden`
-    gates. With `residual` the counts of a stage's first convolution are added to those of its second (Liu et al. 2018, Bi-Real Net,
-    arXiv:1808.00278: a shortcut past every gate)."""
+    """[B, C, H, W] → logits [B, classes]: for each of `channels` a stage of two 3x3 convolutions and a pool of 2x2, then a layer of
+    `hidden` gates. With `residual` the counts of a stage's first convolution are added to those of its second: a shortcut past its gates
+    (Liu et al. 2018, Bi-Real Net, arXiv:1808.00278)."""
     code = bits if isinstance(bits, Bits) else Bits(bits)
     layers: list[nn.Module] = [code]
     wide, height, width = shape[0] * code.each, shape[1], shape[2]
