@@ -10,8 +10,10 @@ import torch
 from tests.agent.balancing import balancing
 
 from spikeloom.agent import adapting, reliving
-from spikeloom.agent.adapting import Adaptation, Course, adapt
+from spikeloom.agent.adaptation import Adaptation
+from spikeloom.agent.adapting import adapt
 from spikeloom.agent.checkpoints import prepare
+from spikeloom.agent.course import Course
 from spikeloom.agent.logbook import NOTICED, REWIRED, TRIED
 from spikeloom.agent.rules import Instructions, instructions_from
 from spikeloom.agent.state import Usual

@@ -10,11 +10,13 @@ Spiking networks that act in an environment (floor 5): policies, their episodes,
     worlds       environments that change;  rules: a policy in rules, guards, corrections
 """
 
-from spikeloom.agent.adapting import Adaptation, Course, adapt
+from spikeloom.agent.adaptation import Adaptation
+from spikeloom.agent.adapting import adapt
 from spikeloom.agent.agent import Agent
 from spikeloom.agent.arrival import Arrival
 from spikeloom.agent.calibration import Round, in_closed_loop
 from spikeloom.agent.contest import Contest, entered
+from spikeloom.agent.course import Course
 from spikeloom.agent.episodes import normalised, observations, returns, with_residue
 from spikeloom.agent.evolution import Breeding, Evolved, evolve_agent
 from spikeloom.agent.learning import Learning

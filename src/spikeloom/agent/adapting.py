@@ -4,7 +4,6 @@ An adaptation from beginning to end: a policy that acts well in the usual world 
     usual world    returns, what is observed, a critic that knows it, and a forward model
     changed world  returns of the frozen network; then, for each seed, a life of so many episodes in all environments together, and the
                    weights to keep of those it had (`living.settled`, within the same episodes)
-    recovered      (R_adapted − R_frozen)/(R_usual − R_frozen)                                                       (1)
 
 Returns before and after are of the best actions (no exploration), over the same episodes for all, which nothing was fitted on. What a
 person tells (`rules.instructions`): guards hold in every one of these episodes but the ANN's; rules are taught before the life begins and
@@ -13,9 +12,8 @@ again while it learns (`teaching`), and a life begins, and ends at worst, with t
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,34 +21,33 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from spikeloom.agent.adaptation import Adaptation, Lesson, Life
 from spikeloom.agent.agent import Agent
 from spikeloom.agent.body import Body
-from spikeloom.agent.changes import Change, changes_of
+from spikeloom.agent.changes import changes_of
 from spikeloom.agent.checkpoints import prepare
+from spikeloom.agent.course import Course
 from spikeloom.agent.critic import CriticState
 from spikeloom.agent.episodes import JUDGED_SEED, returns
 from spikeloom.agent.guarding import KEPT, Keeping
-from spikeloom.agent.learning import Learning
 from spikeloom.agent.living import acquainted, foreseen, settled, usual_of
-from spikeloom.agent.logbook import Episode, Event, Logbook
+from spikeloom.agent.logbook import Logbook
 from spikeloom.agent.policy import Acting, Policy, check_learns
-from spikeloom.agent.reliving import EVERY, relived
+from spikeloom.agent.reliving import relived
 from spikeloom.agent.rules.guard import Guard, Log
 from spikeloom.agent.rules.instructions import Instructions
 from spikeloom.agent.rules.ruleset import RuleSet
 from spikeloom.agent.state import AgentState, Usual
 from spikeloom.agent.store import Kept, copied, load_state, save_state
 from spikeloom.agent.tail import Weights
-from spikeloom.agent.teaching import Taught, done_by, instructed, obeyed, reminded
-from spikeloom.agent.trials import Score
+from spikeloom.agent.teaching import done_by, instructed, obeyed, reminded
 from spikeloom.agent.vetoes import VetoFile
 from spikeloom.agent.worlds import world
 from spikeloom.datasets.environment import spaces_within
 from spikeloom.datasets.episodes import Act, at_random
 from spikeloom.datasets.spaces import acted, check_same
-from spikeloom.errors import ConfigError
 from spikeloom.ir import Progress, silent
-from spikeloom.simulate import Profile, SpikingModel, executable, primary
+from spikeloom.simulate import SpikingModel, executable, primary
 
 LIFE_SEED = 50_000
 """Where the seeds begin of the episodes that are lived; each life has 10 000 of its own."""
@@ -60,111 +57,6 @@ REMINDERS = 4
 """Passes over a window in which rules are taught again."""
 PROFILED = 512
 """Observations on which spikes and energy are counted."""
-
-
-@final
-@dataclass(frozen=True)
-class Course:
-    """How an adaptation goes: episodes of all environments together, lives (one for each seed), the control steps after which the world
-    changes and over which, how the agent learns (`Agent`), and whether it asks first what of its body has changed (`diagnosis`)."""
-
-    episodes: int = 500
-    environments: int = 64
-    seeds: int = 1
-    onset: int = 0
-    ramp: int = 0
-    exploration: float = 0.85
-    layers: int | None = None
-    plastic: str = "on drift"
-    learning: Learning = dataclasses.field(default_factory=Learning)
-    judged: int = 64
-    settling: int = 64
-    acquaintance: int = 400
-    every: int = EVERY
-    diagnosed: bool = True
-
-    def __post_init__(self) -> None:
-        least = {"episodes": self.least, "environments": 1, "seeds": 1, "judged": 1, "settling": 1, "acquaintance": 0, "every": 1}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"an adaptation's {name} are out of range", found=getattr(self, name), allowed=f"{low} or more")
-
-    @property
-    def least(self) -> int:
-        """The fewest episodes: those that settle which weights are kept, and one for each environment before."""
-        return max(self.settling, self.environments) + self.environments
-
-
-@final
-@dataclass(frozen=True)
-class Life:
-    """One seed: every episode and event, the returns of the kept weights, what settling them found, and what the network costs now. `lived`
-    and `judged` are what guards did while it lived and when the kept weights were judged; `obeyed` is the share of the states met then in
-    which rules speak and the network does what they say."""
-
-    seed: int
-    episodes: tuple[Episode, ...]
-    events: tuple[Event, ...]
-    policy: Policy
-    returns: Float[ndarray, " m"]
-    score: Score
-    profile: Profile
-    changes: tuple[Change, ...]
-    steps: int
-    lived: Log | None = None
-    judged: Log | None = None
-    obeyed: float | None = None
-    vetoes: tuple[Path, ...] = ()
-
-    @property
-    def body(self) -> Body | None:
-        """The body that the kept weights act through."""
-        return self.score.body
-
-
-@final
-@dataclass(frozen=True)
-class Lesson:
-    """What a person's rules did before the life began (`teaching`), and to the returns in the changed world; of the states in which rules
-    speak, among those that each meets there, the share in which the frozen network and the taught one do what they say."""
-
-    taught: Taught
-    returns: Float[ndarray, " m"]
-    frozen_obeys: float
-    obeys: float
-
-
-@final
-@dataclass(frozen=True)
-class Adaptation:
-    """Returns in the usual world (of the network, of random actions, of its ANN where that was kept) and of the frozen network in the
-    changed one, its cost a decision there, and the lives; `guarded` is what guards did to the frozen network there, `lesson` what rules
-    were taught, `vetoes` the files (`agent.vetoes`) of all that guards took in the changed world, where there are checkpoints."""
-
-    environment: str
-    shifts: Mapping[str, float | str]
-    course: Course
-    policy: Policy
-    usual: Float[ndarray, " m"]
-    chance: Float[ndarray, " m"]
-    ann: Float[ndarray, " m"] | None
-    frozen: Float[ndarray, " m"]
-    profile: Profile
-    lives: tuple[Life, ...]
-    instructions: Instructions = dataclasses.field(default_factory=Instructions)
-    guarded: Log | None = None
-    lesson: Lesson | None = None
-    vetoes: tuple[Path, ...] = ()
-
-    @property
-    def best(self) -> Life:
-        """The life whose weights settled best; what is judged afterwards has no say."""
-        return max(self.lives, key=lambda life: life.score.mean)
-
-    def recovered(self, life: Life) -> float:
-        """(1); NaN where the frozen network lost nothing."""
-        lost = float(self.usual.mean() - self.frozen.mean())
-        return float(life.returns.mean() - self.frozen.mean()) / lost if lost > 0 else float("nan")
 
 
 def adapt(

@@ -69,7 +69,8 @@ def adapt(
     began = time.perf_counter()
     with shown(quiet=as_json) as progress:
         progress("starting", 0, 0)
-        from spikeloom.agent.adapting import Course, adapt
+        from spikeloom.agent.adapting import adapt
+        from spikeloom.agent.course import Course
         from spikeloom.agent.learning import Learning
         from spikeloom.agent.policy import check_learns
         from spikeloom.agent.rules import load_instructions

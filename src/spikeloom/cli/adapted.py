@@ -12,8 +12,9 @@ import numpy as np
 from numpy import ndarray
 from rich.table import Table
 
-from spikeloom.agent.adapting import Adaptation, Course, Life
+from spikeloom.agent.adaptation import Adaptation, Life
 from spikeloom.agent.body import worded
+from spikeloom.agent.course import Course
 from spikeloom.agent.explaining import Explanation, explained, why_not
 from spikeloom.agent.filming import filmed
 from spikeloom.agent.guarding import Keeping
