@@ -62,6 +62,7 @@ RUNS = (
     Run(20, timesteps=32, lossless_at_least=88.5, **IF),
     Run(20, timesteps=64, lossless_at_least=89.8, **IF),
     *(Run(depth, levels, jpeg_loss=loss) for depth in (32, 44) for levels, loss in ((15, None), (31, None), (7, None))),
+    *(Run(depth, 15, timesteps=steps, placement="uniform") for depth in (32, 44) for steps in (1, 4)),
     *(Run(depth, timesteps=steps, **IF) for depth in (32, 44) for steps in (32, 64)),
 )
 PEER = {32: 73.8, 64: 87.0, 128: 89.8}
