@@ -144,12 +144,15 @@ def emitted(name: str, netlist: Netlist, inputs: np.ndarray) -> list[Row]:
     for what, target, options, samples in BACK_ENDS:
         if what in SLOW.get(name, ()):
             continue
-        differ = mismatches(netlist, inputs[:samples], TARGETS[target], options)
-        count, command = len(inputs[:samples]), f"{COMMAND} --only {name}"
-        rows.append(
-            Row(f"{name}: {what} differs from the reference", differ, "samples", command, {"samples": count}, None, "0", differ == 0)
-        )
-        print(rows[-1].name, differ, "of", count, flush=True)
+        part, command, back_end = inputs[:samples], f"{COMMAND} --only {name}", TARGETS[target]
+        refused = back_end.refusals(netlist, back_end.options.model_validate(options))
+        if refused:
+            facts = {"where": refused[0].where, "found": refused[0].found, "allowed": refused[0].allowed}
+            rows.append(Row(f"{name}: {what}, refused", len(refused), "obstacles", command, facts, None, "none", False))
+        else:
+            differ, facts = mismatches(netlist, part, back_end, options), {"samples": len(part)}
+            rows.append(Row(f"{name}: {what} differs from the reference", differ, "samples", command, facts, None, "0", differ == 0))
+        print(rows[-1].name, rows[-1].value, facts, flush=True)
     return rows
 
 
