@@ -92,9 +92,10 @@ def test_the_share_of_what_would_be_left() -> None:
     torch.testing.assert_close(relative(torch.tensor([1.0, 3.0, 4.0, 0.0])).float(), torch.tensor([1 / 8, 3 / 7, 1.0, 0.0]))
 
 
-@given(st.lists(st.floats(0.001, 1000.0), min_size=1, max_size=20), st.floats(0.01, 100.0))
+@given(st.lists(st.integers(1, 1_000_000), min_size=1, max_size=20), st.floats(0.01, 100.0))
 @settings(deadline=None)
-def test_scale_plays_no_part_and_the_last_weight_has_one(values: list[float], scale: float) -> None:
+def test_scale_plays_no_part_and_the_last_weight_has_one(values: list[int], scale: float) -> None:
+    # whole numbers: floats a last bit apart can become equal when scaled, and the order of equals decides what is left
     told = relative(torch.tensor(values, dtype=torch.float64))
     torch.testing.assert_close(told, relative(scale * torch.tensor(values, dtype=torch.float64)))
     assert float(told.max()) == 1.0
