@@ -183,7 +183,6 @@ def dying_once(folder: str, genes: Any, base: str | None) -> Any:
     return _REAL(folder, genes, base)
 
 
-@pytest.mark.slow
 def test_a_worker_killed_in_a_generation_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = run([SMALL], spiking(), context())
     monkeypatch.setattr("spikeloom.evolve.search.evaluated", dying_once)

@@ -219,7 +219,6 @@ def test_the_unknown_token_of_every_kind_of_tokenizer_is_found() -> None:
 # --- tokenising ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_conversion_tokenises_its_text_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, place = list[str](), tmp_path / "again.txt"
     address, kept = written(place), text.rows_of

@@ -47,7 +47,6 @@ def test_weights_of_fewer_bits(converted: Path, tmp_path: Path, weights: str) ->
     assert energies[0]["snn"] < energies[1]["snn"]
 
 
-@pytest.mark.slow
 def test_a_compressed_network_can_be_compressed_again(converted: Path, tmp_path: Path) -> None:
     compress(converted, asked(tmp_path / "a", compress="8"))
     compress(tmp_path / "a", asked(tmp_path / "b", compress="4"))
