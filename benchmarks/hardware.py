@@ -4,8 +4,8 @@ Networks in whole numbers: accuracy and agreement beside the floating network, a
     python benchmarks/hardware.py [--only lenet resnet20 gates keywords events] [--samples 10000]
 
 Needs ../shared/data. Networks are converted with `whole_numbers` once and kept under artifacts/benchmarks/hardware. The plain way (the
-floating network rounded when it is compiled) stands beside them. The rows of FPGA, chips, NIR and speed are made by fpga.py, chips.py,
-xylo.py, nir_peers.py and c_speed.py.
+floating network rounded when it is compiled) stands beside them. What is emitted is compared as C on all samples, read back from NIR and as
+RTL on a hundred. Rows of devices, chips, other tools' NIR and speed come from fpga.py, chips.py, xylo.py, nir_peers.py and c_speed.py.
 """
 
 import argparse
@@ -53,7 +53,7 @@ BACK_ENDS: tuple[tuple[str, str, dict[str, Any], int | None], ...] = (
     ("RTL (Icarus)", "rtl", {"device": "any", "parallel": 32}, FEW),
 )
 SLOW = {"resnet20": ("RTL (Icarus)",)}
-"""What is left out: ResNet-20 takes Icarus hours."""
+"""What is left out: ResNet-20 has too many synaptic operations for Icarus, by estimate; it was not tried."""
 
 Batches = Iterator[tuple[Tensor, Tensor | None]]
 
