@@ -4,7 +4,7 @@ A logic-gated network on CIFAR-10 under the corruptions of CIFAR-10-C, drawn her
 Trained on JPEG training pictures, shifted and mirrored, under Gaussian noise, occlusion and dropped pixels of 0 to 0.2; judged on all test
 pictures, clean and under four corruptions of severities 1, 3 and 5, of which blur, brightness and JPEG were never met in training. The
 int8 network is the floating one with weights and values rounded. The ternary network is half as wide again and adds the counts of a
-stage's first convolution to those of its second: a seventh of the memory. A network trained without noise is left out, for its time.
+stage's first convolution to those of its second: a tenth of the memory. A network trained without noise is left out, for its time.
 """
 
 import torch
