@@ -3,9 +3,10 @@ Networks in whole numbers: accuracy and agreement beside the floating network, a
 
     python benchmarks/hardware.py [--only lenet resnet20 gates keywords events] [--samples 10000]
 
-Needs ../shared/data. Networks are converted with `whole_numbers` once and kept under artifacts/benchmarks/hardware. The plain way (the
-floating network rounded when it is compiled) stands beside them. What is emitted is compared as C on all samples, read back from NIR and as
-RTL on a hundred. Rows of devices, chips, other tools' NIR and speed come from fpga.py, chips.py, xylo.py, nir_peers.py and c_speed.py.
+Needs ../shared/data and verilator (apt). Networks are converted with `whole_numbers` once and kept under artifacts/benchmarks/hardware. The
+plain way (the floating network rounded when it is compiled) stands beside them. What is emitted is compared as C on all samples, read back
+from NIR and as RTL on a hundred. Rows of devices, chips, other tools' NIR and speed come from fpga.py, chips.py, xylo.py, nir_peers.py and
+c_speed.py.
 """
 
 import argparse
@@ -50,10 +51,8 @@ BACK_ENDS: tuple[tuple[str, str, dict[str, Any], int | None], ...] = (
     ("C (dense)", "c", {"kernels": "dense"}, None),
     ("C (event)", "c", {"kernels": "event"}, None),
     ("NIR, read back", "nir", {}, FEW),
-    ("RTL (Icarus)", "rtl", {"device": "any", "parallel": 32}, FEW),
+    ("RTL (Verilator)", "rtl", {"device": "any", "parallel": 32, "simulator": "verilator"}, FEW),
 )
-SLOW = {"keywords": ("RTL (Icarus)",), "resnet20": ("RTL (Icarus)",)}
-"""What is left out: the keyword spotter's hundred clips had not ended in Icarus after half an hour; ResNet-20 was not tried."""
 
 Batches = Iterator[tuple[Tensor, Tensor | None]]
 
@@ -142,8 +141,6 @@ def emitted(name: str, netlist: Netlist, inputs: np.ndarray) -> list[Row]:
     """What back ends make of a network, against the reference: C on all test samples [S, ...], the others on the first `FEW`."""
     rows = list[Row]()
     for what, target, options, samples in BACK_ENDS:
-        if what in SLOW.get(name, ()):
-            continue
         part, command, back_end = inputs[:samples], f"{COMMAND} --only {name}", TARGETS[target]
         refused = back_end.refusals(netlist, back_end.options.model_validate(options))
         if refused:

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from tests.backend.netlists import Recipe, golden, made, recipes, uniform
+from torch import nn
 
 from spikeloom.backend import Golden
 from spikeloom.backend.nir import TARGET, NirOptions, read
 from spikeloom.backend.nir.executor import run_graph
 from spikeloom.backend.nir.reading import graph_at
+from spikeloom.backend.nir.window import window_of
 from spikeloom.backend.nir.writing import differences, graph_of
 from spikeloom.errors import ProgramError, UnsupportedError
 from spikeloom.ir.hardware import Add, Affine, Convolution, Netlist, Pool, Route, Source, Wire, netlist_files, netlist_of
@@ -25,6 +29,7 @@ if importlib.util.find_spec("nir") is None:
 import nir
 
 PLAIN = NirOptions()
+Sides = tuple[int, ...]
 
 
 def emitted(netlist: Netlist, given_: Golden, folder: Path, options: NirOptions = PLAIN) -> Path:
@@ -169,6 +174,34 @@ def test_routes_that_plain_readers_follow(tmp_path: Path) -> None:
     assert list(graph.nodes["cut"].stride) == [2, 3]
     assert (run_graph(graph, given_.inputs[None], "plain") == given_.outputs).all()
     assert TARGET.verify(folder, netlist, given_, PLAIN).mismatches == 0
+
+
+@given(
+    st.tuples(*[st.integers(1, 6)] * 2),
+    st.tuples(*[st.integers(-3, 3)] * 4),
+    st.tuples(*[st.integers(1, 3)] * 2),
+    st.lists(st.integers(-1, 1), min_size=1, max_size=3),
+)
+def test_borders_and_strides_are_convolutions(size: Sides, border: Sides, stride: Sides, channels: list[int]) -> None:
+    """Rows and columns put around a picture or cut off, more on one side than on the other, then every s-th of some channels."""
+    places = torch.arange(1, 1 + 2 * size[0] * size[1]).reshape(2, *size)
+    assume(all(side + min(put, 0) + min(more, 0) > 0 for side, put, more in zip(size, border[2::-2], border[3::-2], strict=True)))
+    moved = nn.functional.pad(places, border)[:, :: stride[0], :: stride[1]]
+    index = torch.stack([moved[channel] if channel >= 0 else torch.zeros_like(moved[0]) for channel in channels]).numpy() - 1
+    netlist = netlist_of(Source("x", 1.0), Wire((2, *size), 0, 9, True), [Route("cut", ("x",), index.shape, index.reshape(-1))], "cut")
+    given_ = golden(netlist, 3)
+    assert TARGET.refusals(netlist, PLAIN) == []
+    graph = graph_of(netlist, PLAIN)
+    assert type(graph.nodes["cut"]).__name__ == "Conv2d"
+    assert (run_graph(graph, given_.inputs[None], "plain") == given_.outputs).all()
+
+
+def test_a_border_of_one_side_costs_a_row() -> None:
+    """The padding "same" of an even kernel: five rows above, four below."""
+    index = nn.functional.pad(torch.arange(1, 13).reshape(1, 3, 4), (1, 1, 5, 4)).numpy() - 1
+    window = window_of(Route("r", ("x",), index.shape, index.reshape(-1)), [Wire((1, 3, 4), 0, 1, True)])
+    assert window is not None
+    assert (window.weight.tolist(), window.stride, window.padding) == ([[[[1], [0]]]], (1, 1), (5, 1))
 
 
 def test_a_decay_is_said_to_be_rounded() -> None:

@@ -170,6 +170,18 @@ def test_verilog_equals_the_reference(seed: int, timesteps: int, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("_icarus")
+@pytest.mark.skipif(found("verilator") is None, reason="needs verilator")
+def test_a_compiled_simulation_gives_the_same_verdict_and_cycles(tmp_path: Path) -> None:
+    netlist, given_ = made(5, EVERYTHING, 2, 2), golden(made(5, EVERYTHING, 2, 2), 4)
+    folder = folder_of(netlist, given_, RtlOptions(device="ecp5-85k"), tmp_path)
+    options = {name: RtlOptions.model_validate({"device": "ecp5-85k", "simulator": name}) for name in ("icarus", "verilator")}
+    verdicts = {name: TARGET.verify(folder, netlist, given_, option) for name, option in options.items()}
+    assert verdicts["verilator"].mismatches == 0
+    assert verdicts["verilator"].numbers == verdicts["icarus"].numbers
+    assert verdicts["verilator"].how.startswith("Verilator on the emitted Verilog")
+
+
+@pytest.mark.usefixtures("_icarus")
 def test_altered_verilog_is_caught(tmp_path: Path) -> None:
     netlist, options = made(0, EVERYTHING, 1, 1), RtlOptions(device="ecp5-85k", simulator="icarus")
     given_ = golden(netlist, 3)

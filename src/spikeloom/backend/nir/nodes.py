@@ -6,9 +6,9 @@ Operations without memory as NIR nodes, and back.
     Pool          SumPool2d; a maximum too, which only our metadata tells (NIR has none)
     Add           edges that meet: a Scale for each gain other than 1, then a Scale of ones, or where there is a bias an Affine or a 1×1
                   Conv2d that passes every channel on
-    Route         Flatten; a choice of channels and of every s-th place is a 1×1 Conv2d of zeros and ones; any other that ends on one axis
-                  is a Linear of zeros and ones for each operand. Values that change places within a picture are a Scale of ones, of which
-                  only our metadata tells where they go (NIR cannot unflatten)
+    Route         Flatten; a choice of channels and of every s-th place, with rows and columns put around or cut off, is a Conv2d of zeros
+                  and ones (`window`); any other that ends on one axis is a Linear of zeros and ones for each operand. Values that change
+                  places within a picture are a Scale of ones, of which only our metadata tells where they go (NIR cannot unflatten)
     Requantise    Scale by m/2^s; the rounding and the limits are in metadata (NIR has neither)
 
 Weights are whole numbers written as floats, in float32 where it holds them.
@@ -25,6 +25,7 @@ from numpy import ndarray
 from spikeloom.backend.nir.library import nir
 from spikeloom.backend.nir.neurons import neuron, population_of
 from spikeloom.backend.nir.options import NirOptions
+from spikeloom.backend.nir.window import window_of
 from spikeloom.ir.hardware import (
     Add,
     Affine,
@@ -131,30 +132,6 @@ def as_floats(values: Any) -> Float[ndarray, "..."]:
     return np.ascontiguousarray(narrow if (narrow == values).all() else np.asarray(values, np.float64))
 
 
-def square(operation: Convolution) -> bool:
-    """Whether nir 1.0.8 can check the types of this convolution: it takes the kernel's height for its width."""
-    return operation.weight.shape[2] == operation.weight.shape[3]
-
-
-def strided(operation: Route, wires: list[Wire]) -> tuple[Int[ndarray, "o i"], tuple[int, int]] | None:
-    """(weight, stride) of the 1×1 convolution that a route of images is, or None where it is none."""
-    if operation.index is None or len(wires) != 1 or len(wires[0].shape) != 3 or len(operation.shape) != 3:
-        return None
-    (channels, *size), (out, *after) = wires[0].shape, operation.shape
-    index = operation.index.reshape(out, *after)
-    for stride in [(high, wide) for high in range(1, size[0] + 1) for wide in range(1, size[1] + 1)]:
-        if [(side - 1) // step + 1 for side, step in zip(size, stride, strict=True)] != after:
-            continue
-        taken = np.arange(channels * size[0] * size[1]).reshape(channels, *size)[:, :: stride[0], :: stride[1]]
-        first = index[:, 0, 0]
-        origin = np.where(first < 0, 0, first) // (size[0] * size[1])
-        if (index == np.where(first[:, None, None] < 0, -1, taken[origin])).all():
-            weight = np.zeros((out, channels), np.int64)
-            weight[np.arange(out)[first >= 0], origin[first >= 0]] = 1
-            return weight, stride
-    return None
-
-
 def _sum(operation: Add, wire: Wire, options: NirOptions) -> Part:
     part = Part()
     for place, (read, gain) in enumerate(zip(operation.reads, operation.gains, strict=True)):
@@ -190,10 +167,9 @@ def _route(operation: Route, wires: list[Wire], options: NirOptions) -> Part:
         node = _flatten(wires[0].shape, options) if wires[0].shape != operation.shape else nir().Scale(np.ones(operation.shape, np.float32))
         node.metadata = metadata
         return Part({name: node}, [(operation.reads[0], name)])
-    if (found := strided(operation, wires)) is not None:
-        weight, stride = found
-        none = np.zeros(len(weight), np.float32)
-        node = nir().Conv2d(wires[0].shape[1:], as_floats(weight[:, :, None, None]), stride, (0, 0), (1, 1), 1, none)
+    if (window := window_of(operation, wires)) is not None:
+        none = np.zeros(len(window.weight), np.float32)
+        node = nir().Conv2d(wires[0].shape[1:], as_floats(window.weight), window.stride, window.padding, (1, 1), 1, none)
         node.metadata = metadata
         return Part({name: node}, [(operation.reads[0], name)])
     if within(operation, wires):

@@ -4,8 +4,9 @@ What stands against writing a netlist as NIR.
 
 from math import prod
 
-from spikeloom.backend.nir.nodes import LARGEST, strided, within
+from spikeloom.backend.nir.nodes import LARGEST, within
 from spikeloom.backend.nir.options import NirOptions
+from spikeloom.backend.nir.window import window_of
 from spikeloom.backend.nir.writing import INPUT, OUTPUT
 from spikeloom.backend.target import Refusal
 from spikeloom.ir.hardware import Add, Affine, Netlist, Operation, Route, Wire
@@ -41,11 +42,13 @@ def _of(operation: Operation, reads: list[Wire], wire: Wire) -> list[Refusal]:
 def _route(operation: Route, reads: list[Wire], wire: Wire) -> list[Refusal]:
     if operation.index is None and len(reads) == 1 and (len(wire.shape) == 1 or wire.shape == reads[0].shape):
         return []
-    if strided(operation, reads) is not None or within(operation, reads):
+    if window_of(operation, reads) is not None or within(operation, reads):
         return []
     if len(wire.shape) != 1:
         found = f"values of {' and '.join(str(read.shape) for read in reads)} put elsewhere in {wire.shape}"
-        allowed = "flattening, every s-th place of chosen channels, places within one picture, or a route that ends on one axis"
+        allowed = (
+            "flattening, every s-th place of chosen channels with or without a border, places within one picture, or a route to one axis"
+        )
         return [Refusal(operation.name, found, allowed, "NIR has no node that unflattens: flatten before, or move the values elsewhere")]
     entries = wire.size * sum(prod(read.shape) for read in reads)
     if entries > LARGEST:

