@@ -1,13 +1,14 @@
 """
 Loihi 2, TrueNorth and Xylo: cores used and accuracy under the chip's constraints, or the refusal with its numbers.
 
-    python benchmarks/chips.py [--parts lenet resnet20 keywords patches full] [--chips loihi2 truenorth xylo]
+    python benchmarks/chips.py [--parts lenet resnet20 keywords patches full integrators] [--chips loihi2 truenorth xylo]
 
     lenet      the MNIST LeNet, SFN at T = 1, N = 15, on grids of whole numbers
     resnet20   ResNet-20 on CIFAR-10, the same
     keywords   the keyword spotter on digits, the same; it has no labels here: its answers stand beside the floating network's
     patches    a logic-gated MNIST network of at most 128 inputs a gate, which fits TrueNorth as it is        benchmarks/gated/patches.py
     full       a logic-gated MNIST network of 784 inputs a gate: partial sums on TrueNorth
+    integrators  an MNIST network of ReLU as IF neurons, T = 16, weights of 4 bits, one threshold a layer
 
 Accuracy is that of the integer reference, written only where what was emitted is equal to it: the files of a folder are run (Loihi 2: the
 fixed-point oracle, TrueNorth: a simulator of its neuron) on the first of the test images, no number may differ. All of these have
@@ -31,7 +32,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import spikeloom
 from gated import patches
-from gated.pictures import loaded
+from gated.pictures import loaded, trained
 from harness.rows import ROOT, SHARED, Row, write
 from harness.speech import mfcc, sounds
 from spikeloom.backend import TARGETS, Golden, Target
@@ -78,6 +79,7 @@ class Subject:
     given: InputRange
     data: tuple[Tensor, Tensor]
     floating: float
+    timesteps: int = 1
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     measure: str = "accuracy"
 
@@ -89,7 +91,7 @@ def rows_of(subject: Subject, chips: Iterable[str]) -> list[Row]:
         target, command = TARGETS[name], f"{COMMAND} {subject.part}"
         asked = target.options.model_validate(subject.options.get(name, {}))
         try:
-            netlist = lower(subject.program, 1, subject.given, target.form(asked))
+            netlist = lower(subject.program, subject.timesteps, subject.given, target.form(asked))
             why = [f"{each.where}: {each.found} (allowed: {each.allowed})" for each in target.refusals(netlist, asked)]
         except UnsupportedError as error:
             netlist, why = None, [str(error)]
@@ -209,7 +211,22 @@ def gated(title: str, part: str, form: patches.Form, images: int, options: Mappi
     sys.stdout.write(f"{title}: {float((whole == data[1].y).float().mean()):.4f} of all 10,000\n")
     program = freeze(network, x[:1])
     floating = round(100 * float((answers == y).float().mean()), 2)
-    return Subject(title, part, program, InputRange(0.0, 1.0, 1.0), (x, y), floating, options)
+    return Subject(title, part, program, InputRange(0.0, 1.0, 1.0), (x, y), floating, options=options)
+
+
+def integrators(title: str, images: int) -> Subject:
+    """An MNIST network of ReLU converted to IF neurons, T = 16, on the grids of 4-bit weights."""
+    torch.manual_seed(0)
+    kept, test = loaded("mnist")
+    ann = trained("truenorth-rectified", patches.rectified(), (kept, test), patches.RECTIFIED).model.eval()
+    settings = Settings(method="if", timesteps=16, per_channel=False, compress="4", whole_numbers=True)
+    snn = spikeloom.convert(ann, kept.x[:2000], settings)
+    x, y = test.x[:images], test.y[:images]
+    with torch.no_grad():
+        right = [torch.cat([model(each).argmax(1) for each in x.split(250)]) == y for model in (ann, snn)]
+    before, floating = (round(100 * float(part.float().mean()), 2) for part in right)
+    sys.stdout.write(f"{title}: the ANN {before}, floating {floating} of {images}\n")
+    return Subject(title, "integrators", snn.program, InputRange(0.0, 1.0, 1.0), (x, y), floating, settings.timesteps)
 
 
 PARTS: dict[str, Callable[[], Subject]] = {
@@ -228,6 +245,7 @@ PARTS: dict[str, Callable[[], Subject]] = {
         500,
         {"truenorth": {"partial_sums": "where they save cores", "batch": 100}},
     ),
+    "integrators": lambda: integrators("MNIST, IF neurons, T=16, 4-bit weights", 2_000),
 }
 
 

@@ -1,5 +1,6 @@
 """
-Logic-gated MNIST networks whose gates have at most 128 inputs, as a TrueNorth core takes ternary weights, and one whose gates have 784.
+MNIST networks for TrueNorth's cores: logic-gated ones of at most 128 inputs a gate, as a core takes ternary weights, and of 784; and one of
+ReLU with at most 64 inputs a neuron, as a core takes weights of 4 bits.
 """
 
 from torch import nn
@@ -23,6 +24,21 @@ def patches() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), TernaryLinear(256, 10), Readout(10))
 
 
+def rectified() -> nn.Sequential:
+    """[B, 1, 28, 28] → logits [B, 10]: five layers of ReLU, of 25, 64, 36, 64 and 64 inputs a neuron."""
+    layers: list[nn.Module] = []
+    for inputs, outputs, kernel, stride, padding, groups in (
+        (1, 32, 5, 2, 2, 1),
+        (32, 64, 2, 2, 0, 2),
+        (64, 64, 3, 2, 1, 16),
+        (64, 64, 1, 1, 0, 1),
+        (64, 128, 4, 1, 0, 16),
+    ):
+        layers += [nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 10))
+
+
+RECTIFIED = Form("patches of ReLU 32-64-64-64-128", rectified, 8, 0, 250, 0.0, 3e-3, 98.0, "")
 PATCHES = Form("patches 32-64-128-128-256", patches, 6, 12, 256, 0.012, 2e-3, 98.0, "")
 FULL = Form("fully connected 784-256-256-10", lambda: fully_connected(784, (256, 256), 10), 6, 10, 256, 0.015, 1e-3, 97.0, "")
 

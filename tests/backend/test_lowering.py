@@ -115,6 +115,14 @@ def test_grounding_twice_changes_nothing(name: str) -> None:
     assert netlist_files(lower(grounded(once, 1, RANGE), 1, RANGE)) == netlist_files(lower(once, 1, RANGE))
 
 
+def test_one_threshold_for_a_layer_becomes_one_for_each_channel_on_the_grid_of_its_weights() -> None:
+    snn = converted("flat", timesteps=6, method="if", per_channel=False, compress="4")
+    made = grounded(snn.program, 6, RANGE)
+    whole = lower(made, 6, RANGE)
+    assert {population.thresholds.shape[0] for population in whole.populations} != {1}
+    assert relative(SpikingModel(made, timesteps=6), whole, "flat") < 0.15
+
+
 @pytest.mark.parametrize("method", ["if", "lif", "scale_and_fire"])
 @pytest.mark.parametrize("name", ["residual", "branches", "flat"])
 def test_membranes_over_time(name: str, method: str) -> None:
@@ -271,6 +279,21 @@ def test_events_cost_what_the_simulator_counts(timesteps: int) -> None:
         wanted,
         rel=1e-9 if timesteps == 1 else 0.005,  # over time float32 turns a spike over here and there
     )
+
+
+def test_biases_are_as_fine_as_a_form_wants_them() -> None:
+    """Codes whose rows reach a threshold in 13 and in 200 units: biases are rounded to a 64th of it, at least, each row by itself."""
+    put = list[Operation]()
+    units, threshold, bias = np.array([0.1, 0.01]), np.array([1.3, 2.0]), np.array([0.033, 0.033])
+    synapses = Synapses(
+        np.array([[7, 0], [0, 7]]), lambda name, weight, bias: (Affine(name, ("x",), weight, bias),), lambda *told: None, units
+    )
+    found = gathered(Pending("sum", (synapses,), bias, 0, (2,)), put.append, 4, anchor=threshold, fine=6)
+    assert (np.rint(threshold / found.unit) >= 64).all()
+    (add,) = [operation for operation in put if isinstance(operation, Add)]
+    assert add.gains[0].tolist() == [8, 1]
+    assert add.bias is not None
+    assert np.allclose(add.bias * found.unit, bias, atol=0.0065)
 
 
 def test_an_operand_that_is_a_wire_stays_exact_in_a_sum() -> None:

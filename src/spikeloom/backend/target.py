@@ -30,7 +30,9 @@ class Form:
     `membranes`: "where needed" gives populations of T = 1 without a membrane (their start and bias are in their thresholds, exactly),
     "always" gives each a membrane with equally spaced thresholds. `weight_bits` is the width of signed weights, `input_bits` that of inputs
     from analog values, `value_bits` that of what a function staircase sends. Without `gains` a layer that alone drives a population is
-    never followed by a sum: its weights give up some of their resolution, so that the population's quantum is whole in their unit.
+    never followed by a sum: its weights give up some of their resolution, so that the population's quantum is whole in their unit. With
+    `fine_bits` a quantum is at least 2^fine_bits of the current's unit, in which biases, leaks and starts are rounded; without, they are as
+    fine as weights are, and finer only where a quantum would not be whole.
     """
 
     membranes: Literal["where needed", "always"] = "where needed"
@@ -38,6 +40,7 @@ class Form:
     input_bits: int = 8
     value_bits: int = 8
     gains: bool = True
+    fine_bits: int | None = None
 
 
 @final

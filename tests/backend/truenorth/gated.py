@@ -1,5 +1,7 @@
 """Networks of binary neurons with small weights: what TrueNorth takes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from tests.backend.netlists import uniform
 
@@ -41,14 +43,16 @@ def pictures(seed: int) -> Netlist:
     return netlist_of(Source("x", 1.0), Wire((2, 8, 8), 0, 1, True), operations, "head")
 
 
-def integrators(seed: int, timesteps: int, weight: int = 3) -> Netlist:
-    """Two layers of neurons with membranes, one reset by subtraction and one to zero, with leaks and starts."""
+def integrators(
+    seed: int, timesteps: int, weight: int = 3, *, resets: Sequence[str] = ("subtract", "zero"), inhibition: int = 0
+) -> Netlist:
+    """Layers of neurons with membranes, reset by subtraction or to zero, with leaks and starts; `inhibition` is added to their leaks."""
     rng = np.random.default_rng(seed)
     operations = list[Operation]()
     last, size = "x", 9
-    for depth, reset in enumerate(("subtract", "zero")):
+    for depth, reset in enumerate(resets):
         operations.append(Affine(f"a{depth}", (last,), rng.integers(-weight, weight + 1, (12, size)), rng.integers(-1, 2, 12)))
-        theta = rng.integers(6, 12, 12)
-        operations.append(uniform(f"p{depth}", f"a{depth}", theta, 1, initial=theta // 3, reset=reset, leak=rng.integers(-1, 2, 12)))
+        theta, leak = rng.integers(6, 12, 12), rng.integers(-1, 2, 12) + inhibition
+        operations.append(uniform(f"p{depth}", f"a{depth}", theta, 1, initial=theta // 3, reset=reset, leak=leak))
         last, size = f"p{depth}", 12
-    return netlist_of(Source("x", 1.0), Wire((9,), 0, 1, True), operations, "p1", timesteps=timesteps)
+    return netlist_of(Source("x", 1.0), Wire((9,), 0, 1, True), operations, last, timesteps=timesteps)

@@ -52,6 +52,16 @@ def test_integrators_over_ticks(tmp_path: Path, seed: int) -> None:
     taken(integrators(seed, 2 + seed), tmp_path, streamed=seed % 2 == 0)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_inhibition_that_a_leak_cannot_wait_with_comes_by_pulses(tmp_path: Path, seed: int) -> None:
+    """Deep neurons whose leak would add up to more than their threshold before their first input."""
+    netlist = integrators(seed, 6, 7, resets=("subtract", "zero", "subtract"), inhibition=2)
+    taken(netlist, tmp_path, streamed=seed % 2 == 0)
+    told = json.loads((tmp_path / "network.json").read_text())
+    assert sum("3" in core["axon_types"] for core in told["cores"]) in (1, 2)  # the layers behind the first; it waits for nothing
+    assert np.abs(golden(netlist, 6, streamed=seed % 2 == 0).outputs).sum() > 0
+
+
 def test_the_host_makes_bits_of_values(tmp_path: Path) -> None:
     """Gates on the input itself are thresholds of the host; others may read the same input's bits beside them."""
     rng = np.random.default_rng(0)

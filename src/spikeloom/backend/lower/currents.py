@@ -110,19 +110,21 @@ def gathered(
     *,
     anchor: Float[ndarray, " _"] | None = None,
     gains: bool = True,
+    fine: int | None = None,
     one: bool = False,
     biased: bool = True,
 ) -> Gathered:
     """A pending current as whole numbers; `put` takes the operations. `anchor` is what must be (nearly) whole in the current's unit, [1] or
-    one for each channel; without `gains` what comes alone is never followed by a sum; `one` gives all channels one unit; `biased` puts the
-    bias into the whole numbers, rounded."""
+    one for each channel; without `gains` what comes alone is never followed by a sum; with `fine` each channel's anchor is at least 2^fine
+    units; `one` gives all channels one unit; `biased` puts the bias into the whole numbers, rounded."""
     channels = current.shape[current.axis]
     units = [_unit_of(term, current, channels) for term in current.terms]
     anchors = [unit for unit in units if unit is not None] + ([] if anchor is None else [np.broadcast_to(anchor, channels)])
     free = [term for term, unit in zip(current.terms, units, strict=True) if unit is None]
     alone = len(current.terms) == 1
-    coarse, fine = _units(free, anchors, channels, bits, gains or not alone, one)
-    unit = _exactly(coarse / (1 << fine), current, units)
+    coarse, shift = _units(free, anchors, channels, bits, gains or not alone, one)
+    finer = np.full(1, shift) if fine is None or anchor is None else _bits_short(fine, np.abs(anchor) / coarse)
+    unit = _exactly(coarse / (1 << finer), current, units)
     gain = [_whole(coarse if each is None else each, unit) for each in units]
     bias = np.rint(np.broadcast_to(current.bias, channels) / unit).astype(np.int64) if biased else np.zeros(channels, np.int64)
     kept = bias if bias.any() else None
@@ -198,6 +200,11 @@ def _units(
     if not gains or not ratios.size or bool((np.abs(ratios - np.rint(ratios)) <= 1e-9 * ratios).all()):
         return natural, 0
     return natural, max(FINE - int(np.floor(np.log2(ratios.min()))), 0)
+
+
+def _bits_short(fine: int, ratios: Float[ndarray, " _"]) -> Int[ndarray, " _"]:
+    """By how many bits units have to be finer for anchors, so many of them each, to be 2^fine of the finer ones."""
+    return np.maximum(fine - np.floor(np.log2(ratios)), 0).astype(np.int64)
 
 
 def _least(sizes: list[Float[ndarray, " c"]], channels: int) -> Float[ndarray, " c"]:

@@ -26,9 +26,7 @@ def grounded(program: Program, timesteps: int, inputs: InputRange, form: Form | 
     work.netlist()
     graph, tensors = clone(program.graph), dict(program.tensors)
     for name, values in work.parameters.items():
-        before = tensors[name]
-        made = torch.from_numpy(values).to(before.dtype)
-        tensors[name] = (made.reshape(before.shape) if made.numel() == before.numel() else made.expand(before.shape)).contiguous()
+        tensors[name] = _in_place_of(tensors[name], torch.from_numpy(values))
     for node in list(calls(graph)):
         if node.name in work.units:
             note(node)[UNIT] = work.units[node.name].tolist()
@@ -37,6 +35,13 @@ def grounded(program: Program, timesteps: int, inputs: InputRange, form: Form | 
     if not any(encodes(node) for node in calls(graph)):
         _encode(graph, tensors, work.source, work.wire)
     return shaped(swept(program.replaced(graph=graph, tensors=tensors)))
+
+
+def _in_place_of(before: Tensor, made: Tensor) -> Tensor:
+    """A parameter in the form of the one before; [C] where rounding made of one number for all channels a number for each."""
+    if made.numel() > before.numel():
+        return made.to(before.dtype)
+    return (made.reshape(before.shape) if made.numel() == before.numel() else made.expand(before.shape)).to(before.dtype).contiguous()
 
 
 def _settle(node: fx.Node, graph: fx.Graph, tensors: dict[str, Tensor], made: Settling) -> None:

@@ -187,7 +187,7 @@ class Lowering:
         if isinstance(self.values[operand], Known) and len(current.terms) == 1:
             current = Pending(f"{operand.name}_current", current.terms, current.bias, options.pop("axis", current.axis), current.shape)
         options.pop("axis", None)
-        return gathered(current, self.put, self.form.weight_bits, gains=self.form.gains, **options)
+        return gathered(current, self.put, self.form.weight_bits, gains=self.form.gains, fine=self.form.fine_bits, **options)
 
     def sum(self, node: fx.Node, name: str) -> Pending:
         """x ± α·y; a constant operand is a bias."""

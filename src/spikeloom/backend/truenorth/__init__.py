@@ -37,8 +37,8 @@ class Options(TargetOptions):
 
 
 def form(options: Options) -> Form:
-    """Small weights, binary neurons without a membrane at T = 1."""
-    return Form(membranes="where needed", weight_bits=4, input_bits=1, value_bits=1)
+    """Small weights, binary neurons without a membrane at T = 1; membranes are narrow, weights wide enough for a few bits more."""
+    return Form(membranes="where needed", weight_bits=4, input_bits=1, value_bits=1, fine_bits=6)
 
 
 @lru_cache(maxsize=2)

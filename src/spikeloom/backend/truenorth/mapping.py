@@ -5,7 +5,8 @@ Direct, T = 1. A memoryless gate is the published neuron with threshold 1, leak 
 V ≥ 1, and is 0 again whatever it was. Every tick takes a new sample.
 
 Direct, T > 1. An integrator has threshold θ, linear or normal reset, leak = its drive; it starts as much lower as the leak adds up before
-its first input arrives.
+its first input arrives. Where the leak is so negative that it would have to start at its threshold, the layer's drives come by pulses at
+every tick from then on, instead of by leaks.
 
 Bursts, T = 1. Where some gate has more inputs than a core takes, its inputs are cut into parts. A partial neuron gathers p = Σ w·s + a of
 its part (a: the sum of its negative weights, so that p ≥ 0) with threshold 1 and linear reset: it fires once a tick, p times. The merge
@@ -35,20 +36,40 @@ from spikeloom.backend.truenorth.wiring import Mapped, Placing, Target, Wiring
 
 def mapped(layers: Layers, timesteps: int, fewest: bool = False) -> Mapped:
     """The network on cores, or why not. Partial sums are made where a gate needs them; with `fewest` also where they save cores."""
+    if timesteps > 1:
+        return _over_time(layers, timesteps)
     plain = _Mapper(layers, timesteps, {number for number in range(len(layers.layers)) if fan(layers.layers[number]) > limits.AXONS})
-    if not fewest or timesteps > 1:
+    if not fewest:
         return plain.made()
     cut = {number for number, gates in enumerate(layers.layers) if cheaper(gates)}
     found = [way.made() for way in (plain, _Mapper(layers, timesteps, plain.split | cut))]
     return min(found, key=lambda chip: (bool(chip.refusals), len(chip.cores)))
 
 
+def _over_time(layers: Layers, timesteps: int) -> Mapped:
+    """Layers are driven by pulses where leaks cannot: when inputs arrive, and so which those are, is known once all are placed."""
+    driven = frozenset[int]()
+    while True:
+        wide = {
+            place for place, gates in enumerate(layers.layers) if fan(gates, _types(place in driven)) + (place in driven) > limits.AXONS
+        }
+        chip = _Mapper(layers, timesteps, wide, driven).made()
+        if chip.early <= driven:
+            return chip
+        driven |= chip.early
+
+
+def _types(pulsed: bool) -> int:
+    """Axon types that weights have."""
+    return PULSE if pulsed else limits.TYPES
+
+
 @final
 class _Mapper:
-    def __init__(self, layers: Layers, timesteps: int, split: set[int]) -> None:
-        self.layers, self.timesteps = layers, timesteps
+    def __init__(self, layers: Layers, timesteps: int, split: set[int], driven: frozenset[int] = frozenset()) -> None:
+        self.layers, self.timesteps, self.driven = layers, timesteps, driven
         self.chip = Mapped()
-        self.found = [Placing(gates) for gates in layers.layers]
+        self.found = [Placing(gates, number in driven) for number, gates in enumerate(layers.layers)]
         self.split = split  # pulses take an axon, and an axon type, so that more layers may have to be cut where some are
         if split and timesteps == 1:
             self.split = split | {number for number, gates in enumerate(layers.layers) if fan(gates, PULSE) >= limits.AXONS}
@@ -73,16 +94,15 @@ class _Mapper:
     def refuse_fans(self) -> None:
         for number in sorted(self.split):
             gates = self.found[number].gates
-            what = f"{fan(gates, limits.TYPES)} axons for a neuron"
+            what = f"{fan(gates, _types(number in self.driven)) + (number in self.driven)} axons for a neuron"
             allowed = f"{limits.AXONS} axons of a core at T > 1 (at T = 1 it would be cut into partial sums)"
             self.refuse(gates.name, what, allowed, "use smaller layers or kernels, or fewer weight bits")
 
     # ---- placing
 
     def place(self, number: int) -> None:
-        layer, pulsed = self.found[number], bool(self.split)
-        gates = layer.gates
-        types = PULSE if pulsed else limits.TYPES
+        layer, pulsed = self.found[number], bool(self.split) or number in self.driven
+        gates, types = layer.gates, _types(pulsed)
         code = code_of(gates, types)
         if code is None:
             low, high = ends(gates)
@@ -116,7 +136,7 @@ class _Mapper:
     def gate(self, gates: Gates, place: int, code: Code, gcd: int, axons: list[int], pulsed: Core | None) -> Neuron:
         weights = [base * gcd for base in code.bases]
         if not gates.memoryless:
-            return self.integrator(gates, place, weights, axons)
+            return self.integrator(gates, place, weights, axons, pulsed)
         offset = 1 - int(gates.threshold[place])
         if abs(offset) > limits.WEIGHT:
             self.refuse_offset(gates, offset)
@@ -128,12 +148,14 @@ class _Mapper:
         if not any(refusal.where == gates.name for refusal in self.chip.refusals):
             self.refuse(gates.name, f"an offset (1 - θ) of {offset}", f"±{limits.WEIGHT}", "use fewer weight bits or inputs")
 
-    def integrator(self, gates: Gates, place: int, weights: list[int], axons: list[int]) -> Neuron:
-        leak, threshold, start = (int(values[place]) for values in (gates.drive, gates.threshold, gates.start))
-        if abs(leak) > limits.WEIGHT:
-            self.refuse_offset(gates, leak)
-        mode = NORMAL if gates.hard else LINEAR
-        return Neuron(padded(weights), axons, threshold, leak, limits.THRESHOLD, mode, True, start)
+    def integrator(self, gates: Gates, place: int, weights: list[int], axons: list[int], pulsed: Core | None) -> Neuron:
+        drive, threshold, start = (int(values[place]) for values in (gates.drive, gates.threshold, gates.start))
+        if abs(drive) > limits.WEIGHT:
+            self.refuse_offset(gates, drive)
+        four, leak = padded(weights), drive
+        if pulsed is not None:
+            four, axons, leak = (*four[:3], drive), [*axons, pulsed.axon("drive", PULSE)], 0
+        return Neuron(four, axons, threshold, leak, limits.THRESHOLD, NORMAL if gates.hard else LINEAR, True, start)
 
     # ---- bursts
 

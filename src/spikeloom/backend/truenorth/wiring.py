@@ -32,6 +32,8 @@ class Mapped:
     parts: dict[str, int] = field(default_factory=dict[str, int])
     codes: dict[str, str] = field(default_factory=dict[str, str])
     refusals: list[Refusal] = field(default_factory=list[Refusal])
+    early: set[int] = field(default_factory=set[int])
+    """Layers some neuron of which would fire by its leak before its first input: they have to be driven by pulses."""
 
     def add(self, core: Core) -> int:
         """The number of a core that is put on the chip."""
@@ -45,6 +47,8 @@ class Placing:
     """A layer while it is mapped: where its neurons are, and what each of its sources' elements must reach."""
 
     gates: Gates
+    driven: bool = False
+    """Whether its neurons' drives come by pulses, not by leaks."""
     places: dict[int, Target] = field(default_factory=dict[int, Target])
     wanted: dict[tuple[int, int], list[Target]] = field(default_factory=dict[tuple[int, int], list[Target]])
     burst: int = 0
@@ -140,12 +144,17 @@ class Wiring:
             neuron.target = (HOST, end[1], hops)
 
     def pulses(self) -> None:
-        """On every core that waits for pulses, neurons that count to P, each with an axon of its own."""
+        """On every core that waits for pulses, neurons that count to P, each with an axon of its own; drives come at every tick from the
+        layer's first input on."""
         timed = {layer.gates.name: layer for layer in self.found}
         for at, core in enumerate(self.chip.cores):
             for key, axon in list(core.keys.items()):
                 layer = timed[core.layer]
                 name = key[0] if isinstance(key, tuple) and isinstance(key[0], str) else key
+                if name == "drive":
+                    first = 2 - layer.arrives
+                    core.neurons.append(Neuron((0, 0, 0, 0), [], 1, 1, limits.THRESHOLD, LINEAR, True, first, (at, axon, 1)))
+                    continue
                 tick = {"pulse": layer.arrives, "lift": layer.fires, "rest": layer.fires, "drop": layer.fires + 1}.get(str(name))
                 if tick is None or core.kind == "splitter":
                     continue
@@ -155,7 +164,7 @@ class Wiring:
 
     def idle(self) -> None:
         """Integrators start so much lower as their leak adds before their first input."""
-        for layer in self.found:
+        for number, layer in enumerate(self.found):
             if layer.gates.memoryless:
                 continue
             for element, (core, place) in layer.places.items():
@@ -163,12 +172,15 @@ class Wiring:
                 before = layer.arrives - 1
                 highest = neuron.start + max(-neuron.leak * (before - 1), 0) if before else neuron.start - 1
                 neuron.start -= neuron.leak * before
-                if before and (highest >= neuron.threshold or neuron.start < -limits.THRESHOLD):
-                    what = f"neuron {element} would fire in the {before} ticks before its input (start {neuron.start}, leak {neuron.leak})"
-                    self.refuse(
-                        layer.gates.name, what, f"a start below its threshold of {neuron.threshold}", "use a lower initial potential"
-                    )
-                    return
+                if not before or (highest < neuron.threshold and neuron.start >= -limits.THRESHOLD):
+                    continue
+                if not layer.driven:
+                    self.chip.early.add(number)
+                    break
+                what = f"neuron {element} would fire in the {before} ticks before its input (start {neuron.start})"
+                allowed = f"a start below its threshold of {neuron.threshold}"
+                self.refuse(layer.gates.name, what, allowed, "use a lower initial potential")
+                return
 
 
 @final
