@@ -13,6 +13,7 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "MPLBACKEND": "Agg",
+    "TRITON_INTERPRET": "1",  # read when triton is first imported; tests of its compiler have processes of their own
 }
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 

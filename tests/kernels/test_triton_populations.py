@@ -29,17 +29,6 @@ SHAPES: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def interpreted() -> Any:
-    """Triton reads its environment when a kernel is first imported."""
-    before = os.environ.get("TRITON_INTERPRET")
-    os.environ["TRITON_INTERPRET"] = "1"
-    yield
-    os.environ.pop("TRITON_INTERPRET")
-    if before is not None:
-        os.environ["TRITON_INTERPRET"] = before
-
-
 def same(a: Tensor, b: Tensor) -> bool:
     """The same numbers with the same signs of zero; any NaN is as good as another."""
     return a.shape == b.shape and bool(
