@@ -1,12 +1,12 @@
 """
 Emitted C against the ANN in onnxruntime, fp32 and int8, on one core at batch 1; and event-driven against dense C over sparsity.
 
-    python benchmarks/c_speed.py [--parts networks sparsity] [--only lenet resnet20 gates] [--seconds 6]
+    python benchmarks/c_speed.py [--parts networks sparsity] [--only lenet resnet20 gates trained] [--seconds 6]
 
-`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py) and a logic-gated network 784-2048-2048-10 (random ternary
-weights, as they are before training; binary spikes). The ANN of the same form runs in onnxruntime; int8 is its static
-quantisation, per channel, the faster of its two formats. All take turns on the same picture; each is given its input in its own form, C
-through ctypes. `sparsity`: one layer with neurons, inputs random, so many of them 0; the crossing is where both kernels take as long.
+`networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py), LeNet taught as gates (of the same) and a logic-gated network
+784-2048-2048-10 (random ternary weights, as they are before training; binary spikes). The ANN of the same form runs in onnxruntime; int8 is
+its static quantisation, per channel, the faster of its two formats. All take turns on the same picture; each is given its input in its own
+form, C through ctypes. `sparsity`: one layer with neurons, inputs random, so many of them 0; the crossing is where both kernels take as long.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from hardware import LENET, RESNET, named, network, pictures
+from hardware import GATES, LENET, RESNET, named, network, pictures
 from harness.clock import fastest
 from harness.rows import Row, write
 from spikeloom import zoo
@@ -124,9 +124,15 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, Tensor, Netlist]]] = {
     "lenet": lambda: converted(LENET, "lenet"),
     "resnet20": lambda: converted(RESNET, "cifar-resnet20"),
     "gates": gated,
+    "trained": lambda: converted(GATES, "lenet"),
 }
-TITLES = {"lenet": "LeNet", "resnet20": "ResNet-20", "gates": "logic-gated 784-2048-2048-10, random weights"}
-WANTED = {"gates": 1.0}
+TITLES = {
+    "lenet": "LeNet",
+    "resnet20": "ResNet-20",
+    "gates": "logic-gated 784-2048-2048-10, random weights",
+    "trained": "logic-gated LeNet, trained",
+}
+WANTED = {"gates": 1.0, "trained": 1.0}
 """How many times as fast as int8 a network has to be."""
 
 
