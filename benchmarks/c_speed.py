@@ -6,7 +6,7 @@ Emitted C against the ANN in onnxruntime, fp32 and int8, on one core at batch 1;
 `networks`: LeNet and ResNet-20 (T = 1, N = 15, of benchmarks/hardware.py), LeNet taught as gates (of the same) and a logic-gated network
 784-2048-2048-10 (random ternary weights, as they are before training; binary spikes). The ANN of the same form runs in onnxruntime; int8 is
 its static quantisation, per channel, the faster of its two formats. All take turns on the same picture; each is given its input in its own
-form, C through ctypes. `sparsity`: one layer with neurons, inputs random, so many of them 0; the crossing is where both kernels take as long.
+form, C through ctypes. `sparsity`: one layer with neurons, inputs random, so many of them 0; the crossing is where both take as long.
 """
 
 import argparse
