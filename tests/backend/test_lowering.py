@@ -281,6 +281,11 @@ def test_events_cost_what_the_simulator_counts(timesteps: int) -> None:
     )
 
 
+def test_signed_inputs_of_one_bit_are_minus_one_to_one() -> None:
+    netlist = lower(converted("flat", timesteps=1, levels=15).program, 1, InputRange(-2.0, 2.0), Form(input_bits=1))
+    assert (netlist.wires[netlist.source.name].low, netlist.wires[netlist.source.name].high) == (-1, 1)
+
+
 def test_biases_are_as_fine_as_a_form_wants_them() -> None:
     """Codes whose rows reach a threshold in 13 and in 200 units: biases are rounded to a 64th of it, at least, each row by itself."""
     put = list[Operation]()

@@ -58,6 +58,28 @@ def test_replay_sees_whether_bytes_would_change(network: Path, tmp_path: Path) -
     assert "netlist.json" in other.stdout
 
 
+def test_replay_sees_files_that_are_not_what_was_written(network: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    assert run("compile", str(network), "--target", "c", "--output-dir", str(folder), "--samples", "16", "--no-verify").exit_code == 0
+    (folder / "Makefile").unlink()
+    (folder / "net.c").write_text((folder / "net.c").read_text() + "\n")
+    found = json.loads((other := run("compile", str(folder), "--replay", "--no-verify", "--json")).stdout)
+    assert (other.exit_code, found["same"], found["altered"]) == (1, True, ["Makefile", "net.c"])
+    assert "not what was written any more: Makefile, net.c" in run("compile", str(folder), "--replay", "--no-verify").stdout
+    for damaged in ("{}", "[]", json.dumps(json.loads((folder / COMPILED).read_text()) | {"lowered": {"folder": 1}})):
+        (folder / COMPILED).write_text(damaged)
+        told = run("compile", str(folder), "--replay", "--no-verify")
+        assert told.exit_code == 2
+        assert "is no compiled network" in told.stderr
+
+
+def test_replay_says_where_vectors_were_not_run(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "c"
+    assert run("compile", str(network), "--target", "c", "--output-dir", str(folder), "--samples", "16", "--no-verify").exit_code == 0
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "the golden vectors were not run" in " ".join(run("compile", str(folder), "--replay").stdout.split())
+
+
 def test_replay_sees_a_change_of_lowering(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the step stands for lowering that has changed; without its network the folder can only be emitted again, which is said."""
     folder, source = tmp_path / "c", tmp_path / "net"

@@ -1,13 +1,15 @@
 """Files of events: what is written is read back; broken ones are named."""
 
 import contextlib
+import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from spikeloom.datasets import events
 from spikeloom.datasets.events import ADDRESS, CAMERA, frames, read_events, write_events
 from spikeloom.errors import DataError, ResourceError
 
@@ -136,6 +138,22 @@ def test_an_index_that_would_wrap_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"time,population,index,level\n0,0,{(1 << 32) + 5},1\n")
     with pytest.raises(DataError, match="column index"):
         read_events(tmp_path / "a.csv")
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.CSV"
+    write_events(path, spikes())
+
+    def full(path: Path, _: np.ndarray) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setitem(cast(dict[str, Any], events.WRITERS), ".csv", full)
+    with pytest.raises(ResourceError, match="free some disk space"):
+        write_events(path, spikes()[:1])
+    assert (read_events(path).recording(0) == spikes()).all()
+    write_events(tmp_path / "s.NPZ", spikes())
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["s.CSV", "s.NPZ"]
 
 
 def test_unwritable_places_are_refused(tmp_path: Path) -> None:

@@ -37,18 +37,29 @@ def load_golden(folder: Path) -> Golden:
     """The golden vectors of a compiled folder. Raises ProgramError where there are none."""
     try:
         kept = arrays_of((folder / "golden.safetensors").read_bytes())
+        if len(kept["outputs"]) not in kept["inputs"].shape[:2]:
+            raise ValueError(f"outputs of {len(kept['outputs'])} samples for inputs of shape {kept['inputs'].shape}")
         return Golden(kept["inputs"].astype(np.int64), kept["outputs"].astype(np.int64))
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ProgramError("no golden vectors can be read", found=f"{folder}: {error}", todo="compile the network again") from error
 
 
 def load_compiled(folder: Path) -> dict[str, Any]:
     """What compiled.json says. Raises ProgramError where the folder is no compiled network."""
     try:
-        return json.loads((folder / COMPILED).read_text())
-    except (OSError, ValueError) as error:
+        told = json.loads((folder / COMPILED).read_text())
+        if not (isinstance(told, dict) and isinstance(told.get("target"), str) and _dicts(told, "options", "files")):
+            raise ValueError("no target, options and files")
+        if told.get("lowered") is not None and not {"folder", "network", "range"} <= set(told["lowered"]):
+            raise ValueError("not what was lowered")
+        return told
+    except (OSError, ValueError, TypeError) as error:
         todo = "give a folder that `spikeloom compile` wrote"
         raise ProgramError(f"{folder} is no compiled network", found=f"no readable {COMPILED}", todo=todo) from error
+
+
+def _dicts(told: dict[str, Any], *names: str) -> bool:
+    return all(isinstance(told.get(name), dict) for name in names)
 
 
 def files_of(netlist: Netlist, golden: Golden, emitted: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -140,7 +140,7 @@ def option_rows(options: Any) -> dict[str, dict[str, str]]:
 
 
 def replayed(folder: Path, as_json: bool, *, verify: bool) -> None:
-    """Says whether the same bytes would be written today; exit code 1 where not."""
+    """Says whether the same bytes would be written today, and are still there; exit code 1 where not."""
     with shown(quiet=as_json) as progress:
         progress("compiling again", 0, 0)
         from spikeloom import pipeline
@@ -151,7 +151,11 @@ def replayed(folder: Path, as_json: bool, *, verify: bool) -> None:
     else:
         parts = [f"{word}: {', '.join(found[word])}" for word in ("changed", "new", "gone") if found[word]]
         say(f"{folder}: the same bytes" if found["same"] else f"{folder}: other bytes\n  " + "\n  ".join(parts))
+        if found["altered"]:
+            say(f"  not what was written any more: {', '.join(found['altered'])}")
+        if not found.get("verified", {"ran": True})["ran"]:
+            say(f"  the golden vectors were not run: {found['verified']['why']}")
         if not found["lowered"]:
             say(f"  from its own netlist, not lowered again: {found['not_lowered']}")
-    if not found["same"]:
+    if not found["same"] or found["altered"]:
         raise typer.Exit(CHANGED)

@@ -9,6 +9,7 @@ Source of the camera events tried: N-MNIST, Orchard et al. 2015, doi:10.3389/fni
 """
 
 import csv
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,16 +68,22 @@ def read_events(path: Path) -> Recordings:
 
 
 def write_events(path: Path, events: Shaped[ndarray, " e"]) -> None:
-    """One recording in the form that the file's name says. Raises DataError for another name, ResourceError where the disk refuses."""
+    """One recording in the form that the file's name says, whole or not at all. Raises DataError for another name, ResourceError where the
+    disk refuses."""
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise DataError("events cannot be written to such a file", found=path.suffix or path.name, allowed=", ".join(WRITERS))
     if path.suffix.lower() == ".aedat4" and events.dtype != CAMERA:
         raise DataError("AEDAT4 holds events of a camera", found=", ".join(events.dtype.names or ()), allowed="t_us, x, y, p", todo=".npz")
+    draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix.lower()}")
     try:
-        writer(path, events)
+        writer(draft, events)
+        draft.replace(path)
     except OSError as error:
-        raise ResourceError(f"cannot write {path}", found=error.strerror or error, todo="choose a file in a folder that exists") from error
+        todo = "choose a file in a folder that exists" if not path.parent.is_dir() else "free some disk space or choose another folder"
+        raise ResourceError(f"cannot write {path}", found=error.strerror or error, todo=todo) from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def frames(events: Shaped[ndarray, " e"], shape: tuple[int, int], ticks: int = 1, window_us: int | None = None) -> Int[ndarray, "t 2 h w"]:
@@ -160,6 +167,8 @@ def _read_csv(path: Path) -> Recordings:
     try:
         with path.open(newline="") as file:
             rows = list(csv.reader(file))
+        if not rows:
+            raise ValueError("an empty file")
         names, body = [name.strip() for name in rows[0]], [row for row in rows[1:] if row]
         table = np.array([[_number(word) for word in row] for row in body], np.int64).reshape(len(body), -1 if body else len(names))
         if body and table.shape[1] != len(names):
@@ -196,7 +205,8 @@ def _read_aedat4(path: Path) -> Recordings:
             if batch is not None and len(batch):
                 parts.append(batch.numpy())
     except RuntimeError as error:
-        raise DataError(f"{path} cannot be read", found=error, allowed="an AEDAT4 recording of one camera") from error
+        why = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__  # a stack trace of C++ comes behind
+        raise DataError(f"{path} cannot be read", found=why, allowed="an AEDAT4 recording of one camera") from error
     columns = {name: np.concatenate([part[key] for part in parts]) if parts else np.zeros(0, np.int64) for key, name in _AEDAT.items()}
     events = _structured(columns, path)
     return Recordings(events, np.array([0, len(events)]))

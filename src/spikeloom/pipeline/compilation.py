@@ -199,7 +199,7 @@ def compared(target: Target, options: TargetOptions, folder: Path, netlist: Netl
         raise NumericError(
             f"what {target.title} was given does not answer as the integer reference",
             found=f"{verdict.mismatches} of {verdict.samples} samples differ ({verdict.how})",
-            todo="please report it: the files are not kept",
+            todo="if nobody altered the files, please report it; a folder that is being compiled is not kept",
         )
     return _row(verdict)
 

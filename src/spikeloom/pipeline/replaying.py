@@ -19,8 +19,9 @@ from spikeloom.simulate.integers import run_integers
 
 
 def replay(folder: Path, *, verify: bool = True) -> dict[str, Any]:
-    """Whether compiling what a folder holds again gives the same bytes: the paths that are new, gone or changed, how the folder answers its
-    golden vectors, and why lowering was left out, if it was. Raises ProgramError where it is no compiled network."""
+    """Whether compiling what a folder holds again gives the same bytes: the paths that are new, gone or changed, those whose files are not
+    any more what was written (altered), how the folder answers its golden vectors, and why lowering was left out, if it was. Raises
+    ProgramError where it is no compiled network."""
     told = load_compiled(folder)
     target = target_named(told["target"])
     options = options_of(target, told["options"])
@@ -31,8 +32,17 @@ def replay(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     now, kept = digests(files_of(made, vectors, target.emit(made, vectors, options))), told["files"]
     changed = sorted(path for path in now.keys() & kept.keys() if now[path] != kept[path])
     found: dict[str, Any] = {"same": now == kept, "changed": changed, "new": sorted(now.keys() - kept.keys())}
-    found |= {"gone": sorted(kept.keys() - now.keys()), "lowered": not why, "not_lowered": why}
+    found |= {"gone": sorted(kept.keys() - now.keys()), "altered": altered(folder, kept), "lowered": not why, "not_lowered": why}
     return found | ({"verified": compared(target, options, folder, netlist, golden)} if verify else {})
+
+
+def altered(folder: Path, kept: dict[str, str]) -> list[str]:
+    """The files that are not there any more, or hold something else than was written."""
+    return sorted(path for path, digest in kept.items() if _digest(folder / path) != digest)
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def unlowered(origin: dict[str, Any] | None) -> str | None:

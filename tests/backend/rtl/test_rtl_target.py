@@ -18,7 +18,7 @@ from spikeloom.backend.rtl.estimate import Memory
 from spikeloom.backend.rtl.gates import gates_of
 from spikeloom.backend.rtl.options import DEVICES, RtlOptions
 from spikeloom.errors import ResourceError
-from spikeloom.ir.hardware import Add, Affine, Netlist, Population, Source, Wire, netlist_of
+from spikeloom.ir.hardware import Add, Affine, Netlist, Population, Route, Source, Wire, netlist_of
 from spikeloom.simulate.integers import run_integers
 
 pytestmark = pytest.mark.timeout(600)  # yosys compiles itself at its first call: a minute and a half
@@ -57,7 +57,7 @@ def test_gates_count_what_the_reference_does(seed: int, depth: int) -> None:
 def test_gates_as_hardware_equal_the_reference(seed: int, form: str) -> None:
     pytest.importorskip("amaranth", reason="needs Amaranth: pip install 'spikeloom[hw]'")
     for netlist in (made(seed, BINARY, 1, 1), compared()):
-        options = RtlOptions(style="logic", simulator="amaranth", input=form)  # pyright: ignore[reportArgumentType]
+        options = RtlOptions(style="logic", device="any", simulator="amaranth", input=form)  # pyright: ignore[reportArgumentType]
         assert TARGET.refusals(netlist, options) == []
         assert TARGET.verify(Path(), netlist, golden(netlist, 4), options).mismatches == 0
 
@@ -90,6 +90,28 @@ def test_gates_with_sums_and_biases_between() -> None:
     netlist = netlist_of(Source("x", 1.0), Wire((6,), 0, 1, True), operations, "b")
     inputs = (np.arange(64)[:, None] >> np.arange(6)) & 1
     assert (gates_of(netlist)(torch.from_numpy(inputs).float()).numpy() == run_integers(netlist, inputs)).all()
+
+
+def test_neurons_may_read_inputs_that_were_moved_first() -> None:
+    """A flattened picture whose pixels neurons compare: what `spikeloom train` makes of digits."""
+    index = np.arange(12).reshape(3, 4)[:, ::-1].reshape(-1)
+    operations = [
+        Route("flat", ("x",), (12,), index.copy()),
+        uniform("bits", "flat", np.arange(1, 13), 1),
+        Affine("a", ("bits",), np.random.default_rng(3).integers(-1, 2, (4, 12))),
+    ]
+    netlist = netlist_of(Source("x", 1.0), Wire((1, 3, 4), 0, 15, True), operations, "a")
+    options = RtlOptions(style="logic", simulator="amaranth")
+    assert TARGET.refusals(netlist, options) == []
+    assert TARGET.verify(Path(), netlist, golden(netlist, 6), options).mismatches == 0
+
+
+def test_gates_too_many_for_a_device_are_refused_with_numbers() -> None:
+    netlist = dense(200, 200, 10)
+    (refusal,) = TARGET.refusals(netlist, RtlOptions(style="logic", device="ice40-up5k"))
+    assert "look-up tables" in refusal.found
+    assert "5,280" in refusal.allowed
+    assert TARGET.refusals(netlist, RtlOptions(style="logic", device="any")) == []
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------------------------

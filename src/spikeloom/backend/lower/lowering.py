@@ -258,7 +258,7 @@ def _input(program: Program, inputs: InputRange, bits: int) -> tuple[Source, Wir
     """The input's name, step and range in whole numbers."""
     if not (np.isfinite([inputs.low, inputs.high]).all() and inputs.low < inputs.high):
         raise ConfigError("the input's range is none", found=(inputs.low, inputs.high), allowed="low < high, finite")
-    most = (1 << (bits - 1)) - 1 if inputs.low < 0 else (1 << bits) - 1
+    most = max((1 << (bits - 1)) - 1, 1) if inputs.low < 0 else (1 << bits) - 1
     step = inputs.step or max(abs(inputs.low), abs(inputs.high)) / most
     low, high = (round(end / step) for end in (inputs.low, inputs.high))
     return Source(program.inputs[0].name, step), Wire(tuple(program.inputs[0].shape[1:]), low, high, True)

@@ -16,9 +16,8 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from spikeloom.backend.rtl.normal import normalised
-from spikeloom.backend.rtl.options import RtlOptions
 from spikeloom.backend.target import Refusal
-from spikeloom.ir.hardware import Netlist, Operation, Pool, Population, Requantise, evaluate
+from spikeloom.ir.hardware import Netlist, Operation, Pool, Population, Requantise, Route, evaluate
 from spikeloom.logic import ClassCount, GateList, InputBit, ThresholdGate
 from spikeloom.logic.gates import swept_gates
 
@@ -36,7 +35,7 @@ class Counts:
     plus: Int[ndarray, "..."]
 
 
-def logic_refusals(netlist: Netlist, options: RtlOptions) -> list[Refusal]:
+def logic_refusals(netlist: Netlist) -> list[Refusal]:
     """What stands against a network as gates alone."""
     found = list[Refusal]()
     if netlist.timesteps != 1:
@@ -49,7 +48,7 @@ def logic_refusals(netlist: Netlist, options: RtlOptions) -> list[Refusal]:
         if isinstance(operation, Pool) and operation.what == "max" and not _binary(netlist, operation.reads[0]):
             found.append(Refusal(operation.name, "a maximum of numbers", "a maximum of binary signals", "--option style=event"))
     source = netlist.wires[netlist.source.name]
-    if (source.low, source.high) != (0, 1) and not all(isinstance(reader, Population) for reader in netlist.readers(netlist.source.name)):
+    if (source.low, source.high) != (0, 1) and not _compared_first(netlist, netlist.source.name):
         wanted = "0 or 1, or neurons that read them first"
         found.append(Refusal(netlist.source.name, f"inputs from {source.low} to {source.high}", wanted, "--option style=event"))
     if netlist.neurons > MOST_GATES:
@@ -60,6 +59,18 @@ def logic_refusals(netlist: Netlist, options: RtlOptions) -> list[Refusal]:
     if wires > MOST_WIRES:
         found.append(Refusal("the network", f"{wires:,} inputs of gates", f"at most {MOST_WIRES:,}", "--option style=event"))
     return found
+
+
+def _compared_first(netlist: Netlist, name: str) -> bool:
+    """Whether all that read a value are neurons, or move it to where neurons read it."""
+    readers = netlist.readers(name)
+    return all(isinstance(each, Population) or (_moves(each) and _compared_first(netlist, each.name)) for each in readers)
+
+
+def _moves(operation: Operation) -> bool:
+    """Whether every number that an operation gives is one of the one value that it reads."""
+    whole = isinstance(operation, Route) and (operation.index is None or bool((operation.index >= 0).all()))
+    return whole and len(operation.reads) == 1
 
 
 def _binary(netlist: Netlist, name: str) -> bool:
@@ -74,10 +85,13 @@ def gates_of(netlist: Netlist) -> GateList:
     if (source.low, source.high) == (0, 1):
         bits = [InputBit(f"x{place}", place, 1.0) for place in range(source.size)]
         known[netlist.source.name] = _signals([bit.name for bit in bits], source.shape)
+    places = {netlist.source.name: np.arange(source.size).reshape(source.shape)}
     for operation in plain.operations:
         shape = plain.wires[operation.name].shape
-        if isinstance(operation, Population) and operation.reads[0] not in known:
-            made = _compared(operation, shape)
+        if operation.reads[0] in places and operation.reads[0] not in known and _moves(operation):
+            places[operation.name] = evaluate(operation, [places[operation.reads[0]][None]])[0]
+        elif isinstance(operation, Population) and operation.reads[0] not in known:
+            made = _compared(operation, shape, places[operation.reads[0]])
             bits += made
             known[operation.name] = _signals([bit.name for bit in made], shape)
         elif isinstance(operation, Population) or (isinstance(operation, Pool) and operation.what == "max"):
@@ -97,10 +111,10 @@ def _signals(names: list[str], shape: tuple[int, ...]) -> Counts:
     return Counts(tuple(names), np.eye(len(names), dtype=np.int64).reshape(-1, *shape), np.zeros(shape, np.int64))
 
 
-def _compared(operation: Population, shape: tuple[int, ...]) -> list[InputBit]:
-    """Neurons that read inputs."""
-    thresholds = _thresholds(operation, shape)
-    return [InputBit(f"{_word(operation.name)}_{place}", place, float(threshold)) for place, threshold in enumerate(thresholds)]
+def _compared(operation: Population, shape: tuple[int, ...], places: Int[ndarray, "..."]) -> list[InputBit]:
+    """Neurons that read inputs, which lie at these places."""
+    told = zip(places.reshape(-1).tolist(), _thresholds(operation, shape), strict=True)
+    return [InputBit(f"{_word(operation.name)}_{neuron}", place, float(threshold)) for neuron, (place, threshold) in enumerate(told)]
 
 
 def _fired(operation: Population | Pool, read: Counts, shape: tuple[int, ...]) -> list[ThresholdGate]:

