@@ -128,17 +128,23 @@ def learnt(
     if not actor or int(exploring.sum()) < 2:
         return Learnt(weights, sizes, state, 0.0)
     inputs, choice, old = (torch.stack([step[place] for step in window])[exploring] for place in (1, 2, 3))
-    advantage, moved = credit[exploring], 0.0
+    drawn, moved = (inputs, choice, old, credit[exploring]), 0.0
+    weights, sizes = owned(weights, sizes)
     for _ in range(how.replays):
-        for rows in torch.randperm(len(inputs), generator=generator).chunk(how.parts):
-            drawn = (inputs[rows], choice[rows], old[rows], advantage[rows])
-            weights, sizes, moved = moved_once(drawn, tail, exploration, how, step, weights, sizes)
+        order = torch.randperm(len(inputs), generator=generator)
+        for part in zip(*(each[order].chunk(how.parts) for each in drawn), strict=True):
+            sizes, moved = moved_once_(part, tail, exploration, how, step, weights, sizes)
             if moved > how.divergence:
                 return Learnt(weights, sizes, state, moved)
     return Learnt(weights, sizes, state, moved)
 
 
-def moved_once(
+def owned(weights: Weights, sizes: tuple[StepSizeState, ...]) -> tuple[Weights, tuple[StepSizeState, ...]]:
+    """Copies to be written over, so that whatever is learnt asks for memory once."""
+    return tuple(weight.clone() for weight in weights), tuple(StepSizeState(size.mean.clone(), size.square.clone(), size.steps) for size in sizes)
+
+
+def moved_once_(
     drawn: tuple[Tensor, Tensor, Tensor, Tensor],
     tail: Tail,
     exploration: Exploration,
@@ -146,28 +152,27 @@ def moved_once(
     step: tuple[StepSize, ...],
     weights: Weights,
     sizes: tuple[StepSizeState, ...],
-) -> tuple[Weights, tuple[StepSizeState, ...], float]:
-    """(1) for some of a window: weights and step sizes after it, and how far the policy had moved before it (Schulman's k3 estimate)."""
+) -> tuple[tuple[StepSizeState, ...], float]:
+    """(1) for some of a window, in `weights` and `sizes`: the step sizes after it, and how far the policy had moved before it (Schulman's
+    k3 estimate)."""
     inputs, choice, old, advantage = drawn
     advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
     passed = tail.observe(inputs, tail.on_grid(weights))
     distance = exploration.log_probability(passed.output, choice) - old
     ratio = distance.exp()
-    beyond = ((advantage > 0) & (ratio > 1 + how.clip)) | ((advantage < 0) & (ratio < 1 - how.clip))
+    beyond = torch.where(advantage > 0, ratio > 1 + how.clip, ratio < 1 - how.clip)
     factor = advantage * ratio * ~beyond
     signals = tail.signals(factor[:, None] * exploration.score(passed.output, choice), passed)
-    weights, sizes = stepped(passed.pre, signals, step, weights, sizes)
-    return weights, sizes, float((ratio - 1 - distance).mean())
+    return stepped_(passed.pre, signals, step, weights, sizes), float((ratio - 1 - distance).mean())
 
 
-def stepped(
+def stepped_(
     pre: tuple[Tensor, ...],
     signals: tuple[Tensor, ...],
     step: tuple[StepSize, ...],
     weights: Weights,
     sizes: tuple[StepSizeState, ...],
-) -> tuple[Weights, tuple[StepSizeState, ...]]:
-    """Weights after the mean of L·s over the rows, in steps of each synapse's size."""
+) -> tuple[StepSizeState, ...]:
+    """Adds to weights the mean of L·s over the rows, in steps of each synapse's size; the sizes after it, in the place of those before."""
     asked = [change for spikes, signal in zip(pre, signals, strict=True) for change in (outer(signal, spikes, "mean"), signal.mean(0))]
-    pairs = [each.step(size, change) for each, size, change in zip(step, sizes, asked, strict=True)]
-    return tuple(weight + change for weight, (change, _) in zip(weights, pairs, strict=True)), tuple(size for _, size in pairs)
+    return tuple(how.step_(*each) for how, *each in zip(step, weights, sizes, asked, strict=True))
