@@ -26,8 +26,7 @@ from spikeloom.agent.critic import Critic, CriticState
 from spikeloom.agent.exploring import Exploration
 from spikeloom.agent.tail import Passed, Tail, Weights
 from spikeloom.errors import ConfigError
-from spikeloom.plasticity import StepSize, StepSizeState, credits_of
-from spikeloom.plasticity.batch import outer
+from spikeloom.plasticity import Ascent, StepSize, StepSizeState, credits_of
 
 
 @final
@@ -129,50 +128,35 @@ def learnt(
         return Learnt(weights, sizes, state, 0.0)
     inputs, choice, old = (torch.stack([step[place] for step in window])[exploring] for place in (1, 2, 3))
     drawn, moved = (inputs, choice, old, credit[exploring]), 0.0
-    weights, sizes = owned(weights, sizes)
+    ascent = Ascent(step, weights, sizes)
     for _ in range(how.replays):
         order = torch.randperm(len(inputs), generator=generator)
         for part in zip(*(each[order].chunk(how.parts) for each in drawn), strict=True):
-            sizes, moved = moved_once_(part, tail, exploration, how, step, weights, sizes)
+            moved = moved_once_(part, tail, exploration, how, ascent)
             if moved > how.divergence:
-                return Learnt(weights, sizes, state, moved)
-    return Learnt(weights, sizes, state, moved)
-
-
-def owned(weights: Weights, sizes: tuple[StepSizeState, ...]) -> tuple[Weights, tuple[StepSizeState, ...]]:
-    """Copies to be written over, so that whatever is learnt asks for memory once."""
-    return tuple(weight.clone() for weight in weights), tuple(StepSizeState(size.mean.clone(), size.square.clone(), size.steps) for size in sizes)
+                return Learnt(*ascent.reached(), state, moved)
+    return Learnt(*ascent.reached(), state, moved)
 
 
 def moved_once_(
-    drawn: tuple[Tensor, Tensor, Tensor, Tensor],
-    tail: Tail,
-    exploration: Exploration,
-    how: Learning,
-    step: tuple[StepSize, ...],
-    weights: Weights,
-    sizes: tuple[StepSizeState, ...],
-) -> tuple[tuple[StepSizeState, ...], float]:
-    """(1) for some of a window, in `weights` and `sizes`: the step sizes after it, and how far the policy had moved before it (Schulman's
-    k3 estimate)."""
+    drawn: tuple[Tensor, Tensor, Tensor, Tensor], tail: Tail, exploration: Exploration, how: Learning, ascent: Ascent
+) -> float:
+    """(1) for some of a window; how far the policy had moved before it (Schulman's k3 estimate)."""
     inputs, choice, old, advantage = drawn
     advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
-    passed = tail.observe(inputs, tail.on_grid(weights))
+    passed = tail.observe(inputs, tail.on_grid(ascent.weights))
     distance = exploration.log_probability(passed.output, choice) - old
     ratio = distance.exp()
     beyond = torch.where(advantage > 0, ratio > 1 + how.clip, ratio < 1 - how.clip)
     factor = advantage * ratio * ~beyond
     signals = tail.signals(factor[:, None] * exploration.score(passed.output, choice), passed)
-    return stepped_(passed.pre, signals, step, weights, sizes), float((ratio - 1 - distance).mean())
+    stepped_(passed.pre, signals, ascent)
+    return float((ratio - 1 - distance).mean())
 
 
-def stepped_(
-    pre: tuple[Tensor, ...],
-    signals: tuple[Tensor, ...],
-    step: tuple[StepSize, ...],
-    weights: Weights,
-    sizes: tuple[StepSizeState, ...],
-) -> tuple[StepSizeState, ...]:
-    """Adds to weights the mean of L·s over the rows, in steps of each synapse's size; the sizes after it, in the place of those before."""
-    asked = [change for spikes, signal in zip(pre, signals, strict=True) for change in (outer(signal, spikes, "mean"), signal.mean(0))]
-    return tuple(how.step_(*each) for how, *each in zip(step, weights, sizes, asked, strict=True))
+def stepped_(pre: tuple[Tensor, ...], signals: tuple[Tensor, ...], ascent: Ascent) -> None:
+    """The weights have gone up by the mean of L·s over the rows, in steps of each synapse's size."""
+    for place, (spikes, signal) in enumerate(zip(pre, signals, strict=True)):
+        torch.mm(signal.T, spikes, out=ascent.asked[2 * place])
+        torch.sum(signal, 0, out=ascent.asked[2 * place + 1])
+    ascent.step_(max(len(pre[0]), 1))

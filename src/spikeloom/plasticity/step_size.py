@@ -14,10 +14,8 @@ Kybernetik 14, 85 (weights whose sum is kept).
 """
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -60,28 +58,6 @@ class StepSize:
         square = torch.addcmul(self.beta_square * state.square, asked, asked, value=1 - self.beta_square)
         size = (square / (1 - self.beta_square**steps)).sqrt_().add_(self.epsilon)
         return (self.rate / (1 - self.beta_mean**steps)) * mean / size, StepSizeState(mean, square, steps)
-
-    def step_(self, weights: Float[Tensor, "*any"], state: StepSizeState, asked: Float[Tensor, "*any"]) -> StepSizeState:
-        """The state after `step`, whose change is in `weights` already: written over them and over what `state` holds, bit for bit the
-        same on a CPU where β₁ = 0. What was asked for may be part of the state from here on."""
-        if not all(each.dtype is torch.float32 and each.is_cpu and each.is_contiguous() for each in (weights, state.square, asked)):
-            change, state = self.step(state, asked)
-            weights.add_(change)
-            return state
-        steps = state.steps + 1
-        mean = state.mean.mul_(self.beta_mean).add_(asked, alpha=1 - self.beta_mean) if self.beta_mean else asked
-        state.square.mul_(self.beta_square).addcmul_(asked, asked, value=1 - self.beta_square)
-        rates = (self.rate / (1 - self.beta_mean**steps), 1 - self.beta_square**steps, self.epsilon)
-        _loops().ascend(*(each.view(-1).numpy() for each in (weights, mean, state.square)), *map(np.float32, rates))
-        return StepSizeState(mean, state.square, steps)
-
-
-@cache
-def _loops() -> Any:
-    """The compiled loop; importing it takes a second the first time, so nothing does before something is learnt."""
-    from spikeloom.plasticity import step_loops
-
-    return step_loops
 
 
 def normalised(weights: Float[Tensor, "o i"], norm: float = 1.0, order: float = 2.0) -> Float[Tensor, "o i"]:
