@@ -58,10 +58,11 @@ class Critic:
         """The critic after (3) on this window and those remembered."""
         kept = (*state.remembered, (features, targets))[-self.windows :]
         seen, wanted = torch.cat([pair[0] for pair in kept]), torch.cat([pair[1] for pair in kept])
-        readout, energy = state.readout.clone(), seen.square().sum(1)
+        readout = state.readout.clone()
         order = torch.randperm(len(seen), generator=generator)  # one for all replays: shuffling costs more than learning
-        parts, goals, sizes = (each[order].split(self.batch) for each in (seen, wanted, energy))
+        energy = seen.square().sum(1)
+        parts, goals, sizes = (each.index_select(0, order).split(self.batch) for each in (seen, wanted, energy))
         rates = [self.rate / float(size.sum()) for size in sizes]
-        for phi, goal, rate in list(zip(parts, goals, rates, strict=True)) * self.replays:
-            readout.addmv_(phi.T, torch.addmv(goal, phi, readout, alpha=-1), alpha=rate)  # (3)
+        for phi, turned, goal, rate in list(zip(parts, [part.T for part in parts], goals, rates, strict=True)) * self.replays:
+            readout.addmv_(turned, torch.addmv(goal, phi, readout, alpha=-1), alpha=rate)  # (3)
         return CriticState(state.wires, readout, kept)

@@ -94,9 +94,8 @@ class Learnt(NamedTuple):
 
 def credited(window: tuple[Step, ...], critic: Critic, state: CriticState, how: Learning) -> tuple[Tensor, Tensor, Tensor]:
     """(A [K, E], targets [K, E], features [K, E, f]) of a window."""
-    features = torch.stack([critic.features(state, step.observations) for step in window])
-    values = features @ state.readout
-    after = torch.stack([critic.features(state, step.last) @ state.readout for step in window])
+    features, later = (_features(critic, state, [step[place] for step in window]) for place in (0, 7))
+    values, after = features @ state.readout, later @ state.readout
     going_on = torch.stack([(~step.terminated).float() for step in window])
     rewards = torch.stack([step.rewards for step in window]) * (1 - how.discount)
     errors = rewards + how.discount * going_on * after - values  # critic (2)
@@ -104,6 +103,11 @@ def credited(window: tuple[Step, ...], critic: Critic, state: CriticState, how: 
     fresh = torch.stack([step.fresh | ~step.playing for step in window])
     credit = credits_of(errors[..., None], how.discount * how.trace, fresh)[..., 0]
     return credit, credit + values, features
+
+
+def _features(critic: Critic, state: CriticState, observations: list[Tensor]) -> Float[Tensor, "k e f"]:
+    """The critic's features of all steps of a window at once."""
+    return critic.features(state, torch.cat(observations)).view(len(observations), len(observations[0]), -1)
 
 
 def learnt(
