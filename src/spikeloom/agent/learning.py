@@ -15,6 +15,7 @@ is that of PPO, Schulman et al. 2017, arXiv:1707.06347.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -27,6 +28,10 @@ from spikeloom.agent.exploring import Exploration
 from spikeloom.agent.tail import Passed, Tail, Weights
 from spikeloom.errors import ConfigError
 from spikeloom.plasticity import Ascent, StepSize, StepSizeState, credits_of
+
+
+Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Of rows that explored: what came to the tail, what was drawn, its log π then, and what it is credited with."""
 
 
 @final
@@ -133,18 +138,22 @@ def learnt(
     inputs, choice, old = (torch.stack([step[place] for step in window])[exploring] for place in (1, 2, 3))
     drawn, moved = (inputs, choice, old, credit[exploring]), 0.0
     ascent = Ascent(step, weights, sizes)
-    for _ in range(how.replays):
-        order = torch.randperm(len(inputs), generator=generator)
-        for part in zip(*(each[order].chunk(how.parts) for each in drawn), strict=True):
+    with torch.inference_mode():
+        for part in _parts(drawn, how, generator):
             moved = moved_once_(part, tail, exploration, how, ascent)
             if moved > how.divergence:
-                return Learnt(*ascent.reached(), state, moved)
+                break
     return Learnt(*ascent.reached(), state, moved)
 
 
-def moved_once_(
-    drawn: tuple[Tensor, Tensor, Tensor, Tensor], tail: Tail, exploration: Exploration, how: Learning, ascent: Ascent
-) -> float:
+def _parts(drawn: Drawn, how: Learning, generator: torch.Generator) -> Iterator[Drawn]:
+    """The parts of all replays, each replay in an order of its own."""
+    for _ in range(how.replays):
+        order = torch.randperm(len(drawn[0]), generator=generator)
+        yield from zip(*(each.index_select(0, order).chunk(how.parts) for each in drawn), strict=True)
+
+
+def moved_once_(drawn: Drawn, tail: Tail, exploration: Exploration, how: Learning, ascent: Ascent) -> float:
     """(1) for some of a window; how far the policy had moved before it (Schulman's k3 estimate)."""
     inputs, choice, old, advantage = drawn
     advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)

@@ -82,9 +82,8 @@ class Tail:
     def run(self, x: Float[Tensor, "b i"], weights: Weights) -> Float[Tensor, "b k"]:
         """The outputs [B, k] alone, for what comes to the tail."""
         with torch.inference_mode():
-            for place, neurons in enumerate((*self._neurons, self._after)):
-                x = torch.addmm(weights[2 * place + 1], x, weights[2 * place].T)
-                x = x if neurons is None else neurons(x)
+            for place, driven in enumerate(self._layers):
+                x = driven.spikes(torch.addmm(weights[2 * place + 1], x, weights[2 * place].T))
             return x
 
     def observe(self, x: Float[Tensor, "b i"], weights: Weights) -> Passed:
@@ -133,6 +132,10 @@ class _Population:
     levels: int
     negative: int
 
+    def fired(self, h: Float[Tensor, "b o"]) -> tuple[Float[Tensor, "b o"], Float[Tensor, "b o"]]:
+        """(s, ψ)."""
+        return fire_with_slope(h, self.step, self.v0, self.levels, self.negative)
+
 
 @final
 @dataclass(frozen=True)
@@ -142,14 +145,20 @@ class _Driven:
     neurons: fx.GraphModule | None
     alone: _Population | None
 
+    def spikes(self, h: Float[Tensor, "b o"]) -> Float[Tensor, "b o"]:
+        """s alone."""
+        if self.neurons is None:
+            return h
+        return self.neurons(h) if self.alone is None else self.alone.fired(h)[0]
+
     def __call__(self, h: Float[Tensor, "b o"]) -> tuple[Float[Tensor, "b o"], Float[Tensor, "b o"]]:
         """(s, ψ) of elementwise neurons, ψ by their surrogate derivative; of identity staircases alone in closed form."""
         if self.neurons is None:
             return h, torch.ones_like(h)
         if self.alone is not None:
-            return fire_with_slope(h, self.alone.step, self.alone.v0, self.alone.levels, self.alone.negative)
-        with torch.enable_grad():
-            h = h.detach().requires_grad_()
+            return self.alone.fired(h)
+        with torch.inference_mode(False), torch.enable_grad():
+            h = h.clone().requires_grad_()
             s = self.neurons(h)
             (slope,) = torch.autograd.grad(s.sum(), h)
         return s.detach(), slope

@@ -19,8 +19,9 @@ def fire_with_slope(
     rows, channels = h.shape
     h, step, v0 = h.contiguous(), _even(step, channels), _even(v0, channels)
     o, slope = torch.empty_like(h), torch.empty_like(h)
-    places = (each.data_ptr() for each in (h, step, v0, o, slope))
-    _loops().fire_with_slope(*places, float(-negative), float(levels), rows, channels)
+    _kernel()(
+        h.data_ptr(), step.data_ptr(), v0.data_ptr(), o.data_ptr(), slope.data_ptr(), float(-negative), float(levels), rows, channels
+    )  # fmt: skip
     return o, slope
 
 
@@ -29,8 +30,8 @@ def _even(parameter: Tensor, channels: int) -> Tensor:
 
 
 @cache
-def _loops() -> Any:
+def _kernel() -> Any:
     """The compiled kernel; importing it takes seconds the first time, so nothing does before something is learnt."""
-    from spikeloom.kernels import slope_loops
+    from spikeloom.kernels.slope_loops import fire_with_slope
 
-    return slope_loops
+    return fire_with_slope

@@ -25,7 +25,11 @@ class Ascent:
     caller to fill."""
 
     def __init__(self, how: Sequence[StepSize], weights: Sequence[Tensor], states: Sequence[StepSizeState]) -> None:
-        self.how, self.steps = tuple(how), [state.steps for state in states]
+        self.steps = np.array([state.steps for state in states])
+        self._rates = np.array([each.rate for each in how])
+        self._betas = np.array([[each.beta_mean for each in how], [each.beta_square for each in how]])
+        told = [(0.0, 0.0, each.epsilon, *_kept(each.beta_mean), *_kept(each.beta_square)) for each in how]
+        self._numbers = np.array(told, np.float32)
         sizes = [-(-weight.numel() // LINE) * LINE for weight in weights]
         self._ends = np.cumsum(sizes)
         self._weights, self._mean, self._square, self._asked = (torch.zeros(int(self._ends[-1])) for _ in range(4))
@@ -43,17 +47,14 @@ class Ascent:
 
     def step_(self, share: int = 1) -> None:
         """The weights have gone up by what was `asked`, which was summed over `share` samples: in the mean over them."""
-        self.steps = [steps + 1 for steps in self.steps]
-        rows = [
-            (how.rate / (1 - how.beta_mean**n), 1 - how.beta_square**n, how.epsilon, *_kept(how.beta_mean), *_kept(how.beta_square))
-            for how, n in zip(self.how, self.steps, strict=True)
-        ]
-        _loops().ascend(*self._arrays, np.float32(share), self._ends, np.array(rows, np.float32))
+        self.steps = self.steps + 1
+        self._numbers[:, 0], self._numbers[:, 1] = self._rates / (1 - self._betas[0] ** self.steps), 1 - self._betas[1] ** self.steps
+        _ascend()(*self._arrays, np.float32(share), self._ends, self._numbers)
 
     def reached(self) -> tuple[tuple[Tensor, ...], tuple[StepSizeState, ...]]:
         """Weights and states as they are now; later steps leave them as they are."""
         found = zip(self._means, self._squares, self.steps, strict=True)
-        states = tuple(StepSizeState(mean.clone(), square.clone(), steps) for mean, square, steps in found)
+        states = tuple(StepSizeState(mean.clone(), square.clone(), int(steps)) for mean, square, steps in found)
         return tuple(weight.clone() for weight in self.weights), states
 
 
@@ -62,8 +63,8 @@ def _kept(beta: float) -> tuple[float, float]:
 
 
 @cache
-def _loops() -> Any:
+def _ascend() -> Any:
     """The compiled loop; importing it takes a second the first time, so nothing does before something is learnt."""
-    from spikeloom.plasticity import ascent_loops
+    from spikeloom.plasticity.ascent_loops import ascend
 
-    return ascent_loops
+    return ascend
