@@ -29,7 +29,6 @@ from spikeloom.agent.tail import Passed, Tail, Weights
 from spikeloom.errors import ConfigError
 from spikeloom.plasticity import Ascent, StepSize, StepSizeState, credits_of
 
-
 Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
 """Of rows that explored: what came to the tail, what was drawn, its log π then, and what it is credited with."""
 

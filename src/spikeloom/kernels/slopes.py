@@ -32,6 +32,6 @@ def _even(parameter: Tensor, channels: int) -> Tensor:
 @cache
 def _kernel() -> Any:
     """The compiled kernel; importing it takes seconds the first time, so nothing does before something is learnt."""
-    from spikeloom.kernels.slope_loops import fire_with_slope
+    from spikeloom.kernels.loops import fire_with_slope
 
     return fire_with_slope
