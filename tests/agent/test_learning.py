@@ -78,6 +78,28 @@ def test_the_critic_learns_a_value_and_sees_far_outside() -> None:
     torch.testing.assert_close(levels, levels.round())
 
 
+def test_replays_are_steps_of_normalised_lms() -> None:
+    """Part by part, as often as told, over a last part that is smaller; what is remembered stays as it is."""
+    generator = torch.Generator().manual_seed(0)
+    critic, seen, wanted = (
+        Critic(neurons=20, replays=3, batch=32),
+        torch.randn(80, OBSERVED, generator=generator),
+        torch.linspace(-1, 1, 80),
+    )
+    state = critic.init(seen, generator)
+    features = critic.features(state, seen)
+    kept, w = features.clone(), state.readout.clone()
+    order = torch.randperm(80, generator=torch.Generator().manual_seed(5))
+    for _ in range(3):
+        for rows in order.split(32):
+            phi = features[rows]
+            w = w + phi.T @ (wanted[rows] - phi @ w) / phi.square().sum()
+    found = critic.learnt(state, features, wanted, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(found.readout, w, rtol=1e-4, atol=1e-6)
+    assert torch.equal(features, kept)
+    assert not state.readout.any()
+
+
 def test_the_monitor_notices_a_fall_and_nothing_else() -> None:
     rng, monitor = np.random.default_rng(0), Monitor()
     usual = monitor.init(rng.normal(100, 10, 64))
@@ -147,6 +169,20 @@ def test_a_policy_that_has_moved_as_far_as_it_may_is_left_alone() -> None:
         found.append(learnt(state.window, made.tail, made.exploration, made.critic, how, made.sizes, before, generator))
     assert found[0].moved > 1e-6
     assert not all(map(torch.equal, found[0].weights, found[1].weights))
+
+
+def test_learning_writes_over_nothing_that_it_was_given() -> None:
+    made = agent()
+    state = next(islice(live(made, made.init(16), Bandit(16), 0), 15, None)).state
+    before = [tensor.clone() for tensor in (*state.weights, *(part for size in state.sizes for part in size[:2]))]
+    generator = torch.Generator().manual_seed(0)
+    found = learnt(
+        state.window, made.tail, made.exploration, made.critic, made.learning, made.sizes,
+        (state.weights, state.sizes, state.critic), generator,
+    )  # fmt: skip
+    assert found.sizes[0].steps > state.sizes[0].steps
+    assert all(map(torch.equal, before, (*state.weights, *(part for size in state.sizes for part in size[:2]))))
+    assert not any(tensor.is_inference() for tensor in (*found.weights, *(size.square for size in found.sizes)))
 
 
 @pytest.mark.parametrize(("name", "value"), [("discount", 1.0), ("discount", -0.1), ("divergence", 0.0), ("rate", math.inf)])

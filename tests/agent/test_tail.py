@@ -5,7 +5,6 @@ import torch
 from tests.agent.learners import OBSERVED, policy
 
 from spikeloom import Settings, convert
-from spikeloom.agent import tail as tail_module
 from spikeloom.agent.tail import Tail
 from spikeloom.errors import ConfigError, UnsupportedError
 from spikeloom.simulate import SpikingModel
@@ -45,18 +44,19 @@ def test_signals_of_the_last_two_layers_are_the_gradients() -> None:
 def test_slopes_in_closed_form_are_the_surrogates(options: dict) -> None:
     """Inside the range, outside of it, and on its very edges."""
     tail = Tail(policy(**options).model.program)
-    (neurons,) = tail._neurons  # pyright: ignore[reportPrivateUsage]
-    alone = tail_module._alone(neurons)  # pyright: ignore[reportPrivateUsage]
+    driven = tail._layers[0]  # pyright: ignore[reportPrivateUsage]
+    neurons, alone = driven.neurons, driven.alone
+    assert neurons is not None
     assert alone is not None
-    step, v0, told = alone
-    edges = torch.cat([step.expand(1, 12) * level - v0 for level in (-1, 0, 1, told["levels"], told["levels"] + 1)])
+    edges = torch.cat([alone.step.expand(1, 12) * level - alone.v0 for level in (-1, 0, 1, alone.levels, alone.levels + 1)])
     h = torch.cat([torch.randn(500, 12, generator=torch.Generator().manual_seed(3)) * 2, edges])
-    s, slope = tail_module._with_slope(neurons, h)  # pyright: ignore[reportPrivateUsage]
+    s, slope = driven(h)
     x = h.clone().requires_grad_()
     wanted = neurons(x)
     (gradient,) = torch.autograd.grad(wanted.sum(), x)
     assert torch.equal(slope, gradient)
     assert torch.equal(s, wanted.detach())
+    assert torch.equal(driven.spikes(h), s)
     assert 0 < slope.mean() < 1
 
 

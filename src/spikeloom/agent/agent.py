@@ -29,7 +29,7 @@ from spikeloom.agent.embodied import Embodied
 from spikeloom.agent.exploring import Exploration, exploration_of
 from spikeloom.agent.forward import ForwardModel
 from spikeloom.agent.guarding import within
-from spikeloom.agent.learning import Learning, Step, learnt, stepped
+from spikeloom.agent.learning import Learning, Step, learnt, stepped_
 from spikeloom.agent.monitor import Monitor
 from spikeloom.agent.policy import Policy, check_learns
 from spikeloom.agent.rules.guard import Guard
@@ -38,6 +38,7 @@ from spikeloom.agent.tail import Tail, Weights
 from spikeloom.agent.trials import Trials
 from spikeloom.datasets.spaces import Discrete, acted, facts_of, readable
 from spikeloom.errors import ConfigError
+from spikeloom.plasticity import Ascent
 
 PLASTIC = ("on drift", "always", "never", "critic")
 """When weights learn; "critic" explores and teaches the critic alone."""
@@ -159,12 +160,13 @@ class Agent:
         than others; `size` of its steps. The same three factors: spikes, ψ, and the error of the action as the signal."""
         x = self.tail.inputs(torch.from_numpy(readable(observations, self.policy.observation)))
         choice, value = torch.as_tensor(wanted), torch.as_tensor(weights, dtype=torch.float32)[:, None]
-        after, sizes = state.weights, state.sizes
         steps = tuple(dataclasses.replace(each, rate=size * each.rate) for each in self.sizes)
+        ascent = Ascent(steps, state.weights, state.sizes)
         for _ in range(passes):
-            passed = self.tail.observe(x, self.tail.on_grid(after))
+            passed = self.tail.observe(x, self.tail.on_grid(ascent.weights))
             signals = self.tail.signals(value * self.exploration.towards(passed.output, choice), passed)
-            after, sizes = stepped(passed.pre, signals, steps, after, sizes)
+            stepped_(passed.pre, signals, ascent)
+        after, sizes = ascent.reached()
         return dataclasses.replace(state, weights=after, sizes=sizes)
 
     def _through(self, body: Body) -> Embodied:

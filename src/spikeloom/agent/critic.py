@@ -13,8 +13,10 @@ Sources: Sutton & Barto, 2nd ed., 12 (TD(λ)); Barto, Sutton & Anderson 1983 (a 
 """
 
 from dataclasses import dataclass
-from typing import final
+from functools import cache
+from typing import Any, final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -58,10 +60,16 @@ class Critic:
         """The critic after (3) on this window and those remembered."""
         kept = (*state.remembered, (features, targets))[-self.windows :]
         seen, wanted = torch.cat([pair[0] for pair in kept]), torch.cat([pair[1] for pair in kept])
-        readout, energy = state.readout.clone(), seen.square().sum(1)
+        readout = state.readout.clone()
         order = torch.randperm(len(seen), generator=generator)  # one for all replays: shuffling costs more than learning
-        parts, goals, sizes = (each[order].split(self.batch) for each in (seen, wanted, energy))
-        rates = [self.rate / float(size.sum()) for size in sizes]
-        for phi, goal, rate in list(zip(parts, goals, rates, strict=True)) * self.replays:
-            readout.addmv_(phi.T, torch.addmv(goal, phi, readout, alpha=-1), alpha=rate)  # (3)
+        numbers = (np.float32(state.wires.step), np.float32(self.rate), self.batch, self.replays)
+        _learn()(*(each.numpy() for each in (readout, seen, wanted, order)), *numbers)
         return CriticState(state.wires, readout, kept)
+
+
+@cache
+def _learn() -> Any:
+    """The compiled loop; importing it takes seconds the first time, so nothing does before something is learnt."""
+    from spikeloom.agent.critic_loops import learn
+
+    return learn

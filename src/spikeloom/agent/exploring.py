@@ -55,7 +55,8 @@ class Exploration:
     def score(self, outputs: Float[Tensor, "n k"], choice: Tensor) -> Float[Tensor, "n k"]:
         """(1) or (2), times the width (σ² where it is one): without it the size of outputs says how fast a network learns."""
         if isinstance(self.action, Discrete):
-            return torch.nn.functional.one_hot(choice, outputs.shape[1]).to(outputs.dtype) - torch.softmax(outputs / self.width, 1)
+            places = choice[:, None]
+            return torch.softmax(outputs / self.width, 1).neg_().scatter_add_(1, places, torch.ones_like(places, dtype=outputs.dtype))
         return (choice - outputs) / self.width
 
     def towards(self, outputs: Float[Tensor, "n k"], wanted: Tensor) -> Float[Tensor, "n k"]:

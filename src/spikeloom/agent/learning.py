@@ -15,6 +15,7 @@ is that of PPO, Schulman et al. 2017, arXiv:1707.06347.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -26,8 +27,10 @@ from spikeloom.agent.critic import Critic, CriticState
 from spikeloom.agent.exploring import Exploration
 from spikeloom.agent.tail import Passed, Tail, Weights
 from spikeloom.errors import ConfigError
-from spikeloom.plasticity import StepSize, StepSizeState, credits_of
-from spikeloom.plasticity.batch import outer
+from spikeloom.plasticity import Ascent, StepSize, StepSizeState, credits_of
+
+Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Of rows that explored: what came to the tail, what was drawn, its log π then, and what it is credited with."""
 
 
 @final
@@ -95,9 +98,8 @@ class Learnt(NamedTuple):
 
 def credited(window: tuple[Step, ...], critic: Critic, state: CriticState, how: Learning) -> tuple[Tensor, Tensor, Tensor]:
     """(A [K, E], targets [K, E], features [K, E, f]) of a window."""
-    features = torch.stack([critic.features(state, step.observations) for step in window])
-    values = features @ state.readout
-    after = torch.stack([critic.features(state, step.last) @ state.readout for step in window])
+    features, later = (_features(critic, state, [step[place] for step in window]) for place in (0, 7))
+    values, after = features @ state.readout, later @ state.readout
     going_on = torch.stack([(~step.terminated).float() for step in window])
     rewards = torch.stack([step.rewards for step in window]) * (1 - how.discount)
     errors = rewards + how.discount * going_on * after - values  # critic (2)
@@ -105,6 +107,11 @@ def credited(window: tuple[Step, ...], critic: Critic, state: CriticState, how: 
     fresh = torch.stack([step.fresh | ~step.playing for step in window])
     credit = credits_of(errors[..., None], how.discount * how.trace, fresh)[..., 0]
     return credit, credit + values, features
+
+
+def _features(critic: Critic, state: CriticState, observations: list[Tensor]) -> Float[Tensor, "k e f"]:
+    """The critic's features of all steps of a window at once."""
+    return critic.features(state, torch.cat(observations)).view(len(observations), len(observations[0]), -1)
 
 
 def learnt(
@@ -128,46 +135,40 @@ def learnt(
     if not actor or int(exploring.sum()) < 2:
         return Learnt(weights, sizes, state, 0.0)
     inputs, choice, old = (torch.stack([step[place] for step in window])[exploring] for place in (1, 2, 3))
-    advantage, moved = credit[exploring], 0.0
-    for _ in range(how.replays):
-        for rows in torch.randperm(len(inputs), generator=generator).chunk(how.parts):
-            drawn = (inputs[rows], choice[rows], old[rows], advantage[rows])
-            weights, sizes, moved = moved_once(drawn, tail, exploration, how, step, weights, sizes)
+    drawn, moved = (inputs, choice, old, credit[exploring]), 0.0
+    ascent = Ascent(step, weights, sizes)
+    with torch.inference_mode():
+        for part in _parts(drawn, how, generator):
+            moved = moved_once_(part, tail, exploration, how, ascent)
             if moved > how.divergence:
-                return Learnt(weights, sizes, state, moved)
-    return Learnt(weights, sizes, state, moved)
+                break
+    return Learnt(*ascent.reached(), state, moved)
 
 
-def moved_once(
-    drawn: tuple[Tensor, Tensor, Tensor, Tensor],
-    tail: Tail,
-    exploration: Exploration,
-    how: Learning,
-    step: tuple[StepSize, ...],
-    weights: Weights,
-    sizes: tuple[StepSizeState, ...],
-) -> tuple[Weights, tuple[StepSizeState, ...], float]:
-    """(1) for some of a window: weights and step sizes after it, and how far the policy had moved before it (Schulman's k3 estimate)."""
+def _parts(drawn: Drawn, how: Learning, generator: torch.Generator) -> Iterator[Drawn]:
+    """The parts of all replays, each replay in an order of its own."""
+    for _ in range(how.replays):
+        order = torch.randperm(len(drawn[0]), generator=generator)
+        yield from zip(*(each.index_select(0, order).chunk(how.parts) for each in drawn), strict=True)
+
+
+def moved_once_(drawn: Drawn, tail: Tail, exploration: Exploration, how: Learning, ascent: Ascent) -> float:
+    """(1) for some of a window; how far the policy had moved before it (Schulman's k3 estimate)."""
     inputs, choice, old, advantage = drawn
     advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
-    passed = tail.observe(inputs, tail.on_grid(weights))
+    passed = tail.observe(inputs, tail.on_grid(ascent.weights))
     distance = exploration.log_probability(passed.output, choice) - old
     ratio = distance.exp()
-    beyond = ((advantage > 0) & (ratio > 1 + how.clip)) | ((advantage < 0) & (ratio < 1 - how.clip))
+    beyond = torch.where(advantage > 0, ratio > 1 + how.clip, ratio < 1 - how.clip)
     factor = advantage * ratio * ~beyond
     signals = tail.signals(factor[:, None] * exploration.score(passed.output, choice), passed)
-    weights, sizes = stepped(passed.pre, signals, step, weights, sizes)
-    return weights, sizes, float((ratio - 1 - distance).mean())
+    stepped_(passed.pre, signals, ascent)
+    return float((ratio - 1 - distance).mean())
 
 
-def stepped(
-    pre: tuple[Tensor, ...],
-    signals: tuple[Tensor, ...],
-    step: tuple[StepSize, ...],
-    weights: Weights,
-    sizes: tuple[StepSizeState, ...],
-) -> tuple[Weights, tuple[StepSizeState, ...]]:
-    """Weights after the mean of L·s over the rows, in steps of each synapse's size."""
-    asked = [change for spikes, signal in zip(pre, signals, strict=True) for change in (outer(signal, spikes, "mean"), signal.mean(0))]
-    pairs = [each.step(size, change) for each, size, change in zip(step, sizes, asked, strict=True)]
-    return tuple(weight + change for weight, (change, _) in zip(weights, pairs, strict=True)), tuple(size for _, size in pairs)
+def stepped_(pre: tuple[Tensor, ...], signals: tuple[Tensor, ...], ascent: Ascent) -> None:
+    """The weights have gone up by the mean of L·s over the rows, in steps of each synapse's size."""
+    for place, (spikes, signal) in enumerate(zip(pre, signals, strict=True)):
+        torch.mm(signal.T, spikes, out=ascent.asked[2 * place])
+        torch.sum(signal, 0, out=ascent.asked[2 * place + 1])
+    ascent.step_(max(len(pre[0]), 1))

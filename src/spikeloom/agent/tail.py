@@ -11,7 +11,7 @@ Sources: Bellec et al. 2020, Nature Communications 11, 3625 (broadcast learning 
 13276 (feedback that is fixed).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, final
@@ -23,7 +23,7 @@ from torch import Tensor, fx
 from spikeloom.errors import ConfigError, UnsupportedError
 from spikeloom.ir import Program, Quantised, biased, clone, constant_name, dynamic, read, set_weights, source_of, weighted
 from spikeloom.ir.rules import name_of
-from spikeloom.neuron import passes
+from spikeloom.kernels import fire_with_slope
 from spikeloom.plasticity import in_steps, with_codes
 from spikeloom.simulate import executable
 from spikeloom.simulate.kernel import run_population
@@ -67,6 +67,7 @@ class Tail:
         kept = (program.tensors[constant_name(node.args[1])] for node in ends)
         self._grids = tuple(weight if isinstance(weight, Quantised) else None for weight in kept)
         self.feedback = _feedback(self.converted)
+        self._layers = [_Driven(neurons, None if neurons is None else _alone(neurons)) for neurons in (*self._neurons, self._after)]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,24 +82,23 @@ class Tail:
     def run(self, x: Float[Tensor, "b i"], weights: Weights) -> Float[Tensor, "b k"]:
         """The outputs [B, k] alone, for what comes to the tail."""
         with torch.inference_mode():
-            for place, neurons in enumerate((*self._neurons, self._after)):
-                x = torch.addmm(weights[2 * place + 1], x, weights[2 * place].T)
-                x = x if neurons is None else neurons(x)
+            for place, driven in enumerate(self._layers):
+                x = driven.spikes(torch.addmm(weights[2 * place + 1], x, weights[2 * place].T))
             return x
 
     def observe(self, x: Float[Tensor, "b i"], weights: Weights) -> Passed:
         """Equation (1) with what each synapse and neuron needs to learn."""
         pre, psi = list[Tensor](), list[Tensor]()
-        for place, neurons in enumerate((*self._neurons, self._after)):
+        for place, driven in enumerate(self._layers):
             pre.append(x)
-            h = torch.addmm(weights[2 * place + 1], x, weights[2 * place].T)
-            x, slope = (h, torch.ones_like(h)) if neurons is None else _with_slope(neurons, h)
+            x, slope = driven(torch.addmm(weights[2 * place + 1], x, weights[2 * place].T))
             psi.append(slope)
         return Passed(tuple(pre), tuple(psi), x)
 
     def signals(self, at_output: Float[Tensor, "b k"], passed: Passed) -> tuple[Tensor, ...]:
         """L_l ∘ ψ_l of (2) for every layer, [B, out], from L at the output [B, k]."""
-        return tuple((at_output @ wires) * psi for wires, psi in zip(self.feedback, passed.psi, strict=True))
+        last = at_output if self._after is None else at_output * passed.psi[-1]
+        return (*((at_output @ wires).mul_(psi) for wires, psi in zip(self.feedback[:-1], passed.psi[:-1], strict=True)), last)
 
     def on_grid(self, weights: Weights) -> Weights:
         """The weights as the network holds them: those of few bits rounded to their own grids, the others as they are."""
@@ -122,27 +122,56 @@ class Tail:
         return program.replaced(graph=graph, tensors={name: tensor for name, tensor in tensors.items() if name in used})
 
 
-def _with_slope(neurons: fx.GraphModule, h: Tensor) -> tuple[Tensor, Tensor]:
-    """(s, ψ) of elementwise neurons, ψ by their surrogate derivative; of identity staircases alone in closed form."""
-    alone = _alone(neurons)
-    if alone is not None:
-        step, v0, told = alone
-        return neurons(h), passes(h, v0, step, told["levels"], told["negative"], told["axis"])
-    with torch.enable_grad():
-        h = h.detach().requires_grad_()
-        s = neurons(h)
-        (slope,) = torch.autograd.grad(s.sum(), h)
-    return s.detach(), slope
+@final
+@dataclass(frozen=True)
+class _Population:
+    """One population of identity staircases without decay, leak or gate: s and v[0], for each neuron or one for all, and its levels."""
+
+    step: Tensor
+    v0: Tensor
+    levels: int
+    negative: int
+
+    def fired(self, h: Float[Tensor, "b o"]) -> tuple[Float[Tensor, "b o"], Float[Tensor, "b o"]]:
+        """(s, ψ)."""
+        return fire_with_slope(h, self.step, self.v0, self.levels, self.negative)
 
 
-def _alone(neurons: fx.GraphModule) -> tuple[Tensor, Tensor, Mapping[str, Any]] | None:
-    """(s, v[0], how it fires) where the neurons are one population of identity staircases without decay, leak or gate."""
+@final
+@dataclass(frozen=True)
+class _Driven:
+    """What a layer drives (None: nothing, it is the output), and the population that this is, where it is one alone."""
+
+    neurons: fx.GraphModule | None
+    alone: _Population | None
+
+    def spikes(self, h: Float[Tensor, "b o"]) -> Float[Tensor, "b o"]:
+        """s alone."""
+        if self.neurons is None:
+            return h
+        return self.neurons(h) if self.alone is None else self.alone.fired(h)[0]
+
+    def __call__(self, h: Float[Tensor, "b o"]) -> tuple[Float[Tensor, "b o"], Float[Tensor, "b o"]]:
+        """(s, ψ) of elementwise neurons, ψ by their surrogate derivative; of identity staircases alone in closed form."""
+        if self.neurons is None:
+            return h, torch.ones_like(h)
+        if self.alone is not None:
+            return self.alone.fired(h)
+        with torch.inference_mode(False), torch.enable_grad():
+            h = h.clone().requires_grad_()
+            s = self.neurons(h)
+            (slope,) = torch.autograd.grad(s.sum(), h)
+        return s.detach(), slope
+
+
+def _alone(neurons: fx.GraphModule) -> _Population | None:
+    """The population that these neurons are, where they are one alone."""
     made = [node for node in neurons.graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
     if len(made) != 1 or made[0].target is not run_population or made[0].kwargs["reset"] == "gated":
         return None
     (x, step, v0, decay, leak), told = made[0].args, made[0].kwargs
     known = all(isinstance(each, fx.Node) for each in (x, step, v0)) and (decay, leak) == (1.0, 0.0) and told["timesteps"] == 1
-    return (_held(neurons, step), _held(neurons, v0), told) if known else None
+    return _Population(_held(neurons, step), _held(neurons, v0), told["levels"], told["negative"]) if known else None
 
 
 def _held(module: fx.GraphModule, node: fx.Node) -> Tensor:

@@ -3,6 +3,7 @@ Kernels, on a CPU by numba (floor 2, beside `neuron`): populations in one pass o
 GPU by Triton), and layers of weights −1, 0, +1 on packed spikes, which multiply nothing.
 
     populations      `run_uniform`, `look_up` on tensors, where `serves` or `serves_population` says so
+    slopes           populations with their surrogate derivative: `fire_with_slope`
     triton_populations   the same `run_uniform` on a GPU
     bank             the tables of many populations in one stretch of memory
     layout           how a kernel walks a tensor's channels
@@ -23,5 +24,19 @@ compiles.
 from spikeloom.kernels import operators
 from spikeloom.kernels.bank import NOWHERE, Bank, Place, bank_of, joined
 from spikeloom.kernels.populations import driven, look_up, run_uniform, serves, serves_population
+from spikeloom.kernels.slopes import fire_with_slope
 
-__all__ = ["NOWHERE", "Bank", "Place", "bank_of", "driven", "joined", "look_up", "operators", "run_uniform", "serves", "serves_population"]
+__all__ = [
+    "NOWHERE",
+    "Bank",
+    "Place",
+    "bank_of",
+    "driven",
+    "fire_with_slope",
+    "joined",
+    "look_up",
+    "operators",
+    "run_uniform",
+    "serves",
+    "serves_population",
+]

@@ -161,6 +161,24 @@ def run_uniform(
     return False
 
 
+@compiled("ppppp" + "ff" + "nn")
+@no_type_check
+def fire_with_slope(h_at, step_at, v0_at, o_at, slope_at, low, high, rows, channels):
+    """What `run_uniform` sends at T = 1 for [rows, channels] numbers, and whether they lie inside the range of the levels: 1 or 0."""
+    count = rows * channels
+    h, o, slope = _floats(h_at, count), _floats(o_at, count), _floats(slope_at, count)
+    step, v0 = _floats(step_at, channels), _floats(v0_at, channels)
+    for row in range(rows):
+        start = row * channels
+        for i in range(channels):
+            z = np.floor((v0[i] + h[start + i]) / step[i])
+            slope[start + i] = np.float32(1.0) if z >= low and z <= high else np.float32(0.0)
+            z = low if z < low else z
+            z = high if z > high else z
+            o[start + i] = z * step[i]
+    return False
+
+
 @inlined
 @no_type_check
 def _place(x, start, less, lesser, place, size, shift, per_width, top):

@@ -15,11 +15,13 @@ to, but by functions whose names end in `_`. A spike of k levels counts as k spi
     window        the same over K steps by one matrix product: `windowed`, `Window`
     homeostasis   synaptic scaling and thresholds: `Homeostasis`
     step_size     each synapse's own step, weights of a norm: `StepSize`, `normalised`
+    ascent        many such steps of all weights, in place: `Ascent`
     rounding      changes of weights on integer grids: `moved_at_random`, `changed_at_random`, `Residual`
     events        the same from lists of events: `run_stdp`, `run_eligibility`, `run_reward`, `run_three_factor` (`event_loops`: numba)
     curves        textbook curves of all of these
 """
 
+from spikeloom.plasticity.ascent import Ascent
 from spikeloom.plasticity.bcm import BCM, oja
 from spikeloom.plasticity.bounds import Bounds, additive, interpolating, multiplicative
 from spikeloom.plasticity.eligibility import Eligibility, EligibilityState
@@ -60,6 +62,7 @@ __all__ = [
     "SONG_2000",
     "STDP",
     "VISUAL_CORTEX",
+    "Ascent",
     "Bounds",
     "Eligibility",
     "EligibilityMemory",

@@ -19,7 +19,7 @@ OverBatch = Literal["mean", "sum"]
 def outer(post: Float[Tensor, "b o"], pre: Float[Tensor, "b i"], over_batch: OverBatch) -> Float[Tensor, "o i"]:
     """(1) or (2), as one matrix product; weights lie as in `torch.nn.Linear`, [out, in]."""
     total = post.T @ pre
-    return total if over_batch == "sum" else total / max(len(pre), 1)
+    return total if over_batch == "sum" else total.div_(max(len(pre), 1))
 
 
 def outer_each(post: Float[Tensor, "b o"], pre: Float[Tensor, "b i"]) -> Float[Tensor, "b o i"]:
