@@ -12,6 +12,7 @@ from spikeloom.backend import Form
 from spikeloom.backend.folder import COMPILED
 from spikeloom.backend.lower import InputRange, lower
 from spikeloom.cli.app import app
+from spikeloom.cli.compile import summary
 from spikeloom.datasets.events import ADDRESS, write_events
 from spikeloom.ir import Program
 from spikeloom.ir.hardware import Netlist, load_netlist
@@ -42,6 +43,12 @@ def test_compile_answers_as_the_floating_network(network: Path, tmp_path: Path) 
     kept = json.loads((tmp_path / "c" / COMPILED).read_text())
     assert kept["target"] == "c"
     assert set(kept["files"]) == {str(path.relative_to(tmp_path / "c")) for path in (tmp_path / "c").rglob("*") if path.name != COMPILED}
+
+
+def test_a_summary_says_how_answers_are_kept_where_rounding_loses_them() -> None:
+    told = {"target": "c", "neurons": 1, "weights": 1, "timesteps": 1, "samples": 1, "report": {}}
+    lines = [[str(cell) for cell in summary(Path("f"), told | {"agreement": share}).columns[1]._cells] for share in (0.98, 0.99)]
+    assert ["--whole-numbers" in line[1] for line in lines] == [True, False]
 
 
 def test_replay_sees_whether_bytes_would_change(network: Path, tmp_path: Path) -> None:

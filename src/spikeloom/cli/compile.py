@@ -12,6 +12,7 @@ from spikeloom.cli.progress import shown
 from spikeloom.errors import ConfigError
 
 CHANGED = 1
+ALIKE, HINT = 0.99, " (a network that is converted with --whole-numbers loses nothing here)"
 EXAMPLE = (
     "Example: spikeloom compile artifacts/converted_snn --target c --option kernels=event --output-dir artifacts/digits_c\n\n"
     f"{EXIT_CODES[:-1]}. With --replay, 1 also says that the files would be others."
@@ -91,7 +92,7 @@ def summary(folder: Path, told: dict[str, Any]) -> Any:
     if "accuracy" in told:
         whole, floating = told["accuracy"], told["accuracy_floating"]
         rows.append(("accuracy in whole numbers", f"{whole:.2%} (floating {floating:.2%}, {told['samples']:,} samples)"))
-    rows.append(("agreement with the floating network", f"{told['agreement']:.2%}"))
+    rows.append(("agreement with the floating network", f"{told['agreement']:.2%}{'' if told['agreement'] >= ALIKE else HINT}"))
     rows += [(key.replace("_", " "), _words(value)) for key, value in told["report"].items()]
     verified = told.get("verified")
     if verified is not None:

@@ -167,17 +167,25 @@ def test_weights_alone_run_by_relays(tmp_path: Path) -> None:
     assert TARGET.report(netlist, OWN)["relays"] == 3
 
 
-def test_convolutions_and_pools_become_matrices(tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    operations = [
-        Convolution("c", ("x",), rng.integers(-5, 6, (2, 1, 3, 3)), rng.integers(-9, 9, 2), padding=(1, 1)),
-        uniform("p", "c", [7, 9], 31),
-        Pool("m", ("p",), "sum", (2, 2), (2, 2)),
-        Route("f", ("m",), (8,)),
-        dense(rng, "head", "f", 3, 8),
+@given(seed=st.integers(0, 10**6), channels=st.integers(1, 3), kernel=st.integers(1, 3), stride=st.integers(1, 2), pooled=st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_convolutions_and_pools_become_matrices(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, channels: int, kernel: int, stride: int, pooled: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    side = (4 + 2 * (kernel // 2) - kernel) // stride + 1
+    weight, bias = rng.integers(-5, 6, (channels, 1, kernel, kernel)), rng.integers(-9, 9, channels)
+    operations: list[Operation] = [
+        Convolution("c", ("x",), weight, bias, (stride, stride), (kernel // 2, kernel // 2)),
+        uniform("p", "c", rng.integers(5, 12, channels), 31),
     ]
+    last = "p"
+    if pooled and side > 1:
+        operations.append(Pool("m", ("p",), "sum", (2, 2), (2, 2)))
+        last, side = "m", side // 2
+    operations += [Route("f", (last,), (channels * side**2,)), dense(rng, "head", "f", 3, channels * side**2)]
     netlist = netlist_of(Source("x", 1.0), Wire((1, 4, 4), 0, 5, True), operations, "head")
-    folder = emitted(netlist, tmp_path / "f")
+    folder = emitted(netlist, tmp_path_factory.mktemp("xylo") / "f")
     assert TARGET.verify(folder, netlist, golden(netlist, 20), OWN).mismatches == 0
 
 
