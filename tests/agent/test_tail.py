@@ -5,6 +5,7 @@ import torch
 from tests.agent.learners import OBSERVED, policy
 
 from spikeloom import Settings, convert
+from spikeloom.agent import tail as tail_module
 from spikeloom.agent.tail import Tail
 from spikeloom.errors import ConfigError, UnsupportedError
 from spikeloom.simulate import SpikingModel
@@ -58,6 +59,7 @@ def test_slopes_in_closed_form_are_the_surrogates(options: dict) -> None:
     assert torch.equal(s, wanted.detach())
     assert torch.equal(driven.spikes(h), s)
     assert 0 < slope.mean() < 1
+    assert tail_module._alone(neurons.double()) is None  # pyright: ignore[reportPrivateUsage]
 
 
 def test_feedback_goes_through_every_layer_behind() -> None:

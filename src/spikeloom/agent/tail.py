@@ -23,7 +23,7 @@ from torch import Tensor, fx
 from spikeloom.errors import ConfigError, UnsupportedError
 from spikeloom.ir import Program, Quantised, biased, clone, constant_name, dynamic, read, set_weights, source_of, weighted
 from spikeloom.ir.rules import name_of
-from spikeloom.kernels import fire_with_slope
+from spikeloom.kernels import fire_with_slope, serves
 from spikeloom.plasticity import in_steps, with_codes
 from spikeloom.simulate import executable
 from spikeloom.simulate.kernel import run_population
@@ -165,13 +165,15 @@ class _Driven:
 
 
 def _alone(neurons: fx.GraphModule) -> _Population | None:
-    """The population that these neurons are, where they are one alone."""
+    """The population that these neurons are, where they are one alone and of numbers that the kernel takes."""
     made = [node for node in neurons.graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
     if len(made) != 1 or made[0].target is not run_population or made[0].kwargs["reset"] == "gated":
         return None
     (x, step, v0, decay, leak), told = made[0].args, made[0].kwargs
     known = all(isinstance(each, fx.Node) for each in (x, step, v0)) and (decay, leak) == (1.0, 0.0) and told["timesteps"] == 1
-    return _Population(_held(neurons, step), _held(neurons, v0), told["levels"], told["negative"]) if known else None
+    if not known or not serves(_held(neurons, step), _held(neurons, v0)):
+        return None
+    return _Population(_held(neurons, step), _held(neurons, v0), told["levels"], told["negative"])
 
 
 def _held(module: fx.GraphModule, node: fx.Node) -> Tensor:

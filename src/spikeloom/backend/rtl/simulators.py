@@ -1,7 +1,7 @@
 """
 Simulators of Verilog. A test bench and its sources become a program that takes plus-arguments and prints what the bench displays.
 
-    Icarus      interpreted: ready in seconds, some hundred clock cycles a second for a convolutional network
+    Icarus      interpreted: ready in seconds, some thousand clock cycles a second for a convolutional network
     Verilator   compiled: minutes to build, some hundred thousand cycles a second
 """
 
