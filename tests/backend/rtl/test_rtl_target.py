@@ -100,8 +100,10 @@ def test_neurons_may_read_inputs_that_were_moved_first() -> None:
         uniform("bits", "flat", np.arange(1, 13), 1),
         Affine("a", ("bits",), np.random.default_rng(3).integers(-1, 2, (4, 12))),
     ]
-    netlist = netlist_of(Source("x", 1.0), Wire((1, 3, 4), 0, 15, True), operations, "a")
-    options = RtlOptions(style="logic", simulator="amaranth")
+    source, wire = Source("x", 1.0), Wire((1, 3, 4), 0, 15, True)
+    netlist, options = netlist_of(source, wire, operations, "a"), RtlOptions(style="logic", simulator="amaranth")
+    (refusal,) = TARGET.refusals(netlist_of(source, wire, operations[:1], "flat"), options)
+    assert "inputs from 0 to 15" in refusal.found
     assert TARGET.refusals(netlist, options) == []
     assert TARGET.verify(Path(), netlist, golden(netlist, 6), options).mismatches == 0
 

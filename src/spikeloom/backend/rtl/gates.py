@@ -64,7 +64,9 @@ def logic_refusals(netlist: Netlist) -> list[Refusal]:
 def _compared_first(netlist: Netlist, name: str) -> bool:
     """Whether all that read a value are neurons, or move it to where neurons read it."""
     readers = netlist.readers(name)
-    return all(isinstance(each, Population) or (_moves(each) and _compared_first(netlist, each.name)) for each in readers)
+    return name != netlist.output and all(
+        isinstance(each, Population) or (_moves(each) and _compared_first(netlist, each.name)) for each in readers
+    )
 
 
 def _moves(operation: Operation) -> bool:
