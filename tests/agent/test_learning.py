@@ -135,6 +135,17 @@ def test_trials_count_each_sentinel_alike_and_lead_back() -> None:
     assert back is first
     assert after.led_back == 1
     assert after.best is judged.best
+    assert after.brought == 0.0
+
+
+def test_nothing_leads_back_from_weights_that_bring_more_than_the_best_while_they_explore() -> None:
+    trials, first, newest = Trials(episodes=4), (torch.zeros(1),), (torch.ones(1),)
+    state, everyone = trials.init(first, 16), np.ones(16, bool)
+    sentinel = trials.roles(state, 16)
+    state, _ = trials.judged(trials.seen(state, everyone, np.where(sentinel, 50.0, 0.0) + np.arange(16.0), sentinel), newest)
+    for exploring, expected in ((60.0, newest), (40.0, first)):
+        bad = trials.seen(state, everyone, np.where(sentinel, 1.0, exploring), sentinel)
+        assert trials.judged(bad, newest)[1] is expected
 
 
 def test_few_environments_take_turns() -> None:

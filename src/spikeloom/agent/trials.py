@@ -4,7 +4,8 @@ Trials: how good candidates of weights are without exploration, side by side wit
 Of E environments a share are sentinels: they act as the candidate does, its best action, while the others explore and change the weights.
 A trial ends when the sentinels have played its episodes, each the same number of them (short ones are not counted more often). Then the
 weights as they are now become the next candidate. Where a candidate is worse than the best so far by more than noise, learning goes on
-from the best. The first candidate is what was converted, so that nothing worse than it is ever kept.
+from the best, unless those that explored meanwhile, with newer weights and actions that were drawn, brought more than that best: then the
+newest weights are ahead of the candidate. The first candidate is what was converted, so that nothing worse than it is ever kept.
 
 With fewer than four environments there are no sentinels beside the others: trials and learning alternate.
 
@@ -38,7 +39,8 @@ class Score:
 @dataclass(frozen=True)
 class TrialState:
     """The candidate, the returns its sentinels had so far [E, rounds] (NaN: not yet), how many of each row, the best of all trials (None
-    before the first ended), how many ended, how many led back, and the episodes explored since the last trial ended."""
+    before the first ended), how many ended, how many led back, the episodes explored since the last trial ended, and what they brought
+    together."""
 
     candidate: Weights
     found: Float[ndarray, "e r"]
@@ -47,6 +49,7 @@ class TrialState:
     ended: int = 0
     led_back: int = 0
     explored: int = 0
+    brought: float = 0.0
 
 
 @final
@@ -90,20 +93,23 @@ class Trials:
             if counted[row] < found.shape[1]:
                 found[row, counted[row]] = returns[row]
                 counted[row] += 1
-        explored = state.explored + int((ended & ~sentinel).sum())
-        return TrialState(state.candidate, found, counted, state.best, state.ended, state.led_back, explored)
+        exploring = ended & ~sentinel
+        explored, brought = state.explored + int(exploring.sum()), state.brought + float(returns[exploring].sum())
+        return TrialState(state.candidate, found, counted, state.best, state.ended, state.led_back, explored, brought)
 
     def over(self, state: TrialState) -> bool:
         """Whether the trial has all of its episodes."""
         return not bool(np.isnan(state.found).any())
 
     def judged(self, state: TrialState, weights: Weights) -> tuple[TrialState, Weights]:
-        """After a trial: the next one, and the weights to go on from (the best where the candidate was worse by more than noise)."""
+        """After a trial: the next one, and the weights to go on from: the best where the candidate was worse by more than noise, and
+        exploring since brought no more than the best."""
         values = state.found.reshape(-1)
         error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
         score = Score(state.candidate, float(values.mean()), error, len(values))
         best = state.best if state.best is not None and state.best.mean >= score.mean else score
         worse = score.mean < best.mean - self.noise * float(np.hypot(score.error, best.error))
+        worse &= state.brought <= best.mean * state.explored
         onward = best.weights if worse else weights
         rows, rounds = state.found.shape
         fresh = np.full((rows, rounds), np.nan), np.zeros(rows, np.int64)
