@@ -9,12 +9,14 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
     surrogate   `spike` and its gradients
     encode      inputs over time, and the events that carry levels
     shift       `fit_shift_staircase`: heights that are powers of two
+    curve       `fit_curves`: levels along a curve of a few numbers; `curve_of` finds these numbers in a table
     two_range   `fit_two_range`: fine steps inside, coarse ones outside
     builder     `fit_staircase`, `fit_staircases`: the best for a scalar function (`functions`) and one or many input distributions
 """
 
 from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, fit_staircases, staircase_error
 from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels, tracked
+from spikeloom.neuron.curve import Curve, fit_curves
 from spikeloom.neuron.difference import (
     Running,
     advance_difference,
@@ -94,6 +96,7 @@ __all__ = [
     "events",
     "fire",
     "fire_",
+    "fit_curves",
     "fit_shift_staircase",
     "fit_staircase",
     "fit_staircases",
