@@ -16,7 +16,7 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
 
 from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, fit_staircases, staircase_error
 from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels, tracked
-from spikeloom.neuron.curve import Curve, fit_curves
+from spikeloom.neuron.curve import Curve, curve_of, fit_curves
 from spikeloom.neuron.difference import (
     Running,
     advance_difference,
@@ -66,6 +66,7 @@ __all__ = [
     "RESETS",
     "SURROGATES",
     "Axis",
+    "Curve",
     "Encoding",
     "Gated",
     "Histogram",
@@ -87,6 +88,7 @@ __all__ = [
     "continue_difference",
     "continue_table",
     "continue_uniform",
+    "curve_of",
     "difference_over_time",
     "dual_threshold",
     "encode_direct",

@@ -42,6 +42,8 @@ POWERS = (2, 3)
 SCALES, LESS = 56, 0.94
 """How many e^c are tried for (2), from 1.25·max f down."""
 MOST_GROWTH = 0.97
+LEAST_REACH = 1e-6
+"""Of the farthest input of all channels: how far the levels of a channel reach at least, one that was always 0, say."""
 EXACT = 1e-4
 """How far, in steps, a threshold of a table may lie from where (1) or (2) has it for `curve_of` to answer."""
 
@@ -91,26 +93,38 @@ def reading(k: Float[Tensor, " n"], step: Float[Tensor, "c 1"], growth: Float[Te
 def fit_curves(
     f: Function, edges: Float[Tensor, "c b1"], masses: Float[Tensor, "c b"], levels: int, *, kind: Kind, signed: bool, centred: bool = False
 ) -> Tables:
-    """(3) for C histograms: thresholds [C, K] and values [C, K + 1] in float64, K = N, or with a sign 2·N. `centred`: c = 0, for a
-    function that is even."""
+    """(3) for C histograms: thresholds [C, K] and values [C, K + 1] in float64, K = N, or with a sign 2·N; (2) has none. `centred`: c = 0,
+    for a function that is even."""
     counts = counts_of(f, edges.double(), masses.double())
-    if kind == "power":
-        return staircases(_powers(counts, levels), f)
-    low = -levels if signed else 0
+    curve = (
+        _powers(counts, levels)
+        if kind == "power"
+        else _hyperbolas(counts, f, -levels if signed else 0, levels, moves=signed and not centred)
+    )
+    return staircases(curve, f)
+
+
+def _hyperbolas(counts: Counts, f: Function, low: int, levels: int, *, moves: bool) -> Curve:
+    """(3) for (1): a grid, then what is close to the best of each channel; the centre stays 0 unless it `moves`."""
     weights = counts.mass.diff(dim=1) / counts.mass[:, -1:]
     mean = (weights * counts.centres).sum(1)
     spread = (weights * (counts.centres - mean[:, None]).square()).sum(1).sqrt()
-    far = torch.where(weights > 0, counts.centres.abs(), 0.0).amax(1).clamp_min(torch.finfo(torch.float32).tiny)
-    best = _measured(counts, f, Found(torch.zeros_like(far), torch.zeros_like(far), far, far), low, levels)
-    for place, growth, power in product((0.0,) if centred or not signed else CENTRES, GROWTHS, range(REACHES)):
-        tried = Found(place * mean, torch.full_like(far, growth), far * SMALLER**power, far)
-        best = best.or_better(_measured(counts, f, tried, low, levels))
+    far = torch.where(weights > 0, counts.centres.abs(), 0.0).amax(1)
+    far = far.clamp_min(max(LEAST_REACH * float(far.max()), torch.finfo(torch.float32).tiny))
+
+    def tried(place: Tensor, growth: Tensor, reach: Tensor) -> Found:
+        found = Found(place, growth.clamp(0.0, MOST_GROWTH), reach, reach)
+        return found._replace(gain=gain_of(counts, *staircases(_curve(found, low, levels), f)))
+
+    none = torch.zeros_like(far)
+    best = tried(none, none, far)
+    for place, growth, smaller in product(CENTRES if moves else CENTRES[:1], GROWTHS, range(REACHES)):
+        best = best.or_better(tried(place * mean, none + growth, far * SMALLER**smaller))
     for aside, more, share in CLOSER:
-        for moved, grown, factor in product((0.0,) if centred or not signed else (0.0, -aside, aside), (0.0, -more, more), (1.0, 1 - share, 1 + share)):
-            growth = (best.growth + grown).clamp(0.0, MOST_GROWTH)
-            tried = Found(best.place + moved * spread, growth, best.reach * factor, far)
-            best = best.or_better(_measured(counts, f, tried, low, levels))
-    return staircases(_curve(best, low, levels), f)
+        asides = (0.0, -aside, aside) if moves else (0.0,)
+        for moved, grown, factor in product(asides, (0.0, -more, more), (1.0, 1 - share, 1 + share)):
+            best = best.or_better(tried(best.place + moved * spread, best.growth + grown, best.reach * factor))
+    return _curve(best, low, levels)
 
 
 def _curve(found: Found, low: int, levels: int) -> Curve:
@@ -120,19 +134,55 @@ def _curve(found: Found, low: int, levels: int) -> Curve:
     return Curve("hyperbolic", step * nearest / (1 - growth * nearest.abs()), step, growth, low, levels)
 
 
-def _measured(counts: Counts, f: Function, found: Found, low: int, levels: int) -> Found:
-    return found._replace(gain=gain_of(counts, *staircases(_curve(found, low, levels), f)))
-
-
 def _powers(counts: Counts, levels: int) -> Curve:
     """(3) for (2)."""
     size = torch.full_like(counts.top, levels)
-    best, gain = None, torch.full_like(counts.top, -torch.inf)
+    centre, exponent, gain = counts.top.log(), torch.full_like(size, POWERS[0]), torch.full_like(size, -torch.inf)
     for power, less in product(POWERS, range(SCALES)):
-        tried = Curve("power", (1.25 * counts.top * LESS**less).log(), size, torch.full_like(counts.top, power), 0, levels)
+        tried = Curve("power", (1.25 * counts.top * LESS**less).log(), size, torch.full_like(size, power), 0, levels)
         new = gain_of(counts, *staircases(tried, torch.exp))
         better = new > gain
-        centre, exponent = (tried.centre, tried.growth) if best is None else (best.centre, best.growth)
-        gain = torch.where(better, new, gain)
-        best = tried._replace(centre=torch.where(better, tried.centre, centre), growth=torch.where(better, tried.growth, exponent))
-    return best if best is not None else Curve("power", counts.top.log(), size, size, 0, levels)
+        gain, centre, exponent = (torch.where(better, *pair) for pair in ((new, gain), (tried.centre, centre), (tried.growth, exponent)))
+    return Curve("power", centre, size, exponent, 0, levels)
+
+
+def curve_of(thresholds: Float[Tensor, "c k"], values: Float[Tensor, "c k1"], f: Function, *, kind: Kind, signed: bool) -> Curve | None:
+    """The curve, in float32, that gives these thresholds within `EXACT` of a step and these values but for rounding; None where none does.
+
+    The level whose value is 0 is exactly 0 along the curve too."""
+    theta, height = thresholds.double(), values.double()
+    curve = _power_of(theta, height) if kind == "power" else _hyperbola_of(theta, height, signed)
+    if not all(bool(part.isfinite().all()) for part in (curve.centre, curve.step, curve.growth)):
+        return None
+    meant, reached = staircases(Curve(kind, *(part.double() for part in curve[1:4]), *curve[4:]), f)
+    gaps = theta.diff(dim=1)
+    room = EXACT * torch.minimum(
+        torch.nn.functional.pad(gaps, (1, 0), value=torch.inf), torch.nn.functional.pad(gaps, (0, 1), value=torch.inf)
+    )
+    size = height.abs().amax(1, keepdim=True)
+    same = ((meant - theta).abs() <= room).all() & ((reached - height).abs() <= 1e-6 * size).all()
+    return curve if bool(same) else None
+
+
+def _hyperbola_of(theta: Float[Tensor, "c k"], values: Float[Tensor, "c k1"], signed: bool) -> Curve:
+    """The numbers of (1) by least squares: with κ = k − ½ and x = θ − c it says x = α·κ + δ·|κ|·x."""
+    count = theta.shape[1]
+    low, high = (-(count // 2), count // 2) if signed else (0, count)
+    centre = (theta[:, -low - 1] + theta[:, -low]) / 2 if signed else torch.zeros_like(theta[:, 0])
+    half = torch.arange(low, high, dtype=theta.dtype, device=theta.device) + 0.5
+    x = theta - centre[:, None]
+    bent = half.abs() * x
+    a, b, d = half.square().sum(), (half * bent).sum(1), bent.square().sum(1)
+    p, q = (half * x).sum(1), (bent * x).sum(1)
+    det = a * d - b * b
+    step, growth = ((d * p - b * q) / det).float(), ((a * q - b * p) / det).float().clamp_min(0.0)
+    silent = values.abs().argmin(1) + low
+    at_silence = reading(silent.float()[:, None], step[:, None], growth[:, None])[:, 0]
+    return Curve("hyperbolic", 0.0 - at_silence, step, growth, low, high)
+
+
+def _power_of(theta: Float[Tensor, "c k"], values: Float[Tensor, "c k1"]) -> Curve:
+    """The numbers of (2), from the first and the last value."""
+    size = torch.full_like(theta[:, 0], theta.shape[1])
+    power = ((values[:, -1] / values[:, 1]).log() / size.log()).round()
+    return Curve("power", values[:, -1].log().float(), size.float(), power.float(), 0, theta.shape[1])
