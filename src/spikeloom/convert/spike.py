@@ -54,7 +54,7 @@ from spikeloom.ir import (
 from spikeloom.neuron import KNOWN, Axis
 
 METHODS = ("scale_and_fire", "if", "lif")
-PLACEMENTS = ("uniform", "two_range", "density", "curve")
+PLACEMENTS = ("uniform", "two_range", "curve", "density")
 CURVED = {"exp": "power", "square": "hyperbolic"}
 """Functions of a current whose levels may lie along a curve, and which; those of identities, clipped or not, are hyperbolic."""
 

@@ -85,7 +85,7 @@ def staircases(curve: Curve, f: Function) -> Tables:
     return c + reading(half, step, growth), f(c + reading(k, step, growth))
 
 
-def reading(k: Float[Tensor, " n"], step: Float[Tensor, "c 1"], growth: Float[Tensor, "c 1"]) -> Float[Tensor, "c n"]:
+def reading(k: Float[Tensor, "*rows n"], step: Float[Tensor, "c 1"], growth: Float[Tensor, "c 1"]) -> Float[Tensor, "c n"]:
     """x of (1) for a level."""
     return step * k / (1 - growth * k.abs())
 
@@ -96,12 +96,9 @@ def fit_curves(
     """(3) for C histograms: thresholds [C, K] and values [C, K + 1] in float64, K = N, or with a sign 2·N; (2) has none. `centred`: c = 0,
     for a function that is even."""
     counts = counts_of(f, edges.double(), masses.double())
-    curve = (
-        _powers(counts, levels)
-        if kind == "power"
-        else _hyperbolas(counts, f, -levels if signed else 0, levels, moves=signed and not centred)
-    )
-    return staircases(curve, f)
+    if kind == "power":
+        return staircases(_powers(counts, levels), f)
+    return staircases(_hyperbolas(counts, f, -levels if signed else 0, levels, moves=signed and not centred), f)
 
 
 def _hyperbolas(counts: Counts, f: Function, low: int, levels: int, *, moves: bool) -> Curve:
@@ -154,11 +151,10 @@ def curve_of(thresholds: Float[Tensor, "c k"], values: Float[Tensor, "c k1"], f:
     curve = _power_of(theta, height) if kind == "power" else _hyperbola_of(theta, height, signed)
     if not all(bool(part.isfinite().all()) for part in (curve.centre, curve.step, curve.growth)):
         return None
-    meant, reached = staircases(Curve(kind, *(part.double() for part in curve[1:4]), *curve[4:]), f)
-    gaps = theta.diff(dim=1)
-    room = EXACT * torch.minimum(
-        torch.nn.functional.pad(gaps, (1, 0), value=torch.inf), torch.nn.functional.pad(gaps, (0, 1), value=torch.inf)
-    )
+    exact = curve._replace(centre=curve.centre.double(), step=curve.step.double(), growth=curve.growth.double())
+    meant, reached = staircases(exact, f)
+    gaps = torch.nn.functional.pad(theta.diff(dim=1), (1, 1), value=torch.inf)
+    room = EXACT * torch.minimum(gaps[:, :-1], gaps[:, 1:])
     size = height.abs().amax(1, keepdim=True)
     same = ((meant - theta).abs() <= room).all() & ((reached - height).abs() <= 1e-6 * size).all()
     return curve if bool(same) else None

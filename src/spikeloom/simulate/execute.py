@@ -208,8 +208,8 @@ def curve_along(node: fx.Node, thresholds: Tensor, values: Tensor) -> tuple[Curv
     about = note(node)
     if about.get("placement") != "curve":
         return None
-    tables = (torch.atleast_2d(part) for part in (thresholds, values))
-    curve = curve_of(*tables, float_function(node), kind=about["curve"], signed=about["signed"])
+    tables = torch.atleast_2d(thresholds), torch.atleast_2d(values)
+    curve = curve_of(tables[0], tables[1], float_function(node), kind=about["curve"], signed=bool(about["signed"]))
     return None if curve is None else (curve, "square" if kwargs_of(node)["function"] in ("square", "pow") else "identity")
 
 

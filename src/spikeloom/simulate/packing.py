@@ -65,7 +65,8 @@ def _pack(module: fx.GraphModule, tables: dict[fx.Node, Table]) -> None:
     for (node, table), place in zip(tables.items(), bank.places, strict=True):
         with graph.inserting_before(node):
             operands = (*node.args, *[None] * (2 - len(node.args)), floats, codes)
-            twin = graph.call_function(read_bank, operands, {"place": place, "axis": table.axis} | curves.get(node, {}))
+            told: dict[str, Any] = {"place": place, "axis": table.axis, **curves.get(node, {})}
+            twin = graph.call_function(read_bank, operands, told)
         twin.meta = node.meta
         node.replace_all_uses_with(twin)
         graph.erase_node(node)
