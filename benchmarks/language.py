@@ -44,7 +44,7 @@ class Run:
     text: str
     length: int
     levels: int
-    placement: str = "density"
+    placement: str = "curve"
     also: tuple[int, ...] = ()
     more_perplexity: float | None = None
     agreement: float | None = None
@@ -52,7 +52,7 @@ class Run:
     @property
     def name(self) -> str:
         """What the run is called in the results."""
-        return f"{self.model} N={self.levels}" + ("" if self.placement == "density" else f" {self.placement}")
+        return f"{self.model} N={self.levels} {self.placement}"
 
     @property
     def place(self) -> Path:
@@ -67,7 +67,7 @@ MODELS = (
 )
 RUNS = tuple(
     Run(*model, levels, more_perplexity=more, agreement=least) for model in MODELS for levels, (more, least) in TARGETS.items()
-) + tuple(Run(*model, 15, "uniform", also=(2, 4)) for model in MODELS)
+) + tuple(Run(*model, *given) for model in MODELS for given in ((15, "uniform", (2, 4)), (31, "density")))
 
 
 def settings_of(run: Run) -> Settings:
@@ -135,7 +135,7 @@ def encoder(keep: bool) -> list[Row]:
             output_dir=place,
             timesteps=1,
             levels=31,
-            placement="density",
+            placement="curve",
             calibration_samples=256,
             samples=500,
         )
@@ -243,7 +243,7 @@ def main() -> None:
     torch.manual_seed(0)
     if not SHARED.exists():
         sys.exit(f"this benchmark needs {SHARED}")
-    story, play = (next(run for run in RUNS if run.model == name and run.levels == 31) for name, *_ in MODELS)
+    story, play = (next(run for run in RUNS if (run.model, run.levels, run.placement) == (name, 31, "curve")) for name, *_ in MODELS)
     parts: dict[str, Callable[[], list[Row]]] = {
         **{run.name: lambda run=run: rows_of(run, judged(run, options.keep)) for run in RUNS},
         "MiniLM": lambda: encoder(options.keep),

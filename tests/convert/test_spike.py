@@ -264,7 +264,7 @@ def test_scale_and_fire_neurons_leak_nothing(small: Program) -> None:
         ({"method": "sfn"}, r"(?s)method is unknown.*found: sfn.*allowed: scale_and_fire, if, lif"),
         ({"levels": 0}, r"(?s)levels is out of range.*found: 0.*allowed: 1 to 65535"),
         ({"levels": 65536}, "levels is out of range"),
-        ({"placement": "random"}, r"(?s)placement is unknown.*allowed: uniform, two_range, density"),
+        ({"placement": "random"}, r"(?s)placement is unknown.*allowed: uniform, two_range, curve, density"),
         ({"functions": "quantized"}, r"(?s)functions is unknown.*found: quantized.*allowed: staircase, quantised"),
         ({"method": "lif", "tau_mem_ms": 0.0}, "time constant must be positive"),
         ({"method": "lif", "tau_mem_ms": math.nan}, "time constant must be positive"),

@@ -1,5 +1,6 @@
 """Packed networks give what executables give, bit for bit, with fewer operations; and they really run by the kernels."""
 
+import jaxtyping
 import pytest
 import torch
 from tests.ir.networks import Wired, captured
@@ -29,8 +30,8 @@ def top(x: Tensor) -> Tensor:
     return torch.exp(-F.relu(x).square()).amax(-1, keepdim=True)
 
 
-def unfolded() -> Program:
-    program = run([Fuse(), Unfold(), Spike(levels=15, placement="density")], captured(Wired(attending), 2, 5, 4), Context())
+def unfolded(placement: str = "density") -> Program:
+    program = run([Fuse(), Unfold(), Spike(levels=15, placement=placement)], captured(Wired(attending), 2, 5, 4), Context())
     return run([Balance()], program, Context(stream_of(torch.randn(32, 5, 4, generator=torch.Generator().manual_seed(1)))))
 
 
@@ -39,7 +40,7 @@ def targets(module: fx.GraphModule) -> list[str]:
 
 
 @pytest.mark.parametrize("timesteps", [1, 3])
-@pytest.mark.parametrize("placement", ["uniform", "density"])
+@pytest.mark.parametrize("placement", ["uniform", "curve", "density"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_packed_networks_give_the_same(name: str, placement: str, timesteps: int) -> None:
     program = balanced(ann(name), placement=placement)
@@ -62,6 +63,24 @@ def test_attention_packed_reads_rows_and_writes_over_what_is_done() -> None:
     maximum = next(node for node in nodes.values() if name_of(node.target) == "aten.amax.default")
     assert [user.target for user in maximum.users] == [read_bank]
     assert sum("out" in node.kwargs for node in nodes.values()) > 2
+
+
+def test_levels_along_a_curve_are_computed_in_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    torch.compiler.reset()
+    fast, x = packed(executable(unfolded("curve"), 1)), torch.randn(64, 5, 4, generator=torch.Generator().manual_seed(2))
+    curves = [node.kwargs["along"] for node in fast.graph.nodes if "along" in node.kwargs]
+    assert {curve.form for curve in curves} == {"identity", "square", "power"}
+    with torch.inference_mode():
+        right = fast(x)
+        for made in (torch.compile(fast, dynamic=False), torch.compile(fast, dynamic=False, backend="aot_eager")):
+            found = made(x)
+            torch.testing.assert_close(found, right, atol=1e-5, rtol=1e-5)
+            held = fast.bank_floats.clone()
+            for curve in curves:
+                fast.bank_floats[curve.start : curve.start + curve.channels] += 0.1
+            assert not torch.allclose(made(x), right, atol=1e-3)
+            fast.bank_floats.copy_(held)
 
 
 def test_a_staircase_that_falls_stays_before_its_maximum() -> None:

@@ -17,7 +17,7 @@ from spikeloom.calibrate.observe import SILENT, Observation, observe
 from spikeloom.calibrate.scale import METHODS, hmt_step, maximum_step, mse_step, percentile_step
 from spikeloom.errors import ConfigError
 from spikeloom.ir import OPERATIONS, Context, Dialect, Pass, Program, batches_of, calls, constant_name, kwargs_of, note, population
-from spikeloom.neuron import FUNCTIONS, fit_shift_staircase, fit_staircases, fit_two_range, on_grid
+from spikeloom.neuron import FUNCTIONS, fit_curves, fit_shift_staircase, fit_staircases, fit_two_range, on_grid
 from spikeloom.simulate import channel_function, float_function
 
 UNSHIFTED = frozenset({"identity", "log", "sqrt"})
@@ -104,6 +104,8 @@ def fitted(node: fx.Node, seen: Observation, shape: Sequence[int], *, shift: boo
         return covering(seen, shape)
     if note(node).get("placement") == "two_range":
         return fitted_two_range(node, seen, shape)
+    if is_curve(node) and not shift:
+        return fitted_curves(node, seen, shape)
     levels, function, masses = shape[-1], functions_of(node), seen.importance + 1 / seen.importance.shape[1]
     if shift:
         return fitted_shifts(node, seen.edges, masses, shape)
@@ -125,6 +127,23 @@ def fitted_two_range(node: fx.Node, seen: Observation, shape: Sequence[int]) -> 
     levels = shape[-1] // 2 if signed else shape[-1]
     thresholds, values = fit_two_range(float_function(node), seen.edges, seen.histogram, levels, signed=signed)
     thresholds, values = on_grid(thresholds.float()), values.float()
+    return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
+
+
+def is_curve(node: fx.Node) -> bool:
+    """Whether a population's levels lie along a curve."""
+    return note(node).get("placement") == "curve"
+
+
+def fitted_curves(node: fx.Node, seen: Observation, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """`fitted` for levels along a curve: heights are what the curve says, so that a run may compute them."""
+    about = note(node)
+    power, signed = about["curve"] == "power", bool(about["signed"])
+    levels = shape[-1] if power or not signed else shape[-1] // 2
+    masses = seen.importance + 1 / seen.importance.shape[1]
+    even = kwargs_of(node)["function"] in ("square", "pow")
+    found = fit_curves(float_function(node), seen.edges, masses, levels, kind=about["curve"], signed=signed, centred=even)
+    thresholds, values = (part.float() for part in found)
     return (thresholds, values) if len(shape) > 1 else (thresholds[0], values[0])
 
 

@@ -168,7 +168,7 @@ class _Work:
         shape = self.both.tensors[constant_name(node.args[1])].shape
         shift = are_shifts(self.both.tensors[constant_name(node.args[2])])
         thresholds, values = fitted(node, seen, tuple(shape), shift=shift)
-        if shift or "covers" in note(node) or note(node).get("placement") == "two_range":
+        if shift or "covers" in note(node) or note(node).get("placement") in ("two_range", "curve"):
             return set_table(node, self.both.tensors, thresholds, values)
         values = conditional_means(seen, thresholds, values)
         if kwargs_of(node)["function"] == "sqrt":  # it scales thresholds: one too low, of a cell nearly empty, would do the most harm

@@ -25,7 +25,7 @@ from spikeloom.cli.options import (
 from spikeloom.cli.progress import shown
 from spikeloom.errors import ConfigError
 
-LANGUAGE = "Example: spikeloom convert hf:gpt2-folder --dataset text:book.txt --placement density --timesteps 1 --output-dir artifacts/gpt2"
+LANGUAGE = "Example: spikeloom convert hf:gpt2-folder --dataset text:book.txt --placement curve --timesteps 1 --output-dir artifacts/gpt2"
 EXAMPLE = f"Example: spikeloom convert zoo:resnet18 --dataset cifar10 --train --output-dir artifacts/resnet18\n\n{LANGUAGE}\n\n{EXIT_CODES}"
 
 
@@ -61,7 +61,9 @@ def convert(
     timesteps: Annotated[str | None, option("T", "T, the steps it runs, or auto; 4 by default, and 1 is enough for transformers.")] = None,
     levels: Annotated[str | None, option("N", "N, the levels of a scale_and_fire neuron at a step, or auto; 15 by default.")] = None,
     budget: Annotated[str | None, option("WORD", "What auto chooses by: accuracy=0.5 (points), energy=… (pJ), latency=… (steps).")] = None,
-    placement: Annotated[str | None, option("WORD", "Levels in equal steps (uniform), two_range, by density, or auto (measured).")] = None,
+    placement: Annotated[
+        str | None, option("WORD", "Levels in equal steps (uniform), two_range, curve, density, or auto (measured).")
+    ] = None,
     rotation: Annotated[str | None, option("WORD", "Outliers spread by rotations in weights: none, all, or auto (measured).")] = None,
     dual_threshold: Annotated[
         bool | None, flag("--dual-threshold/--no-dual-threshold", "if, lif: neurons take back what they sent too early.")

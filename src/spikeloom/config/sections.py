@@ -123,7 +123,7 @@ class ConversionSection(Section):
     levels: LevelsOrAuto = 15
     budget: Budgeted | None = None
     per_channel: bool = True
-    placement: Literal["uniform", "two_range", "density", "auto"] = "uniform"
+    placement: Literal["uniform", "two_range", "curve", "density", "auto"] = "uniform"
     rotation: Literal["none", "auto", "all"] = "none"
     dual_threshold: bool = False
     whole_numbers: bool = False

@@ -54,7 +54,9 @@ from spikeloom.ir import (
 from spikeloom.neuron import KNOWN, Axis
 
 METHODS = ("scale_and_fire", "if", "lif")
-PLACEMENTS = ("uniform", "two_range", "density")
+PLACEMENTS = ("uniform", "two_range", "curve", "density")
+CURVED = {"exp": "power", "square": "hyperbolic"}
+"""Functions of a current whose levels may lie along a curve, and which; those of identities, clipped or not, are hyperbolic."""
 
 
 @final
@@ -62,8 +64,9 @@ PLACEMENTS = ("uniform", "two_range", "density")
 class Spike(Pass):
     """Makes the populations. `levels` is N, the positive levels a step (1 for 'if' and 'lif', where T gives resolution);
     `tau_mem_ms` and `dt_ms` set the leak of 'lif'; `placement` says where the levels of Scale-and-Fire lie: in equal steps ('uniform'),
-    in fine and coarse ones ('two_range'), or by the activation's distribution ('density'), and `placements` where those of some
-    populations do, by name; `per_channel` gives every channel a scale of its own; `functions` 'quantised' keeps other activations
+    in fine and coarse ones ('two_range'), by the activation's distribution ('density'), or along a curve that is fitted to it and
+    compiled code computes ('curve': `neuron.curve`; functions other than exp and square by density), and `placements` where those of
+    some populations do, by name; `per_channel` gives every channel a scale of its own; `functions` 'quantised' keeps other activations
     floating with an identity population behind (plain quantisation, the control). `dual` gives IF and LIF neurons that stand for
     activations without a negative side a second threshold, at which they take back what they sent too early (`neuron.uniform` (4)).
 
@@ -206,8 +209,17 @@ class _Maker:
         return self.placements.get(f"spike_{node.name}", self.options.placement)
 
     def _placed(self, node: fx.Node, *, signed: bool) -> dict[str, Any]:
-        """What calibration must know of levels in two ranges."""
-        return {"placement": "two_range", "signed": signed} if self._placement(node) == "two_range" else {}
+        """What calibration must know of levels in two ranges, or along a curve."""
+        placement = self._placement(node)
+        if placement == "curve":
+            return {"placement": placement, "curve": "hyperbolic", "signed": signed}
+        return {"placement": placement, "signed": signed} if placement == "two_range" else {}
+
+    def _along(self, node: fx.Node) -> dict[str, Any]:
+        """What calibration must know of a function of a current whose levels lie along a curve."""
+        function, exponent = function_of(node), args_of(node)[1:]
+        kind = CURVED.get("square" if function == "pow" and exponent == (2,) else function)
+        return {"placement": "curve", "curve": kind, "signed": True} if kind and self._placement(node) == "curve" else {}
 
     def _table(self, node: fx.Node, low: float | None, *, clips: bool) -> fx.Node:
         """A function staircase; each channel has its own where the function is clipped below, at `low`, differs by channel, or is
@@ -219,7 +231,7 @@ class _Maker:
             return self._table_call(source_of(node), node, axis, group, count, "identity", placed, (node.args[1],))
         if function_of(node) in KNOWN:
             return self._known(node)
-        about = self._told(node) | (self._placed(node, signed=low != 0.0) if clips else {})
+        about = self._told(node) | (self._placed(node, signed=low != 0.0) if clips else self._along(node))
         if len(slopes := about.get("slope", ())) > 1:
             axis, group = 1, (len(slopes),)
         elif low is None:

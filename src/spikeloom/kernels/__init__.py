@@ -22,12 +22,13 @@ compiles.
 """
 
 from spikeloom.kernels import operators
-from spikeloom.kernels.bank import NOWHERE, Bank, Place, bank_of, joined
+from spikeloom.kernels.bank import NOWHERE, Along, Bank, Place, bank_of, joined
 from spikeloom.kernels.populations import driven, look_up, run_uniform, serves, serves_population
 from spikeloom.kernels.slopes import fire_with_slope
 
 __all__ = [
     "NOWHERE",
+    "Along",
     "Bank",
     "Place",
     "bank_of",

@@ -35,6 +35,19 @@ class Place(NamedTuple):
 
 
 @final
+class Along(NamedTuple):
+    """Where in a bank the numbers of a curve lie, centre [C], step [C], growth [C] from `start` on (`neuron.curve`), and what is made of
+    them: "identity", "square" or "power", for levels from `lowest` to `highest`; `power` is m, 0 where there is none."""
+
+    form: str
+    channels: int
+    start: int
+    lowest: int
+    highest: int
+    power: int
+
+
+@final
 class Bank(NamedTuple):
     """Tables by place."""
 

@@ -1,5 +1,6 @@
 """
-How torch.compile writes small look-ups into the code it makes for a CPU, fused with what stands around them: `torch.ops.spikeloom.read`.
+How torch.compile writes small look-ups and curves into the code it makes for a CPU, fused with what stands around them:
+`torch.ops.spikeloom.read` and `along`.
 
 To call a kernel costs more than to run a small population. Inductor's own code for `neuron.look_up` checks every index and holds it in 64
 bits, which costs more than the look-up; here a place is in range by its clip, (1) of `neuron.grid`, also where h is not a number.
@@ -21,16 +22,34 @@ def teach() -> None:
     from torch._inductor.lowering import register_lowering
 
     cast(Any, register_lowering)(torch.ops.spikeloom.read, type_promotion_kind=None)(_read)
+    cast(Any, register_lowering)(torch.ops.spikeloom.along, type_promotion_kind=None)(_along)
 
 
 def _read(x: Any, floats: Any, codes: Any, place: list[int], axes: list[int], less: list[Any], gain: Any) -> Any:
     """The look-up as a loop over inductor's values of tensors; computed once, however many read it."""
     from torch._inductor import ir
-    from torch._inductor.lowering import expand
     from torch._inductor.virtualized import ops
 
     sizes, where = list(x.get_size()), Place(*place)
     load_floats, load_codes = (bank.make_loader() for bank in (floats, codes))
+    driven = _driven(x, less, gain)
+
+    def value(index: Any) -> Any:
+        h = driven(index)
+        o = _value_at(h, _channel(index, sizes, axes) if where.channels > 1 else 0, where, load_floats, load_codes)
+        return ops.where(ops.eq(h, h), o, h)
+
+    o = cast(Any, ir.Pointwise).create(device=x.get_device(), dtype=x.get_dtype(), inner_fn=value, ranges=sizes)
+    o.realize()
+    return o
+
+
+def _driven(x: Any, less: list[Any], gain: Any) -> Any:
+    """(x − less)/gain at an index."""
+    from torch._inductor.lowering import expand
+    from torch._inductor.virtualized import ops
+
+    sizes = list(x.get_size())
     load, *loads = (each.make_loader() for each in (x, *(expand(each, sizes) for each in less)))
     load_gain = None if gain is None else expand(gain, sizes).make_loader()
 
@@ -38,14 +57,83 @@ def _read(x: Any, floats: Any, codes: Any, place: list[int], axes: list[int], le
         h = load(index)
         for each in loads:
             h = ops.sub(h, each(index))
-        if load_gain is not None:
-            h = ops.truediv(h, load_gain(index))
-        o = _value_at(h, _channel(index, sizes, axes) if where.channels > 1 else 0, where, load_floats, load_codes)
-        return ops.where(ops.eq(h, h), o, h)
+        return h if load_gain is None else ops.truediv(h, load_gain(index))
+
+    return value
+
+
+def _along(
+    x: Any,
+    floats: Any,
+    form: str,
+    channels: int,
+    start: int,
+    lowest: int,
+    highest: int,
+    power: int,
+    axes: list[int],
+    less: list[Any],
+    gain: Any,
+) -> Any:
+    """A curve as a loop over inductor's values of tensors; kept in memory but where a sum alone reads it."""
+    from torch._inductor import ir
+
+    sizes, load, driven = list(x.get_size()), floats.make_loader(), _driven(x, less, gain)
+
+    def value(index: Any) -> Any:
+        channel = _channel(index, sizes, axes) if channels > 1 else 0
+        centre, step, growth = (load([start + part * channels + channel]) for part in range(3))
+        if form == "power":
+            return _power_at(driven(index), centre, step, highest, power)
+        r = _hyperbola_at(driven(index), centre, step, growth, lowest, highest)
+        return _times(r, r) if form == "square" else r
 
     o = cast(Any, ir.Pointwise).create(device=x.get_device(), dtype=x.get_dtype(), inner_fn=value, ranges=sizes)
-    o.realize()
+    if not _is_summed():
+        o.realize()
     return o
+
+
+def _is_summed() -> bool:
+    """Whether the value that inductor is about to make is read by one sum or mean and nothing else."""
+    from torch._inductor.virtualized import V
+
+    users = list(cast(Any, V.graph).current_node.users)
+    return len(users) == 1 and users[0].target in (torch.ops.aten.sum.dim_IntList, torch.ops.aten.mean.dim)
+
+
+def _times(a: Any, b: Any) -> Any:
+    from torch._inductor.virtualized import ops
+
+    return ops.mul(a, b)
+
+
+def _hyperbola_at(h: Any, centre: Any, step: Any, growth: Any, lowest: int, highest: int) -> Any:
+    """(1) of `neuron.curve` for the identity."""
+    from torch._inductor.virtualized import ops
+
+    def reading(k: Any) -> Any:
+        one = ops.constant(1.0, torch.float32)
+        return ops.truediv(ops.mul(step, k), ops.sub(one, ops.mul(growth, ops.abs(k))))
+
+    bounds = (reading(ops.constant(float(k), torch.float32)) for k in (lowest, highest))
+    x = ops.sub(h, centre)
+    for bounded, bound in zip((ops.maximum, ops.minimum), bounds, strict=True):
+        x = bounded(x, bound)
+    k = ops.round(ops.truediv(x, ops.add(step, ops.mul(growth, ops.abs(x)))))
+    return ops.add(centre, reading(k))
+
+
+def _power_at(h: Any, centre: Any, step: Any, highest: int, power: int) -> Any:
+    """(2) of `neuron.curve`."""
+    from torch._inductor.virtualized import ops
+
+    per_power, most = (ops.constant(number, torch.float32) for number in (1.0 / power, float(highest)))
+    k = ops.minimum(ops.round(ops.mul(step, ops.exp(ops.mul(ops.sub(h, centre), per_power)))), most)
+    raised, scale = k, step
+    for _ in range(power - 1):
+        raised, scale = ops.mul(raised, k), ops.mul(scale, step)
+    return ops.mul(ops.truediv(ops.exp(centre), scale), raised)
 
 
 def _channel(index: Any, sizes: list[Any], axes: list[int]) -> Any:

@@ -9,12 +9,14 @@ Neurons: the law (DESIGN.md §4) as pure functions on tensors, resets, surrogate
     surrogate   `spike` and its gradients
     encode      inputs over time, and the events that carry levels
     shift       `fit_shift_staircase`: heights that are powers of two
+    curve       `fit_curves`: levels along a curve of a few numbers; `curve_of` finds these numbers in a table
     two_range   `fit_two_range`: fine steps inside, coarse ones outside
     builder     `fit_staircase`, `fit_staircases`: the best for a scalar function (`functions`) and one or many input distributions
 """
 
 from spikeloom.neuron.builder import Histogram, Method, Staircase, fit_staircase, fit_staircases, staircase_error
 from spikeloom.neuron.channel import Axis, Parameter, along, by_channel, from_channels, tracked
+from spikeloom.neuron.curve import Curve, curve_of, fit_curves
 from spikeloom.neuron.difference import (
     Running,
     advance_difference,
@@ -64,6 +66,7 @@ __all__ = [
     "RESETS",
     "SURROGATES",
     "Axis",
+    "Curve",
     "Encoding",
     "Gated",
     "Histogram",
@@ -85,6 +88,7 @@ __all__ = [
     "continue_difference",
     "continue_table",
     "continue_uniform",
+    "curve_of",
     "difference_over_time",
     "dual_threshold",
     "encode_direct",
@@ -94,6 +98,7 @@ __all__ = [
     "events",
     "fire",
     "fire_",
+    "fit_curves",
     "fit_shift_staircase",
     "fit_staircase",
     "fit_staircases",

@@ -75,7 +75,7 @@ def fit_two_range(
 ) -> tuple[Float[Tensor, "c k"], Float[Tensor, "c k1"]]:
     """The staircases of (3) for C histograms: thresholds [C, K] and values [C, K + 1] in float64, K = N or with a sign 2·N. `f` is
     the identity up to clipping."""
-    counts = _counts(f, edges.double(), masses.double())
+    counts = counts_of(f, edges.double(), masses.double())
     best = _measured(counts, torch.full_like(counts.top, levels), torch.ones_like(counts.top), counts.top / levels, signed, levels)
     spread = sorted({max(1, round(k * (levels - 1) / SPLITS)) for k in range(1, SPLITS + 1)} - {levels})
     for fine, ratio in [(levels, 1), *product(spread, RATIOS)]:
@@ -95,7 +95,8 @@ def _closer(counts: Counts, best: Shape, signed: bool, levels: int) -> Shape:
     return best
 
 
-def _counts(f: Callable[[Tensor], Tensor], edges: Float[Tensor, "c b1"], masses: Float[Tensor, "c b"]) -> Counts:
+def counts_of(f: Callable[[Tensor], Tensor], edges: Float[Tensor, "c b1"], masses: Float[Tensor, "c b"]) -> Counts:
+    """Histograms of a function's input, ready for `gain_of`."""
     centres = (edges[:, 1:] + edges[:, :-1]) / 2
     y = f(centres)
     mass, first = (torch.nn.functional.pad(part.cumsum(1), (1, 0)) for part in (masses, masses * y))
@@ -106,9 +107,13 @@ def _counts(f: Callable[[Tensor], Tensor], edges: Float[Tensor, "c b1"], masses:
 def _measured(
     counts: Counts, fine: Float[Tensor, " c"], ratio: Float[Tensor, " c"], step: Float[Tensor, " c"], signed: bool, levels: int
 ) -> Shape:
-    """A staircase for each channel with what it gains, Σ mass·(f² − (f − o)²)."""
+    """A staircase for each channel with what it gains."""
     shape = Shape(fine, ratio, step, torch.zeros_like(step))
-    thresholds, values = staircases(shape, levels, signed)
-    cells = torch.searchsorted(counts.centres, thresholds)
+    return shape._replace(gain=gain_of(counts, *staircases(shape, levels, signed)))
+
+
+def gain_of(counts: Counts, thresholds: Float[Tensor, "c k"], values: Float[Tensor, "c k1"]) -> Float[Tensor, " c"]:
+    """What staircases take off the error of a neuron that is always silent, Σ mass·(f² − (f − o)²)."""
+    cells = torch.searchsorted(counts.centres, thresholds.contiguous())
     mass, first = (torch.cat([part[:, :1], part.gather(1, cells), part[:, -1:]], dim=1).diff(dim=1) for part in (counts.mass, counts.first))
-    return shape._replace(gain=(values * (2 * first - values * mass)).sum(1))
+    return (values * (2 * first - values * mass)).sum(1)

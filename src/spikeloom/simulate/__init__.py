@@ -10,10 +10,11 @@ from spikeloom.simulate.events import ENCODINGS, Counter, Counts, LayerCount, le
 from spikeloom.simulate.execute import decoded, executable, firing, primary, repeated
 from spikeloom.simulate.fidelity import Fidelity, Recorder, counterparts, fidelity, populations, worst
 from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
+from spikeloom.simulate.function import channel_function, float_function
 from spikeloom.simulate.model import Profile, SpikingModel
 from spikeloom.simulate.moments import Moments, add, centred, empty, merge
 from spikeloom.simulate.patches import rows, solvable
-from spikeloom.simulate.reference import channel_function, driving, float_function, reference
+from spikeloom.simulate.reference import driving, reference
 from spikeloom.simulate.stream import State, Stream
 from spikeloom.simulate.structure import filled
 

@@ -39,7 +39,8 @@ from spikeloom.ir import (
 )
 from spikeloom.simulate.execute import decoded, executable, firing, repeated
 from spikeloom.simulate.frontier import Frontier, size_of, widest_cut
-from spikeloom.simulate.reference import driving, float_function
+from spikeloom.simulate.function import float_function
+from spikeloom.simulate.reference import driving
 
 Weights = tuple[Tensor, Tensor | None]
 """A layer's weight and bias."""

@@ -38,7 +38,8 @@ from spikeloom.ir import (
     target_of,
 )
 from spikeloom.kernels import Bank
-from spikeloom.neuron import Axis, difference_over_time, run_table, step_by_step, tracked
+from spikeloom.neuron import Axis, Curve, curve_of, difference_over_time, run_table, step_by_step, tracked
+from spikeloom.simulate.function import float_function
 from spikeloom.simulate.kernel import bank_of_table, read_bank, run_population
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
@@ -169,7 +170,7 @@ def executable(program: Program, timesteps: int, *, adjustable: bool = False) ->
             node.target, node.kwargs = run_table, {"axis": kwargs_of(node)["axis"], "timesteps": timesteps}
         elif node.target is staircase:
             thresholds, values = (read(program.tensor(operand)) for operand in node.args[1:3])
-            table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps)
+            table = Table(thresholds, values, kwargs_of(node)["axis"], timesteps, curve_along(node, thresholds, values))
             live.add(put_module(node, graph, modules, table, (source_of(node), *node.args[3:])))
         elif timesteps > 1 and over_time(node, live):
             template = Template(node, live)
@@ -201,6 +202,17 @@ def firing(node: fx.Node, tensors: Mapping[str, Tensor], timesteps: int) -> Call
     return lambda inputs: table(*inputs)
 
 
+def curve_along(node: fx.Node, thresholds: Tensor, values: Tensor) -> tuple[Curve, str] | None:
+    """The curve that a population's levels lie along, and what is made of what it reads; None where they were placed otherwise, or were
+    moved since."""
+    about = note(node)
+    if about.get("placement") != "curve":
+        return None
+    tables = torch.atleast_2d(thresholds), torch.atleast_2d(values)
+    curve = curve_of(tables[0], tables[1], float_function(node), kind=about["curve"], signed=bool(about["signed"]))
+    return None if curve is None else (curve, "square" if kwargs_of(node)["function"] in ("square", "pow") else "identity")
+
+
 @final
 class Table(nn.Module):
     """A function staircase bound to T steps, with its table prepared for fast look-up."""
@@ -208,9 +220,9 @@ class Table(nn.Module):
     thresholds: Tensor
     values: Tensor
 
-    def __init__(self, thresholds: Tensor, values: Tensor, axis: Axis, timesteps: int) -> None:
+    def __init__(self, thresholds: Tensor, values: Tensor, axis: Axis, timesteps: int, along: tuple[Curve, str] | None = None) -> None:
         super().__init__()
-        self.axis, self.timesteps = axis, timesteps
+        self.axis, self.timesteps, self.along = axis, timesteps, along
         self.register_buffer("thresholds", thresholds)
         self.register_buffer("values", values)
         bank = bank_of_table(thresholds, values)

@@ -4,7 +4,8 @@ of `neuron` elsewhere.
 
 The numbers are the same, bit for bit. In a graph that torch.compile takes, small look-ups on a CPU are written out and fused with what is
 beside them (`kernels.inductor`; NaN gives NaN there, where a call raises IndexError), and so are the functions of `neuron` where no kernel
-serves.
+serves. Levels along a curve (`neuron.curve`) are computed there, not looked up: then the numbers differ by rounding, and an input within
+`neuron.curve.EXACT` of a step of a threshold may get the level beside it.
 """
 
 from typing import Any, cast
@@ -14,8 +15,21 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from spikeloom import kernels
-from spikeloom.kernels import NOWHERE, Bank, Place, bank_of
-from spikeloom.neuron import Axis, Lookup, Parameter, Ranks, Reset, index_table, level_table, look_up, rank_table, read_table, run_uniform
+from spikeloom.kernels import NOWHERE, Along, Bank, Place, bank_of
+from spikeloom.neuron import (
+    Axis,
+    Curve,
+    Lookup,
+    Parameter,
+    Ranks,
+    Reset,
+    index_table,
+    level_table,
+    look_up,
+    rank_table,
+    read_table,
+    run_uniform,
+)
 
 FEW, FEW_BY_RANKS = 1 << 15, 1 << 13
 """Fewer inputs than this are read faster inside of what torch.compile makes than by a call: by cells, and by ranks."""
@@ -60,13 +74,17 @@ def read_bank(
     axis: Axis,
     less: tuple[Tensor, ...] = (),
     out: Tensor | None = None,
+    along: Along | None = None,
 ) -> Float[Tensor, " *any"]:
-    """A function staircase of a bank, read at (x - less)/gain; a kernel writes to `out`, which may be x, where it is given."""
+    """A function staircase of a bank, read at (x - less)/gain; a kernel writes to `out`, which may be x, where it is given. Where its
+    levels lie `along` a curve, compiled graphs compute them."""
     if kernels.serves(x, floats, gain, *less):
         if not torch.compiler.is_compiling():
             o = kernels.look_up(x, floats, codes, place, _axes(axis), less=less, gain=gain, out=out)
             if o is not None:
                 return o
+        elif along is not None:
+            return torch.ops.spikeloom.along(x, floats, *along, _axes(axis), less, gain)
         elif x.numel() < (FEW if place.codes == NOWHERE else FEW_BY_RANKS):
             return torch.ops.spikeloom.read(x, floats, codes, place, _axes(axis), less, gain)
         elif out is not None:
@@ -90,6 +108,12 @@ def bank_of_table(thresholds: Float[Tensor, " *c k"], values: Float[Tensor, " *c
     if ranks is not None and lookup.heights.nbytes > LARGE:
         return bank_of(ranks.shift, ranks.width, levels, codes=ranks.codes)
     return bank_of(lookup.shift, lookup.width, levels, lookup.heights, lookup.splits)
+
+
+def along_of(curve: Curve, form: str, start: int) -> Along:
+    """What a look-up is told of a curve whose numbers lie in a bank from `start` on."""
+    power = int(curve.growth[0]) if curve.kind == "power" else 0
+    return Along("power" if power else form, len(curve.centre), start, curve.lowest, curve.highest, power)
 
 
 def table_at(floats: Float[Tensor, " f"], codes: UInt8[Tensor, " b"], place: Place) -> Lookup | Ranks:

@@ -13,12 +13,12 @@ there to be looked at, so whoever records them takes the executable itself.
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from spikeloom.ir import args_of, kwargs_of, name_of
 from spikeloom.kernels import joined
 from spikeloom.simulate.execute import Table
-from spikeloom.simulate.kernel import never_falls, read_bank, run_population
+from spikeloom.simulate.kernel import along_of, never_falls, read_bank, run_population
 
 _IN_PLACE = {
     f"aten.{name}.{overload}": getattr(getattr(torch.ops.aten, f"{name}_"), overload)
@@ -57,18 +57,31 @@ def _table_of(module: fx.GraphModule, node: fx.Node) -> Table | None:
 def _pack(module: fx.GraphModule, tables: dict[fx.Node, Table]) -> None:
     """All tables in one bank."""
     bank, graph = joined([table.bank() for table in tables.values()]), module.graph
-    module.register_buffer("bank_floats", bank.floats)
+    floats, curves = _with_curves(bank.floats, tables)
+    module.register_buffer("bank_floats", floats)
     module.register_buffer("bank_codes", bank.codes)
     with graph.inserting_before(next(iter(graph.nodes))):
         floats, codes = graph.get_attr("bank_floats"), graph.get_attr("bank_codes")
     for (node, table), place in zip(tables.items(), bank.places, strict=True):
         with graph.inserting_before(node):
             operands = (*node.args, *[None] * (2 - len(node.args)), floats, codes)
-            twin = graph.call_function(read_bank, operands, {"place": place, "axis": table.axis})
+            told: dict[str, Any] = {"place": place, "axis": table.axis, **curves.get(node, {})}
+            twin = graph.call_function(read_bank, operands, told)
         twin.meta = node.meta
         node.replace_all_uses_with(twin)
         graph.erase_node(node)
         module.delete_submodule(str(node.target))
+
+
+def _with_curves(floats: Tensor, tables: dict[fx.Node, Table]) -> tuple[Tensor, dict[fx.Node, dict[str, Any]]]:
+    """The bank's numbers and after them those of the curves, and what each look-up is told of its curve."""
+    parts, told = [floats], dict[fx.Node, dict[str, Any]]()
+    for node, table in tables.items():
+        if table.along is not None:
+            curve, form = table.along
+            told[node] = {"along": along_of(curve, form, sum(part.numel() for part in parts))}
+            parts += [curve.centre, curve.step, curve.growth]
+    return torch.cat(parts), told
 
 
 def _after_maximum(module: fx.GraphModule, node: fx.Node) -> None:
