@@ -63,6 +63,16 @@ def test_nothing_is_sent_for_nothing(seen: Histograms) -> None:
     assert float(torch.searchsorted(thresholds, torch.tensor([[-1e30]], dtype=torch.float64))) == 0
 
 
+def test_a_channel_far_from_0_has_its_levels_where_it_is() -> None:
+    x = torch.randn(2, 40_000, dtype=torch.float64, generator=torch.Generator().manual_seed(7)) + torch.tensor([[30.0], [-30.0]])
+    edges, masses = histograms(x)
+    tables = fit_curves(same, edges, masses, 15, kind="hyperbolic", signed=True)
+    assert bool((900 * error((edges, masses), *tables) < 0.004).all())  # of the variance, which is a 901st of the power
+    again = curve_of(tables[0].float(), tables[1].float(), same, kind="hyperbolic", signed=True)
+    assert again is not None
+    torch.testing.assert_close(again.centre, torch.tensor([30.0, -30.0]), atol=1.0, rtol=0.0)
+
+
 def test_even_functions_keep_their_centre(seen: Histograms) -> None:
     thresholds, values = fit_curves(torch.square, *seen, 15, kind="hyperbolic", signed=True, centred=True)
     torch.testing.assert_close(thresholds, -thresholds.flip(1))

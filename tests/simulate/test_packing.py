@@ -1,5 +1,8 @@
 """Packed networks give what executables give, bit for bit, with fewer operations; and they really run by the kernels."""
 
+import math
+from collections.abc import Callable
+
 import jaxtyping
 import pytest
 import torch
@@ -12,9 +15,10 @@ from spikeloom import kernels
 from spikeloom.calibrate import Balance
 from spikeloom.convert import Spike, Unfold
 from spikeloom.ir import Context, Program, name_of, run
+from spikeloom.neuron import curve_of, fit_curves
 from spikeloom.plan import Fuse
 from spikeloom.simulate import SpikingModel, executable, primary
-from spikeloom.simulate.kernel import read_bank, run_population
+from spikeloom.simulate.kernel import along_of, read_bank, run_population
 from spikeloom.simulate.packing import packed
 
 
@@ -81,6 +85,22 @@ def test_levels_along_a_curve_are_computed_in_compiled_code(monkeypatch: pytest.
                 fast.bank_floats[curve.start : curve.start + curve.channels] += 0.1
             assert not torch.allclose(made(x), right, atol=1e-3)
             fast.bank_floats.copy_(held)
+
+
+@pytest.mark.parametrize(("f", "form"), [(torch.nn.Identity(), "identity"), (torch.square, "square"), (torch.exp, "power")])
+def test_a_curve_is_its_table_beyond_all_levels_too(f: Callable[[Tensor], Tensor], form: str) -> None:
+    edges = torch.linspace(-6, 0 if form == "power" else 6, 2049, dtype=torch.float64)[None]
+    masses = torch.exp(-(edges[:, 1:] + edges[:, :-1]).square() / 8)
+    kind = "power" if form == "power" else "hyperbolic"
+    thresholds, values = (part.float() for part in fit_curves(f, edges, masses, 31, kind=kind, signed=True, centred=form == "square"))
+    curve = curve_of(thresholds, values, f, kind=kind, signed=True)
+    assert curve is not None
+    floats, along = torch.cat([curve.centre, curve.step, curve.growth]), along_of(curve, form, 0)
+    h = torch.tensor([[math.inf], [-math.inf], [torch.finfo(torch.float32).min], [-1e30], [0.0], [-1.234], [-0.1]])
+    found = torch.ops.spikeloom.along(h, floats, *along, [-1], [], None)
+    looked_up = values[0][torch.searchsorted(thresholds[0], h[:, 0].clamp(-3e38, 3e38), right=True)]
+    torch.testing.assert_close(found[:, 0], looked_up, atol=1e-6, rtol=1e-6)
+    assert torch.ops.spikeloom.along(h * math.nan, floats, *along, [-1], [], None).isnan().all()
 
 
 def test_a_staircase_that_falls_stays_before_its_maximum() -> None:

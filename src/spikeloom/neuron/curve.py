@@ -7,7 +7,7 @@ Curves: staircases whose levels lie along a curve of two or three numbers a chan
 
 α is the step at the centre c, δ says how fast steps grow away from it: by 1/(1 − δ·|k|)², δ = 0 being the uniform staircase. The hyperbola
 x/(α + δ·|x|) is how photoreceptors compress (Naka & Rushton 1966); what (2) sends grows by a power (Stevens 1957). 0 is among the values
-of (1) where f(0) = 0, for c is minus one of its levels, and the lowest of (2).
+of (1) where f(0) = 0 and inputs lie on both sides of 0, for c is then one of the levels about 0, and the lowest of (2).
 
 Thresholds and values are those of any function staircase. `curve_of` finds the numbers again in a table that was made so.
 
@@ -20,7 +20,7 @@ from itertools import product
 from typing import Literal, NamedTuple, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikeloom.neuron.two_range import Counts, counts_of, gain_of
@@ -62,9 +62,11 @@ class Curve(NamedTuple):
 
 @final
 class Found(NamedTuple):
-    """What was tried for each channel: where the centre is to be, δ·N, the reach; and what it takes off the error of silence."""
+    """What was tried for each channel: where the centre is to be, whether just there or so that 0 is a level, δ·N, the reach; and what it
+    takes off the error of silence."""
 
     place: Float[Tensor, " c"]
+    free: Bool[Tensor, " c"]
     growth: Float[Tensor, " c"]
     reach: Float[Tensor, " c"]
     gain: Float[Tensor, " c"]
@@ -108,9 +110,11 @@ def _hyperbolas(counts: Counts, f: Function, low: int, levels: int, *, moves: bo
     spread = (weights * (counts.centres - mean[:, None]).square()).sum(1).sqrt()
     far = torch.where(weights > 0, counts.centres.abs(), 0.0).amax(1)
     far = far.clamp_min(max(LEAST_REACH * float(far.max()), torch.finfo(torch.float32).tiny))
+    above, below = ((side | (weights <= 0)).all(1) for side in (counts.centres > 0, counts.centres < 0))
+    free = (above | below) & moves
 
     def tried(place: Tensor, growth: Tensor, reach: Tensor) -> Found:
-        found = Found(place, growth.clamp(0.0, MOST_GROWTH), reach, reach)
+        found = Found(place, free, growth.clamp(0.0, MOST_GROWTH), reach, reach)
         return found._replace(gain=gain_of(counts, *staircases(_curve(found, low, levels), f)))
 
     none = torch.zeros_like(far)
@@ -125,10 +129,11 @@ def _hyperbolas(counts: Counts, f: Function, low: int, levels: int, *, moves: bo
 
 
 def _curve(found: Found, low: int, levels: int) -> Curve:
-    """The curve of what was tried: its centre is minus the level that is nearest to minus the place, so that 0 is a level."""
+    """The curve of what was tried. Where its centre is not free it is the level about 0 that is nearest to the place: so 0 is a level."""
     step, growth = found.reach * (1 - found.growth) / levels, found.growth / levels
     nearest = (found.place / (step + growth * found.place.abs())).round().clamp(low, levels) if low else torch.zeros_like(step)
-    return Curve("hyperbolic", step * nearest / (1 - growth * nearest.abs()), step, growth, low, levels)
+    centre = torch.where(found.free, found.place, step * nearest / (1 - growth * nearest.abs()))
+    return Curve("hyperbolic", centre, step, growth, low, levels)
 
 
 def _powers(counts: Counts, levels: int) -> Curve:
@@ -172,9 +177,10 @@ def _hyperbola_of(theta: Float[Tensor, "c k"], values: Float[Tensor, "c k1"], si
     p, q = (half * x).sum(1), (bent * x).sum(1)
     det = a * d - b * b
     step, growth = ((d * p - b * q) / det).float(), ((a * q - b * p) / det).float().clamp_min(0.0)
-    silent = values.abs().argmin(1) + low
+    least, silent = values.abs().min(1)
+    pinned, silent = least <= 1e-6 * values.abs().amax(1), silent + low
     at_silence = reading(silent.float()[:, None], step[:, None], growth[:, None])[:, 0]
-    return Curve("hyperbolic", 0.0 - at_silence, step, growth, low, high)
+    return Curve("hyperbolic", torch.where(pinned, 0.0 - at_silence, centre.float()), step, growth, low, high)
 
 
 def _power_of(theta: Float[Tensor, "c k"], values: Float[Tensor, "c k1"]) -> Curve:
