@@ -49,6 +49,16 @@ def test_no_step_loses_more_and_none_has_more_leaves(seed: int) -> None:
         assert lost(better, x, y, w) <= lost(tree, x, y, w) + 1e-9
 
 
+def test_a_branch_grown_anew_is_kept_only_where_it_is_better_and_twice_the_same() -> None:
+    x, w = numbers(2)
+    y = answers(CHESS, x)
+    tree = grown(x, y, w, 30)
+    still, kicked, again = (refined(tree, x, y, w, 5, 30, kicks) for kicks in (0, 20, 20))
+    assert kicked == again
+    assert leaves(kicked) <= 5
+    assert lost(kicked, x, y, w) < 0.98 * lost(still, x, y, w)
+
+
 def test_numbers_as_actions_are_refined_by_squares() -> None:
     x, w = numbers()
     y = np.stack([np.where(x[:, 0] > 0.2, 1.0, -1.0), np.where(x[:, 1] > 0, 0.5, 0.0)], 1)

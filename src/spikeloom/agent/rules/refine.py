@@ -4,7 +4,7 @@ A small tree made better at the number of leaves it has: CART chooses a split wi
     alternated   each split, from the leaves up, chooses its feature and threshold again, all else as it is:
                  argmax over (f, t) of Σ loss(high side's answer) − loss(low side's answer), of the samples with x_f ≤ t       (1)
     regrown      leaves grow branches again, and of all prunings of that the best is taken: one of them is the tree itself
-    refined      both in turn, until they stand still
+    refined      both in turn, until they stand still; then, as often as is wished, with a branch grown anew
 
 None raises the loss on the samples. A new threshold is one of at most 255 quantiles of its feature. Source: (1) Carreira-Perpiñán &
 Tavallali 2018, Alternating optimization of decision trees, with application to learning sparse oblique trees (TAO), here on one feature a
@@ -27,6 +27,9 @@ TURNS = 6
 """Of alternating and regrowing, at most."""
 STILL = 1e-4
 """A gain that ends it, as a share of what one leaf loses."""
+
+FEW = 4000
+"""Samples that grow a branch anew: another few, another branch."""
 
 Kept = NDArray[np.int64]
 
@@ -120,17 +123,56 @@ def regrown(tree: Tree, samples: Samples, most: int, large: int) -> Tree:
     return pruned(visit(tree, samples.all), samples.x, samples.y, samples.weights, most)
 
 
-def refined(tree: Tree, x: Numbers, y: NDArray[Any], weights: Numbers, most: int, large: int) -> Tree:
-    """A tree of at most `most` leaves that loses no more on the samples than `pruned(tree, …, most)`; on its way it has about `large`."""
-    samples = samples_of(x, y, weights)
-    tree = pruned(tree, x, y, weights, most)
+def refined(tree: Tree, x: Numbers, y: NDArray[Any], weights: Numbers, most: int, large: int, kicks: int = 0) -> Tree:
+    """A tree of at most `most` leaves that loses no more on the samples than `pruned(tree, …, most)`; on its way it has about `large`.
+
+    Then `kicks` times a branch of it, drawn, is grown anew, which is kept where it is better.
+    """
+    samples, generator = samples_of(x, y, weights), np.random.default_rng(0)
+    best, least = _settled(pruned(tree, x, y, weights, most), samples, most, large)
+    for _ in range(kicks):
+        tried = alternated(pruned(_kicked(best, samples, large, generator), x, y, weights, most), samples)
+        if samples.loss(tried) < least:
+            best, least = _settled(tried, samples, most, large)
+    return best
+
+
+def _settled(tree: Tree, samples: Samples, most: int, large: int) -> tuple[Tree, float]:
+    """Alternated and regrown until it stands still, and what it then loses."""
     loss = samples.loss(tree)
     for _ in range(TURNS):
         tree, before = regrown(alternated(tree, samples), samples, most, large), loss
         loss = samples.loss(tree)
         if loss >= before - STILL * _most(samples):
             break
-    return tree
+    return tree, loss
+
+
+def _kicked(tree: Tree, samples: Samples, large: int, generator: np.random.Generator) -> Tree:
+    """With one split and all below it replaced by a branch that few samples grew, over half of the features."""
+    places = _inner(tree, samples.all, samples)
+    if not places:
+        return tree
+    chosen, kept = places[int(generator.integers(len(places)))]
+    few, features = generator.permutation(kept)[:FEW], samples.x.shape[1]
+    x = samples.x[few]
+    x[:, generator.permutation(features)[(features + 1) // 2 :]] = 0.0
+    branch = grown(x, samples.y[few], samples.weights[few], large * len(kept) // len(samples.x))
+    return _replaced(tree, chosen, branch)
+
+
+def _inner(tree: Tree, kept: Kept, samples: Samples) -> list[tuple[Split, Kept]]:
+    """Every split that samples reach, and those samples."""
+    if isinstance(tree, Leaf) or len(kept) < 2:
+        return []
+    low, high = samples.parted(tree, kept)
+    return [(tree, kept), *_inner(tree.low, low, samples), *_inner(tree.high, high, samples)]
+
+
+def _replaced(tree: Tree, old: Split, new: Tree) -> Tree:
+    if tree is old or isinstance(tree, Leaf):
+        return new if tree is old else tree
+    return replace(tree, low=_replaced(tree.low, old, new), high=_replaced(tree.high, old, new))
 
 
 def _most(samples: Samples) -> float:
