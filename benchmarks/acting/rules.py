@@ -33,7 +33,7 @@ RULES = ROOT / "configs" / "rules"
 RULED = ("dqn_cartpole", "ppo_cartpole", "dqn_acrobot", "dqn_mountaincar")
 LEARNT: Mapping[str, int] = {"dqn_acrobot": 800, "dqn_mountaincar": 400}
 """Episodes that rules are learnt from, where they are short; 100 elsewhere."""
-LEAST = 0.95
+LEAST, KICKS = 0.95, 15
 JUDGED, STEPS, WORLDS = 1000, 100_000, 64
 
 Forbidden = Callable[[ndarray], ndarray]
@@ -101,7 +101,8 @@ def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int, ann: Forbid
     features = load_features(RULES / "predicates" / f"{zoo.name}.yaml")
     own = visits(act, judged, episodes, JUDGED)
     wanted = act(own.observations)
-    found, plain = (imitate(act, meet, each, Recipe()) for each in (features, predicates_of({}, features.names)))
+    found = imitate(act, meet, features, Recipe(kicks=KICKS))
+    plain = imitate(act, meet, predicates_of({}, features.names), Recipe(kicks=KICKS))
     done = found.rules(own.observations)
     share, costs = agreement(done, wanted), losses(outputs(own.observations))
     beside: dict[str, Any] = {
@@ -118,7 +119,7 @@ def fidelity(zoo: Zoo, what: str, outputs: Forbidden, episodes: int, ann: Forbid
     }
     dense = RULES / "predicates" / f"{zoo.name}_dense.yaml"
     if dense.exists():
-        other = imitate(act, meet, load_features(dense), Recipe()).rules
+        other = imitate(act, meet, load_features(dense), Recipe(kicks=KICKS)).rules
         beside["agreement with dense predicates"] = round(agreement(other(own.observations), wanted), 3)
         beside["return with dense predicates"] = mean(other, judged, episodes)
     name = f"Rules of {NAMES[zoo.name]}, {what}: agreement on unseen episodes"

@@ -68,6 +68,15 @@ def test_thresholds_are_short_where_that_costs_nothing_and_long_where_it_must() 
     assert (answers(found, fine) != y).mean() <= 0.005
 
 
+def test_all_thresholds_together_cost_no_more_than_the_tolerance() -> None:
+    x = np.random.default_rng(3).uniform(size=(4000, 1))
+    exact = Split(0, 0.5234, Split(0, 0.2531, Leaf(0), Leaf(1)), Split(0, 0.7482, Leaf(0), Leaf(1)))
+    y = answers(exact, x)
+    found = rounded(exact, x, y, np.ones(4000), 0.005)
+    assert splits(found) != splits(exact)
+    assert (answers(found, x) != y).mean() <= 0.005
+
+
 def test_numbers_as_actions_are_a_regression() -> None:
     x = RNG.uniform(-1, 1, (400, 2))
     y = np.stack([np.where(x[:, 0] > 0.2, 1.0, -1.0), np.where(x[:, 1] > 0, 0.5, 0.0)], 1)

@@ -4,7 +4,7 @@ What a policy does, in rules; what it must not do, as guards; and what a person'
     names          what observations and actions of an environment are called
     expression     `x_dot > 0.5`, read without executing anything;  features: predicates over them
     ruleset        `RuleSet`: rules as a policy, in YAML and in words
-    tree           a small tree: grown, pruned best, rounded;  simplify: from it to rules
+    tree           a small tree: grown, pruned best, rounded;  refine: made better at as many leaves;  simplify: from it to rules
     imitate        rules from a policy, asked again on states the rules meet (DAgger, VIPER);  visits: those states
     propose        sums of observations along which a policy's actions separate;  soften: how they are turned
     boolean        a gate network on named bits as exact Boolean rules

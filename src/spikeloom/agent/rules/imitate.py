@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spikeloom.agent.rules import tree as trees
 from spikeloom.agent.rules.features import Features
+from spikeloom.agent.rules.refine import refined
 from spikeloom.agent.rules.ruleset import RuleSet
 from spikeloom.agent.rules.simplify import as_rules
 from spikeloom.agent.rules.tree import Numbers, Tree
@@ -54,17 +55,19 @@ class Imitation:
 @dataclass(frozen=True)
 class Recipe:
     """`leaves` at most; `rounds` in which the tree's own states are met, `own` of all states being theirs at most; `held_out` of the
-    episodes judge; `tolerance` of the states may be answered otherwise to make thresholds and conditions shorter."""
+    episodes judge; `tolerance` of the states may be answered otherwise to make thresholds and conditions shorter. `kicks`: branches of a
+    round's tree that are grown anew, one after another, each of which is kept where it is better; of 60,000 states each takes a second."""
 
     leaves: int = 24
     rounds: int = 3
     own: float = 0.3
     held_out: float = 0.25
     tolerance: float = 0.001
+    kicks: int = 0
 
     def __post_init__(self) -> None:
-        if self.leaves < 2 or self.rounds < 0 or not 0 < self.held_out < 1 or not 0 <= self.own < 1 or self.tolerance < 0:
-            allowed = "leaves ≥ 2, rounds ≥ 0, 0 < held_out < 1, 0 ≤ own < 1, tolerance ≥ 0"
+        if self.leaves < 2 or self.rounds < 0 or not 0 < self.held_out < 1 or not 0 <= self.own < 1 or min(self.tolerance, self.kicks) < 0:
+            allowed = "leaves ≥ 2, rounds ≥ 0, 0 < held_out < 1, 0 ≤ own < 1, tolerance ≥ 0, kicks ≥ 0"
             raise ConfigError("rules cannot be learnt so", found=self, allowed=allowed)
 
 
@@ -170,11 +173,11 @@ def _learnt(lesson: Lesson, features: Features, recipe: Recipe, start: Tree | No
 
 
 def fitted(x: Numbers, y: NDArray[Any], weights: Numbers, recipe: Recipe, start: Tree | None = None) -> Tree:
-    """A tree of at most `recipe.leaves`: grown large and pruned, or `start` with its thresholds moved; then rounded."""
+    """A tree of at most `recipe.leaves`: grown large, pruned and refined, or `start` with its thresholds moved; then rounded."""
     if start is not None:
         made = trees.merged(trees.retuned(start, x, y, weights))
     else:
-        made = trees.pruned(trees.grown(x, y, weights, CART_LEAVES), x, y, weights, recipe.leaves)
+        made = refined(trees.grown(x, y, weights, CART_LEAVES), x, y, weights, recipe.leaves, CART_LEAVES, recipe.kicks)
     return trees.rounded(made, x, y, weights, recipe.tolerance)
 
 

@@ -153,19 +153,19 @@ def significant(value: float, digits: int) -> float:
 
 
 def rounded(tree: Tree, x: Numbers, y: NDArray[Any], weights: Numbers, tolerance: float = 0.0005) -> Tree:
-    """Each threshold 0 or with the fewest digits, one after another, that raises the loss by no more than `tolerance` of the total weight
-    (of continuous actions: of the total squares); answers that are numbers to three digits."""
+    """Each threshold 0 or with the fewest digits, one after another; all of them together raise the loss by no more than `tolerance` of the
+    total weight (of continuous actions: of the total squares), of which each has its part. Answers that are numbers to three digits."""
 
     def loss(tree: Tree) -> float:
         found = answers(tree, x)
         return float(weights[found != y].sum()) if y.ndim == 1 else float((weights * ((found - y) ** 2).sum(1)).sum())
 
     total = float(weights.sum()) if y.ndim == 1 else float((weights * ((y - np.average(y, axis=0, weights=weights)) ** 2).sum(1)).sum())
-    allowed = loss(tree)
-    for key in sorted(splits(tree)):
+    allowed, places = loss(tree), sorted(splits(tree))
+    for key in places:
+        allowed += tolerance * total / len(places)
         shorter = (moved(tree, {key: place}) for place in (0.0, *(significant(key[1], digits) for digits in range(1, 7))))
-        found = next((each for each in shorter if loss(each) <= allowed + tolerance * total), tree)
-        tree, allowed = found, max(allowed, loss(found))
+        tree = next((each for each in shorter if loss(each) <= allowed), tree)
     return merged(_short_answers(tree))
 
 
