@@ -7,8 +7,9 @@ import pytest
 
 from spikeloom.agent.rules import predicates_of
 from spikeloom.agent.rules.names import Names
+from spikeloom.agent.rules.refine import retuned
 from spikeloom.agent.rules.simplify import Box, as_rules, boxes, joined, shortened
-from spikeloom.agent.rules.tree import Leaf, Split, Tree, answers, grown, leaves, loss_of, merged, moved, pruned, retuned, rounded, splits
+from spikeloom.agent.rules.tree import Leaf, Split, Tree, answers, grown, leaves, loss_of, merged, moved, pruned, rounded, splits
 
 RNG = np.random.default_rng(0)
 NAMES = Names(("a", "b", "c"), ("left", "right", "stay"))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spikeloom.agent.rules import tree as trees
 from spikeloom.agent.rules.features import Features
-from spikeloom.agent.rules.refine import refined
+from spikeloom.agent.rules.refine import refined, retuned
 from spikeloom.agent.rules.ruleset import RuleSet
 from spikeloom.agent.rules.simplify import as_rules
 from spikeloom.agent.rules.tree import Numbers, Tree
@@ -175,7 +175,7 @@ def _learnt(lesson: Lesson, features: Features, recipe: Recipe, start: Tree | No
 def fitted(x: Numbers, y: NDArray[Any], weights: Numbers, recipe: Recipe, start: Tree | None = None) -> Tree:
     """A tree of at most `recipe.leaves`: grown large, pruned and refined, or `start` with its thresholds moved; then rounded."""
     if start is not None:
-        made = trees.merged(trees.retuned(start, x, y, weights))
+        made = trees.merged(retuned(start, x, y, weights))
     else:
         made = refined(trees.grown(x, y, weights, CART_LEAVES), x, y, weights, recipe.leaves, CART_LEAVES, recipe.kicks)
     return trees.rounded(made, x, y, weights, recipe.tolerance)

@@ -173,31 +173,3 @@ def _short_answers(tree: Tree) -> Tree:
     if isinstance(tree, Split):
         return replace(tree, low=_short_answers(tree.low), high=_short_answers(tree.high))
     return tree if isinstance(tree.answer, int) else Leaf(tuple(significant(v, 3) for v in tree.answer))
-
-
-def retuned(tree: Tree, x: Numbers, y: NDArray[Any], weights: Numbers, gain: float = 0.002) -> Tree:
-    """The same tree for other samples: from the root down a threshold moves only where that makes the side's best answers better by
-    `gain` of the total weight, and every leaf answers as its samples do. Sides without samples stay as they were."""
-    total = float(weights.sum())
-
-    def cost(kept: NDArray[np.int64]) -> float:
-        return loss_of(best_answer(y[kept], weights[kept]), y[kept], weights[kept]) if len(kept) else 0.0
-
-    def split_cost(kept: NDArray[np.int64], feature: int, threshold: float) -> float:
-        high = x[kept, feature] > threshold
-        return cost(kept[~high]) + cost(kept[high])
-
-    def visit(node: Tree, kept: NDArray[np.int64]) -> Tree:
-        if not len(kept):
-            return node
-        if isinstance(node, Leaf):
-            return Leaf(best_answer(y[kept], weights[kept]))
-        column = np.unique(x[kept, node.feature])
-        places = np.quantile(column, np.linspace(0.02, 0.98, 49))
-        best = min(places, key=lambda place: split_cost(kept, node.feature, float(place)))
-        better = split_cost(kept, node.feature, node.threshold) - split_cost(kept, node.feature, float(best)) > gain * total
-        threshold = float(best) if better else node.threshold
-        high = x[kept, node.feature] > threshold
-        return replace(node, threshold=threshold, low=visit(node.low, kept[~high]), high=visit(node.high, kept[high]))
-
-    return visit(tree, np.arange(len(x)))
