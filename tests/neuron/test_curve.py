@@ -73,6 +73,16 @@ def test_a_channel_far_from_0_has_its_levels_where_it_is() -> None:
     torch.testing.assert_close(again.centre, torch.tensor([30.0, -30.0]), atol=1.0, rtol=0.0)
 
 
+def test_what_is_at_the_end_of_a_range_is_sent_as_nothing_too() -> None:
+    edges = torch.linspace(0, 6, 2049, dtype=torch.float64) * torch.tensor([[1.0], [1e-10]], dtype=torch.float64)
+    masses = torch.exp(-edges[0, 1:]).expand(2, -1).clone()  # a sum of ReLUs, and a channel that was always 0
+    masses[:, 0], masses[1, 1:] = 1000.0, 0.0
+    for side in (1, -1):
+        histogram = (edges, masses) if side == 1 else (-edges.flip(1), masses.flip(1))
+        thresholds, values = fit_curves(same, *histogram, 15, kind="hyperbolic", signed=True)
+        assert not values.gather(1, torch.searchsorted(thresholds, torch.zeros(2, 1, dtype=torch.float64), right=True)).any()
+
+
 def test_even_functions_keep_their_centre(seen: Histograms) -> None:
     thresholds, values = fit_curves(torch.square, *seen, 15, kind="hyperbolic", signed=True, centred=True)
     torch.testing.assert_close(thresholds, -thresholds.flip(1))

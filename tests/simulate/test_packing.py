@@ -103,6 +103,21 @@ def test_a_curve_is_its_table_beyond_all_levels_too(f: Callable[[Tensor], Tensor
     assert torch.ops.spikeloom.along(h * math.nan, floats, *along, [-1], [], None).isnan().all()
 
 
+@pytest.mark.parametrize("clipped", [lambda x: F.hardtanh(x, -0.5, 1.0), lambda x: F.hardtanh(x, 0.0, 1.0), lambda x: x.clamp(min=0.5)])
+def test_clipped_levels_along_a_curve_are_looked_up(clipped: Callable[[Tensor], Tensor]) -> None:
+    network = captured(Wired(lambda x, a, b: b(clipped(a(x))), *linears()), 2, 4)
+    program = run([Fuse(), Spike(levels=15, placement="curve")], network, Context())
+    program = run([Balance()], program, Context(stream_of(4 * torch.randn(256, 4, generator=torch.Generator().manual_seed(1)))))
+    (node,) = (node for node in packed(executable(program, 1)).graph.nodes if node.target is read_bank)
+    assert node.kwargs.get("along") is None
+
+
+def linears() -> tuple[torch.nn.Linear, torch.nn.Linear]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torch.nn.Linear(4, 6), torch.nn.Linear(6, 3)
+
+
 def test_a_staircase_that_falls_stays_before_its_maximum() -> None:
     program = run([Fuse(), Unfold(), Spike(levels=15, placement="density")], captured(Wired(top), 2, 6), Context())
     program = run([Balance()], program, Context(stream_of(torch.randn(32, 6) * 2)))

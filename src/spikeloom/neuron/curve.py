@@ -7,7 +7,7 @@ Curves: staircases whose levels lie along a curve of two or three numbers a chan
 
 α is the step at the centre c, δ says how fast steps grow away from it: by 1/(1 − δ·|k|)², δ = 0 being the uniform staircase. The hyperbola
 x/(α + δ·|x|) is how photoreceptors compress (Naka & Rushton 1966); what (2) sends grows by a power (Stevens 1957). 0 is among the values
-of (1) where f(0) = 0 and inputs lie on both sides of 0, for c is then one of the levels about 0, and the lowest of (2).
+of (1) where f(0) = 0 and 0 lies within the inputs, or at their end, for c is then one of the levels about 0, and the lowest of (2).
 
 Thresholds and values are those of any function staircase. `curve_of` finds the numbers again in a table that was made so.
 
@@ -100,18 +100,24 @@ def fit_curves(
     counts = counts_of(f, edges.double(), masses.double())
     if kind == "power":
         return staircases(_powers(counts, levels), f)
-    return staircases(_hyperbolas(counts, f, -levels if signed else 0, levels, moves=signed and not centred), f)
+    moves = signed and not centred
+    return staircases(_hyperbolas(counts, f, -levels if signed else 0, levels, moves=moves, free=_far_from_0(edges, masses) & moves), f)
 
 
-def _hyperbolas(counts: Counts, f: Function, low: int, levels: int, *, moves: bool) -> Curve:
-    """(3) for (1): a grid, then what is close to the best of each channel; the centre stays 0 unless it `moves`."""
+def _far_from_0(edges: Float[Tensor, "c b1"], masses: Float[Tensor, "c b"]) -> Bool[Tensor, " c"]:
+    """Where all inputs lie on one side of 0. One at 0 does not: what is silent (the sum of two ReLUs, say) is to stay so."""
+    room, none = 1e-6 * (edges[:, -1:] - edges[:, :1]), masses <= 0
+    return ((edges[:, :-1] > room) | none).all(1) | ((edges[:, 1:] < -room) | none).all(1)
+
+
+def _hyperbolas(counts: Counts, f: Function, low: int, levels: int, *, moves: bool, free: Bool[Tensor, " c"]) -> Curve:
+    """(3) for (1): a grid, then what is close to the best of each channel; the centre stays 0 unless it `moves`, and leaves the levels
+    about 0 where it is `free`."""
     weights = counts.mass.diff(dim=1) / counts.mass[:, -1:]
     mean = (weights * counts.centres).sum(1)
     spread = (weights * (counts.centres - mean[:, None]).square()).sum(1).sqrt()
     far = torch.where(weights > 0, counts.centres.abs(), 0.0).amax(1)
     far = far.clamp_min(max(LEAST_REACH * float(far.max()), torch.finfo(torch.float32).tiny))
-    above, below = ((side | (weights <= 0)).all(1) for side in (counts.centres > 0, counts.centres < 0))
-    free = (above | below) & moves
 
     def tried(place: Tensor, growth: Tensor, reach: Tensor) -> Found:
         found = Found(place, free, growth.clamp(0.0, MOST_GROWTH), reach, reach)

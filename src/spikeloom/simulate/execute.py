@@ -39,7 +39,6 @@ from spikeloom.ir import (
 )
 from spikeloom.kernels import Bank
 from spikeloom.neuron import Axis, Curve, curve_of, difference_over_time, run_table, step_by_step, tracked
-from spikeloom.simulate.function import float_function
 from spikeloom.simulate.kernel import bank_of_table, read_bank, run_population
 
 NONLINEAR = frozenset({Kind.MAX, Kind.PRODUCT, Kind.NORM, Kind.ACTIVATION})
@@ -203,14 +202,20 @@ def firing(node: fx.Node, tensors: Mapping[str, Tensor], timesteps: int) -> Call
 
 
 def curve_along(node: fx.Node, thresholds: Tensor, values: Tensor) -> tuple[Curve, str] | None:
-    """The curve that a population's levels lie along, and what is made of what it reads; None where they were placed otherwise, or were
-    moved since."""
+    """The curve that a population's levels lie along, and what is made of what it reads; None where they were placed otherwise, were
+    moved since, or are clipped."""
     about = note(node)
     if about.get("placement") != "curve":
         return None
+    form = "square" if kwargs_of(node)["function"] in ("square", "pow") else "identity"
+    computed = torch.square if form == "square" else _same  # not the ANN's: a curve knows no cap (ReLU6), and a table has it
     tables = torch.atleast_2d(thresholds), torch.atleast_2d(values)
-    curve = curve_of(tables[0], tables[1], float_function(node), kind=about["curve"], signed=bool(about["signed"]))
-    return None if curve is None else (curve, "square" if kwargs_of(node)["function"] in ("square", "pow") else "identity")
+    curve = curve_of(tables[0], tables[1], computed, kind=about["curve"], signed=bool(about["signed"]))
+    return None if curve is None else (curve, form)
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 @final
