@@ -8,7 +8,7 @@ GPU by Triton), and layers of weights −1, 0, +1 on packed spikes, which multip
     bank             the tables of many populations in one stretch of memory
     layout           how a kernel walks a tensor's channels
     operators        the same as operators of torch, so that compiled graphs hold them whole
-    inductor         how torch.compile writes out small look-ups
+    inductor         how torch.compile writes out small look-ups, and curves
     packed           spikes and ternary weights in words, and back; files' codes
     packed_rows      dense layers: AND and population count
     packed_events    layers driven by events: only inputs that spike
