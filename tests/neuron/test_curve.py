@@ -123,6 +123,13 @@ def test_a_curve_is_found_again_in_its_table(f: object, kind: str, signed: bool,
     assert curve_of(moved, tables[1], f, kind=kind, signed=True) is None
 
 
+def test_channels_of_different_powers_are_no_curve_of_one_run() -> None:
+    numbers = (torch.zeros(2, dtype=torch.float64), torch.full((2,), 9.0, dtype=torch.float64))
+    for powers, known in (([2.0, 2.0], True), ([2.0, 3.0], False)):
+        thresholds, values = staircases(Curve("power", *numbers, torch.tensor(powers, dtype=torch.float64), 0, 9), torch.exp)
+        assert (curve_of(thresholds.float(), values.float(), torch.exp, kind="power", signed=True) is not None) is known
+
+
 def test_a_clipped_identity_is_found_again_and_one_with_a_cap_is_not(seen: Histograms) -> None:
     tables = [part.float() for part in fit_curves(torch.relu, *seen, 15, kind="hyperbolic", signed=False)]
     assert curve_of(*tables, same, kind="hyperbolic", signed=False) is not None

@@ -77,6 +77,7 @@ def _along(
 ) -> Any:
     """A curve as a loop over inductor's values of tensors; kept in memory but where a sum alone reads it."""
     from torch._inductor import ir
+    from torch._inductor.virtualized import ops
 
     sizes, load, driven = list(x.get_size()), floats.make_loader(), _driven(x, less, gain)
 
@@ -86,7 +87,7 @@ def _along(
         if form == "power":
             return _power_at(driven(index), centre, step, highest, power)
         r = _hyperbola_at(driven(index), centre, step, growth, lowest, highest)
-        return _times(r, r) if form == "square" else r
+        return ops.mul(r, r) if form == "square" else r
 
     o = cast(Any, ir.Pointwise).create(device=x.get_device(), dtype=x.get_dtype(), inner_fn=value, ranges=sizes)
     if not _is_summed():
@@ -100,12 +101,6 @@ def _is_summed() -> bool:
 
     users = list(cast(Any, V.graph).current_node.users)
     return len(users) == 1 and users[0].target in (torch.ops.aten.sum.dim_IntList, torch.ops.aten.mean.dim)
-
-
-def _times(a: Any, b: Any) -> Any:
-    from torch._inductor.virtualized import ops
-
-    return ops.mul(a, b)
 
 
 def _hyperbola_at(h: Any, centre: Any, step: Any, growth: Any, lowest: int, highest: int) -> Any:

@@ -162,6 +162,8 @@ def curve_of(thresholds: Float[Tensor, "c k"], values: Float[Tensor, "c k1"], f:
     curve = _power_of(theta, height) if kind == "power" else _hyperbola_of(theta, height, signed)
     if not all(bool(part.isfinite().all()) for part in (curve.centre, curve.step, curve.growth)):
         return None
+    if kind == "power" and curve.growth.unique().numel() > 1:  # a run raises all channels to one power
+        return None
     exact = curve._replace(centre=curve.centre.double(), step=curve.step.double(), growth=curve.growth.double())
     meant, reached = staircases(exact, f)
     gaps = torch.nn.functional.pad(theta.diff(dim=1), (1, 1), value=torch.inf)

@@ -78,17 +78,9 @@ def samples_of(x: Numbers, y: NDArray[Any], weights: Numbers) -> Samples:
 def alternated(tree: Tree, samples: Samples) -> Tree:
     """(1) until nothing is gained. Every leaf answers as its samples do; a side without samples stays as it was."""
 
-    def visit(node: Tree, kept: Kept) -> Tree:
-        if not len(kept):
-            return node
-        if isinstance(node, Leaf):
-            return Leaf(best_answer(samples.y[kept], samples.weights[kept]))
-        low, high = samples.parted(node, kept)
-        return _rechosen(replace(node, low=visit(node.low, low), high=visit(node.high, high)), samples, kept)
-
     loss = samples.loss(tree)
     for _ in range(SWEEPS):
-        tree, before = visit(tree, samples.all), loss
+        tree, before = _swept(tree, samples, samples.all), loss
         loss = samples.loss(tree)
         if loss >= before - STILL * _most(samples):
             break
@@ -101,20 +93,22 @@ def retuned(tree: Tree, x: Numbers, y: NDArray[Any], weights: Numbers, gain: flo
     samples = samples_of(x, y, weights)
     least = gain * (float(weights.sum()) if y.ndim == 1 else _most(samples))
 
-    def visit(node: Tree, kept: Kept) -> Tree:
-        if not len(kept):
-            return node
-        if isinstance(node, Leaf):
-            return Leaf(best_answer(samples.y[kept], samples.weights[kept]))
-        low, high = samples.parted(node, kept)
-        node = replace(node, low=visit(node.low, low), high=visit(node.high, high))
-        return _rechosen(node, samples, kept, (node.feature,), least)
-
     for _ in range(SWEEPS):
-        tree, before = visit(tree, samples.all), tree
+        tree, before = _swept(tree, samples, samples.all, least), tree
         if tree == before:
             break
     return tree
+
+
+def _swept(node: Tree, samples: Samples, kept: Kept, least: float | None = None) -> Tree:
+    """(1) once for all splits, from the leaves up; with `least` each on its own feature, where that gains more."""
+    if not len(kept):
+        return node
+    if isinstance(node, Leaf):
+        return Leaf(best_answer(samples.y[kept], samples.weights[kept]))
+    low, high = samples.parted(node, kept)
+    node = replace(node, low=_swept(node.low, samples, low, least), high=_swept(node.high, samples, high, least))
+    return _rechosen(node, samples, kept) if least is None else _rechosen(node, samples, kept, (node.feature,), least)
 
 
 def _rechosen(split: Split, samples: Samples, kept: Kept, features: Sequence[int] | None = None, least: float = 0.0) -> Split:
